@@ -1,0 +1,1 @@
+"""Building, training, auditing and measuring FaceLLM: `python -m train VERB --help`."""
