@@ -1,0 +1,29 @@
+"""FaceLLM: a vision-language model for faces (InternVL3 with a LoRA adapter on its decoder).
+
+    from facellm import load, ATTRIBUTES
+    report = load("nano").describe("portrait.jpg")
+
+Importing this package imports neither torch nor transformers: both take seconds, and `--help` must not.
+"""
+
+from typing import TYPE_CHECKING
+
+from .attributes import ATTRIBUTES, Attribute, attribute
+
+if TYPE_CHECKING:
+    from .errors import FaceLLMError
+    from .model import FaceLLM, load
+
+__version__ = "0.1.0"
+__all__ = ["ATTRIBUTES", "Attribute", "FaceLLM", "FaceLLMError", "attribute", "load"]
+
+_LAZY = {"load": "model", "FaceLLM": "model", "FaceLLMError": "errors"}
+
+
+def __getattr__(name: str):
+    """Import on first use (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)

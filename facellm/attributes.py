@@ -1,0 +1,112 @@
+"""The eight attributes of a face that FaceLLM is asked about: the one list that demo, training and tests share.
+
+Input: nothing. What this file does not know: models, images, how an answer is made.
+The order and the wording of the questions are those of the FaceLLM paper (arXiv 2507.10300, FairFaceGPT).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .errors import FaceLLMError
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One aspect of a face.
+
+    key: short name for command line, files and links.  title: heading for people.  question: what the model is asked.
+    description: what an answer covers.  sensitive: its answer infers ethnicity or emotion, which an operator can
+    switch off (see `facellm.policy`).
+    """
+
+    key: str
+    title: str
+    question: str
+    description: str
+    sensitive: bool = False
+
+
+def _described(what: str) -> str:
+    return f"Describe the {what} of the image based on the visual information."
+
+
+ATTRIBUTES: tuple[Attribute, ...] = (
+    Attribute(
+        "demographic",
+        "Demographic attributes",
+        _described("demographic attributes"),
+        "Apparent age group, gender and ethnicity: estimates from the picture, not facts about the person.",
+        sensitive=True,
+    ),
+    Attribute(
+        "structure",
+        "Facial structure",
+        _described("facial structure"),
+        "Shape of face, jaw, cheekbones, nose, lips, eyes and brows.",
+    ),
+    Attribute(
+        "skin",
+        "Skin texture",
+        _described("skin texture"),
+        "Smoothness, lines, tone and what the picture's sharpness lets one see of them.",
+    ),
+    Attribute(
+        "expression",
+        "Expression and emotion",
+        _described("expression and emotion"),
+        "Mouth, eyes and brows, and the emotion that they suggest.",
+        sensitive=True,
+    ),
+    Attribute(
+        "lighting",
+        "Lighting and image quality",
+        _described("lighting and image quality"),
+        "Brightness, direction of light, contrast, sharpness and noise.",
+    ),
+    Attribute(
+        "pose",
+        "Face pose",
+        _described("face pose"),
+        "Where the head is turned, tilted and inclined, from the viewer's side.",
+    ),
+    Attribute(
+        "forensic",
+        "Forensic considerations",
+        _described("forensic considerations"),
+        "What would help or hinder a careful examination: visibility, occlusion, quality, distinctive features.",
+    ),
+    Attribute(
+        "detail",
+        "The whole image",
+        "Describe this image.",
+        "One description of everything that is seen.",
+    ),
+)
+
+_BY_KEY = {a.key: a for a in ATTRIBUTES}
+
+
+def attribute(key: str) -> Attribute:
+    """The attribute of that key.  Raises FaceLLMError, naming the known keys, for any other."""
+    try:
+        return _BY_KEY[key.strip().lower()]
+    except KeyError:
+        raise FaceLLMError(
+            f"There is no attribute {key!r}; choose from {', '.join(_BY_KEY)} (separated by commas)."
+        ) from None
+
+
+def select(keys: str | Iterable[str | Attribute] | None = None) -> tuple[Attribute, ...]:
+    """The attributes asked for, in the paper's order, each once; all of them for None or an empty choice.
+
+    keys: "a,b", or keys or Attributes.  Raises FaceLLMError for an unknown key.
+    """
+    if keys is None:
+        return ATTRIBUTES
+    parts = [k for k in keys.split(",") if k.strip()] if isinstance(keys, str) else list(keys)
+    if not parts:
+        return ATTRIBUTES
+    wanted = {(k if isinstance(k, Attribute) else attribute(k)).key for k in parts}
+    return tuple(a for a in ATTRIBUTES if a.key in wanted)

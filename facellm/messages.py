@@ -1,0 +1,87 @@
+"""The only place that builds a conversation, for inference and for training alike.
+
+Input: questions, earlier turns, an optional system prompt. Output: chat messages, and their text by the model's own
+template. What this file does not know: pixels, token ids, how many image tokens a model has (the placeholder
+<IMG_CONTEXT> is expanded by `expand_image`, with the processor's numbers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .errors import FaceLLMError
+
+Turn = tuple[str, str]  # (question, answer)
+
+
+def build_messages(
+    question: str, history: Sequence[Turn] = (), system: str | None = None, image: bool = True
+) -> list[dict[str, Any]]:
+    """Chat messages in Hugging Face form; the image belongs to the first user turn, before its text.
+
+    question: this turn's text.  history: earlier (question, answer) pairs, oldest first.  system: a system prompt;
+    None or blank leaves it out (nano and the published adapters are trained without one).
+    Raises FaceLLMError for a blank question or a blank earlier turn.
+    """
+    if not isinstance(question, str) or not question.strip():
+        raise FaceLLMError("The question is empty; write what you want to know about the face.")
+    messages: list[dict[str, Any]] = []
+    if system and system.strip():
+        messages.append({"role": "system", "content": [{"type": "text", "text": system.strip()}]})
+    for asked, answered in history:
+        if not str(asked).strip() or not str(answered).strip():
+            raise FaceLLMError("An earlier turn of the conversation is empty; leave it out of the history.")
+        messages.append({"role": "user", "content": [{"type": "text", "text": str(asked).strip()}]})
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": str(answered).strip()}]})
+    messages.append({"role": "user", "content": [{"type": "text", "text": question.strip()}]})
+    if image:
+        first = next(m for m in messages if m["role"] == "user")
+        first["content"].insert(0, {"type": "image"})
+    return messages
+
+
+def render(processor: Any, messages: Sequence[dict[str, Any]], answer: str | None = None) -> str:
+    """The conversation as text in the model's template, open for the assistant's answer.
+
+    processor: a processor or a tokenizer that has a chat template.  answer: given in training; it is appended with
+    the template's end-of-turn mark, so that text = render(messages) + answer + "<|im_end|>", and the loss covers
+    what follows render(messages).
+    Raises FaceLLMError where there is no template, or where the template does not keep the prompt as a prefix.
+    """
+    template = getattr(processor, "chat_template", None) or getattr(
+        getattr(processor, "tokenizer", None), "chat_template", None
+    )
+    if not template:
+        raise FaceLLMError("This model has no chat template (chat_template.jinja), so no question can be put to it.")
+    messages = list(messages)
+    prompt = _template(processor, template, messages, True)
+    if answer is None:
+        return prompt
+    turn = {"role": "assistant", "content": [{"type": "text", "text": answer.strip()}]}
+    full = _template(processor, template, [*messages, turn], False)
+    if not full.startswith(prompt):
+        raise FaceLLMError(
+            "The model's chat template rewrites the prompt once it is answered; it cannot be trained on."
+        )
+    return full.rstrip("\n")
+
+
+def _template(processor: Any, template: str, messages: list[dict[str, Any]], generation: bool) -> str:
+    tokenizer = getattr(processor, "tokenizer", processor)
+    return tokenizer.apply_chat_template(
+        messages, chat_template=template, tokenize=False, add_generation_prompt=generation
+    )
+
+
+def expand_image(processor: Any, text: str, tiles: int = 1) -> str:
+    """`text` with its one image placeholder replaced by <img>, `tiles` x image_seq_length placeholders, </img>.
+
+    The same text that InternVLProcessor makes when it is given the pixels, without needing the pixels again.
+    Raises FaceLLMError when the text does not hold exactly one placeholder (someone typed the token itself).
+    """
+    token = processor.image_token
+    if text.count(token) != 1:
+        raise FaceLLMError(f"The conversation must hold one image; please do not write {token} in a question.")
+    run = f"{processor.start_image_token}{token * (processor.image_seq_length * tiles)}{processor.end_image_token}"
+    return text.replace(token, run)
