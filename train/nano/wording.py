@@ -1,0 +1,289 @@
+"""The measured teacher's sentences: facts of one image -> an answer to each of the eight attribute questions.
+
+Every function takes `Facts` and a random generator and returns one plain paragraph; what is not known is left out or
+said to be unclear. Wording is the project's own.
+"""
+
+from __future__ import annotations
+
+import random
+
+from train.nano.facts import Facts
+
+EXPRESSION_PHRASES = {
+    "neutral": ("a neutral expression", "a calm, neutral look", "a neutral face without a marked emotion"),
+    "happiness": ("a happy expression", "a smile that suggests happiness", "a cheerful, smiling expression"),
+    "surprise": ("a surprised expression", "a look of surprise", "an expression that suggests surprise"),
+    "sadness": ("a sad expression", "a look of sadness", "an expression that suggests sadness"),
+    "anger": ("an angry expression", "a look of anger", "an expression that suggests anger"),
+    "disgust": ("an expression of disgust", "a look of disgust", "an expression that suggests disgust"),
+    "fear": ("a fearful expression", "a look of fear", "an expression that suggests fear"),
+    "contempt": ("a contemptuous expression", "a look of contempt", "an expression that suggests contempt"),
+}
+RACE_PHRASES = {
+    "White": ("White", "White (European-looking)"),
+    "Black": ("Black", "Black (African or African-American-looking)"),
+    "Asian": ("Asian", "Asian (East or Southeast Asian-looking)"),
+    "Indian": ("Indian", "Indian (South Asian-looking)"),
+    "Others": ("a group outside White, Black, Asian and Indian", "mixed or other, such as Latino or Middle Eastern"),
+}
+LIGHT_WORDS = {"dark": ("dark", "dim", "underexposed"), "balanced": ("balanced", "even and moderate", "well balanced"),
+               "bright": ("bright", "strong and bright", "light and bright")}  # fmt: skip
+
+
+def pick(rng: random.Random, *options: str) -> str:
+    return rng.choice(options)
+
+
+def sentence(text: str) -> str:
+    text = text.strip()
+    return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def join(rng: random.Random, parts: list[str | None], shuffle: bool = False) -> str:
+    known = [part for part in parts if part]
+    if shuffle:
+        rng.shuffle(known)
+    return " ".join(sentence(part) for part in known)
+
+
+def listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def stage(facts: Facts) -> str:
+    """baby, child, teenager, young adult, adult, middle-aged adult, older adult: by the middle of the age range."""
+    years = facts.years or 0
+    for limit, word in ((2.5, "baby"), (12, "child"), (18, "teenager"), (34, "young adult"), (45, "adult"),
+                        (60, "middle-aged adult")):  # fmt: skip
+        if years < limit:
+            return word
+    return "older adult"
+
+
+def subject(facts: Facts, rng: random.Random, article: bool = True) -> str:
+    """A noun phrase such as "a young woman"; without a stated gender, "a young adult"."""
+    kind = stage(facts)
+    male = {"Male": 0, "Female": 1}.get(facts.gender or "")
+    if male is None:
+        word = kind
+    else:
+        word = {
+            "baby": ("baby boy", "baby girl"),
+            "child": ("boy", "girl"),
+            "teenager": ("teenage boy", "teenage girl"),
+            "young adult": ("young man", "young woman"),
+            "adult": ("man", "woman"),
+            "middle-aged adult": ("middle-aged man", "middle-aged woman"),
+            "older adult": ("older man", "older woman"),
+        }[kind][male]
+    if not article:
+        return word
+    return ("an " if word[0] in "aeiou" else "a ") + word
+
+
+def age_phrase(facts: Facts, rng: random.Random) -> str:
+    low, high = facts.age_range
+    if high <= 4:
+        return pick(rng, "under about four years old", "not older than about four", "between zero and four years old")
+    return pick(
+        rng, f"between about {low} and {high} years old", f"somewhere between {low} and {high} years old",
+        f"roughly {low} to {high} years old", f"about {low} to {high} years of age",
+    )  # fmt: skip
+
+
+def demographic(facts: Facts, rng: random.Random) -> str:
+    who = subject(facts, rng)
+    first = pick(
+        rng, f"the image shows {who}, {age_phrase(facts, rng)}", f"this appears to be {who}, {age_phrase(facts, rng)}",
+        f"the person looks like {who}; the apparent age is {age_phrase(facts, rng).removesuffix(' old')}",
+    )  # fmt: skip
+    gender = {
+        "Male": ("the facial features read as male", "the person appears to be male", "the apparent gender is male"),
+        "Female": ("the facial features read as female", "the person appears to be female",
+                   "the apparent gender is female"),
+    }.get(facts.gender, ("the gender cannot be told with confidence", "it is not clear whether the person is male or "
+                         "female", "the visible features do not settle the gender"))  # fmt: skip
+    if facts.race:
+        name = pick(rng, *RACE_PHRASES[facts.race])
+        race = pick(rng, f"the apparent ethnicity is {name}", f"the visible features suggest that the ethnicity is {name}",
+                    f"in terms of ethnicity, the person appears to be {name}" if facts.race != "Others"
+                    else f"in terms of ethnicity, the closest description is {name}")  # fmt: skip
+    else:
+        a, b = (RACE_PHRASES[name][0] for name in facts.race_pair)
+        race = pick(rng, f"the ethnicity is not clear; {a} or {b} would both fit",
+                    f"the ethnicity is hard to judge and could be read as {a} or as {b}")  # fmt: skip
+    parts = [pick(rng, *gender), race]
+    rng.shuffle(parts)
+    caution = pick(rng, "these are estimates from appearance only", "all of this is an estimate from the picture", "", "")
+    return join(rng, [first, *parts, caution])
+
+
+def structure(facts: Facts, rng: random.Random) -> str:
+    face = {"long": ("the face is rather long and narrow", "the face is longer than it is wide, with an oval outline"),
+            "round": ("the face is rather round and wide", "the face is full, with a rounded outline"),
+            None: ("the face has medium proportions", "the outline of the face is oval, neither long nor wide")}
+    jaw = {"broad": ("the jaw is broad", "the lower face ends in a broad jaw"),
+           "tapered": ("the jaw tapers towards the chin", "the lower face narrows to a slim chin")}
+    nose = {"broad": ("the nose is broad at the base", "the nose is relatively wide"),
+            "narrow": ("the nose is narrow", "the nose is slim at the base")}
+    lips = {"full": ("the lips are full", "full lips stand out"), "thin": ("the lips are thin", "the lips are narrow")}
+    brows = {"raised": ("the eyebrows sit high above the eyes", "there is much space between brows and eyes"),
+             "low": ("the eyebrows sit close to the eyes", "the brows are low over the eyes")}
+    eyes = {"wide": ("the eyes look large and wide open",), "narrowed": ("the eyes appear narrow",)}
+    mouth = {"wide": ("the mouth is wide",), "small": ("the mouth is small",)}  # fmt: skip
+    parts = []
+    for table, key in ((jaw, facts.jaw), (nose, facts.nose), (lips, facts.lips), (brows, facts.brows),
+                       (eyes, facts.eyes), (mouth, facts.mouth_width)):  # fmt: skip
+        if key:
+            parts.append(pick(rng, *table[key]))
+    rng.shuffle(parts)
+    if not parts:
+        parts = [pick(rng, "jaw, nose and lips are of medium size", "no single feature is unusually large or small")]
+    if facts.pose in ("left", "right"):
+        parts.append(pick(rng, "because the head is turned, the proportions are foreshortened",
+                          "the turned head hides part of the far side of the face"))  # fmt: skip
+    elif len(parts) < 3:
+        parts.append(pick(rng, "the remaining features are of average proportions", "otherwise the features are balanced"))
+    return join(rng, [pick(rng, *face[facts.face_shape]), *parts[:4]])
+
+
+def skin(facts: Facts, rng: random.Random) -> str:
+    tone = {"light": ("the skin tone appears light in this light", "the skin looks light"),
+            "medium": ("the skin tone appears medium in this light", "the skin looks neither very light nor very dark"),
+            "deep": ("the skin tone appears deep in this light", "the skin looks dark in this picture")}.get(facts.tone)
+    texture = {"smooth": ("its surface looks smooth", "hardly any fine texture can be seen on the cheeks"),
+               "textured": ("fine texture is visible on the cheeks", "the surface shows visible texture")}.get(
+        facts.texture, ("its surface shows a moderate amount of texture", "some texture is visible"))  # fmt: skip
+    age = None
+    years = facts.years or 30
+    if years >= 60:
+        age = pick(rng, "lines around the eyes and mouth fit an older face", "folds and wrinkles go with the apparent age")
+    elif years >= 45:
+        age = pick(rng, "some lines around the eyes and mouth may be expected at this age", "slight lines go with the apparent age")  # fmt: skip
+    elif years < 13:
+        age = pick(rng, "it has the soft look of a child's skin", "as expected of a child, no lines are visible")
+    else:
+        age = pick(rng, "no deep lines stand out", "there are no marked wrinkles", "it looks youthful")
+    limit = {"blurred": ("the image is soft, so pores and fine lines cannot be judged",
+                         "blur hides the finest details, so smoothness may be overstated"),
+             "sharp": ("the image is sharp enough to show fine detail", "the sharpness allows small details to be seen"),
+             }.get(facts.sharpness, ("very fine detail is limited by the resolution",))  # fmt: skip
+    grey = pick(rng, "colour cannot be judged in a black-and-white picture", "the picture has no colour, so the tone is only a shade of grey") if facts.colour == "greyscale" else None  # fmt: skip
+    return join(rng, [pick(rng, *tone) if tone else grey, pick(rng, *texture).replace("its", "its" if tone else "the skin's"),
+                      age.replace("it ", "the skin ", 1) if age.startswith("it ") else age, pick(rng, *limit)])  # fmt: skip
+
+
+def expression(facts: Facts, rng: random.Random) -> str:
+    if facts.expression:
+        phrase = pick(rng, *EXPRESSION_PHRASES[facts.expression])
+        first = pick(rng, f"the person shows {phrase}", f"the face shows {phrase}", f"the overall impression is {phrase}")
+    else:
+        first = pick(rng, "the expression is not clear-cut", "the expression is mild and hard to name",
+                     "no single emotion can be named with confidence")  # fmt: skip
+    mouth = {"open": ("the mouth is open", "the lips are parted"), "closed": ("the mouth is closed", "the lips are closed")}
+    eyes = {"wide": ("the eyes are wide open",), "narrowed": ("the eyes are narrowed",)}
+    brows = {"raised": ("the eyebrows are raised",), "low": ("the eyebrows are lowered",)}
+    parts = [pick(rng, *table[key]) for table, key in
+             ((mouth, facts.mouth), (eyes, facts.eyes), (brows, facts.brows)) if key]  # fmt: skip
+    details = listed(parts) if parts else None
+    feeling = {
+        "happiness": ("this suggests a positive mood", "the impression is friendly and relaxed"),
+        "neutral": ("little emotion can be read from the face", "no strong emotion is visible"),
+        "surprise": ("the person seems to react to something unexpected",),
+        "sadness": ("the mood seems low",), "anger": ("the person seems tense or annoyed",),
+        "disgust": ("the person seems to dislike something",), "fear": ("the person seems alarmed",),
+        "contempt": ("the attitude seems dismissive",),
+    }.get(facts.expression, ("what the person really feels cannot be known from a picture",))  # fmt: skip
+    caution = pick(rng, "an expression need not match the real feeling", "", "")
+    return join(rng, [first, details, pick(rng, *feeling), caution])
+
+
+def lighting(facts: Facts, rng: random.Random) -> str:
+    light = pick(rng, *LIGHT_WORDS[facts.light]) if facts.light else None
+    first = pick(rng, f"the lighting is {light}", f"the face is lit in a {light} way" if light in ("balanced", "well balanced") else f"the light on the face is {light}") if light else "the lighting is moderate"  # fmt: skip
+    side = {"left": ("more light falls on the side at the viewer's left", "the light comes mainly from the viewer's left"),
+            "right": ("more light falls on the side at the viewer's right", "the light comes mainly from the viewer's right"),
+            "even": ("both sides of the face are lit evenly", "the light is spread evenly from side to side"),
+            None: ("one side is slightly lighter than the other",)}
+    contrast = {"high": ("contrast is high, with deep shadows", "the contrast is strong"), "low": ("contrast is low, which makes the picture look flat", "the contrast is weak")}  # fmt: skip
+    sharp = {"sharp": ("the image is sharp", "the focus is good and details are crisp"),
+             "blurred": ("the image is blurred", "the image is soft and lacks fine detail"),
+             None: ("the sharpness is moderate", "the image is neither crisp nor clearly blurred")}
+    colour = {"greyscale": ("it is a black-and-white image", "the picture has no colour"), "muted": ("colours are muted",),
+              "vivid": ("colours are vivid", "colours are strong")}  # fmt: skip
+    parts = [pick(rng, *side[facts.light_side]), pick(rng, *contrast[facts.contrast]) if facts.contrast else None,
+             pick(rng, *sharp[facts.sharpness]), pick(rng, *colour[facts.colour]) if facts.colour else None]  # fmt: skip
+    return join(rng, [first, *parts])
+
+
+def pose(facts: Facts, rng: random.Random) -> str:
+    yaw = facts.yaw_deg
+    if yaw is None:
+        return pick(rng, "The head pose cannot be determined with confidence.", "The pose of the head is unclear.")
+    side = "left" if yaw > 0 else "right"
+    if facts.pose == "frontal":
+        first = pick(rng, "the face is frontal and looks towards the camera", "the head faces the camera directly",
+                     "the face is seen from the front", "the pose is frontal")  # fmt: skip
+    elif facts.pose:
+        how = "clearly " if abs(yaw) > 22 else ""
+        first = pick(rng, f"the head is {how}turned to the viewer's {side}", f"the face is {how}turned to the viewer's {side}",
+                     f"the face is seen at an angle, {how}turned to the viewer's {side}")  # fmt: skip
+    else:
+        first = pick(rng, f"the head is nearly frontal, turned slightly to the viewer's {side}",
+                     f"the face is almost frontal, with a slight turn to the viewer's {side}")  # fmt: skip
+    pitch = {"down": ("the chin is lowered", "the head is bent slightly down"),
+             "up": ("the chin is raised", "the head is tipped slightly back"),
+             "level": ("the chin is level", "the head is held level")}.get(facts.pitch)  # fmt: skip
+    tilt = {True: ("the head is tilted to one side",), False: ("there is no sideways tilt", "the eyes are on one level")}.get(facts.tilt)  # fmt: skip
+    use = pick(rng, "both sides of the face can be seen", "both eyes are visible") if facts.pose == "frontal" else (
+        pick(rng, "the far side of the face is partly hidden", "less of the far cheek is visible") if facts.pose else None)  # fmt: skip
+    return join(rng, [first, pick(rng, *pitch) if pitch else None, pick(rng, *tilt) if tilt else None, use])
+
+
+def forensic(facts: Facts, rng: random.Random) -> str:
+    good, bad = [], []
+    if facts.pose == "frontal":
+        good.append("a frontal pose")
+    elif facts.pose:
+        bad.append("the turned head")
+    if facts.sharpness:
+        (good if facts.sharpness == "sharp" else bad).append("good sharpness" if facts.sharpness == "sharp" else "the lack of sharpness")  # fmt: skip
+    if facts.light in ("dark", "balanced"):
+        (good if facts.light == "balanced" else bad).append("balanced light" if facts.light == "balanced" else "the dark exposure")  # fmt: skip
+    if facts.light_side in ("left", "right"):
+        bad.append("uneven light from one side")
+    if facts.expression in ("happiness", "surprise", "anger") and facts.mouth == "open":
+        bad.append("the moving expression, which changes the shape of the mouth")
+    if facts.colour == "greyscale":
+        bad.append("the missing colour")
+    helps = pick(rng, f"for a comparison of faces, {listed(good)} would help", f"{listed(good)} would support an examination") if good else None  # fmt: skip
+    hurts = pick(rng, f"{listed(bad)} would limit an examination", f"{listed(bad)} should be taken into account") if bad else pick(rng, "no strong limitation stands out", "few limitations are visible")  # fmt: skip
+    last = pick(rng, "nothing in the picture alone proves or rules out editing", "whether the image was edited cannot be told by eye",
+                "identity cannot be established from this image alone", "the picture alone does not establish who this is")  # fmt: skip
+    resolution = pick(rng, "the crop is small, so fine marks may be lost", "moles, scars and other small marks cannot be judged reliably at this resolution", "")  # fmt: skip
+    return join(rng, [helps, hurts, resolution, last])
+
+
+def detail(facts: Facts, rng: random.Random) -> str:
+    who = subject(facts, rng)
+    look = EXPRESSION_PHRASES[facts.expression][0] if facts.expression else None
+    first = pick(rng, f"a close-up of {who}" + (f" with {look}" if look else ""),
+                 f"the image shows the face of {who}" + (f" with {look}" if look else ""))  # fmt: skip
+    age = pick(rng, f"the person seems to be {age_phrase(facts, rng)}", f"the apparent age is {age_phrase(facts, rng).removesuffix(' old')}")  # fmt: skip
+    direction = {"frontal": "the face looks towards the camera", "left": "the head is turned to the viewer's left",
+                 "right": "the head is turned to the viewer's right"}.get(facts.pose)  # fmt: skip
+    light = f"the light is {pick(rng, *LIGHT_WORDS[facts.light])}" if facts.light else None
+    sharp = {"sharp": "the picture is sharp", "blurred": "the picture is soft"}.get(facts.sharpness)
+    colour = {"greyscale": "the picture is black and white", "vivid": "colours are vivid"}.get(facts.colour)
+    mouth = {"open": "the mouth is open", "closed": "the mouth is closed"}.get(facts.mouth)
+    quality = ", ".join(part for part in (light, sharp, colour) if part)
+    rest = [part for part in (direction, mouth) if part]
+    rng.shuffle(rest)
+    return join(rng, [first, age, ", and ".join(rest) if rest else None, quality or None])
+
+
+WRITERS = {
+    "demographic": demographic, "structure": structure, "skin": skin, "expression": expression, "lighting": lighting,
+    "pose": pose, "forensic": forensic, "detail": detail,
+}  # fmt: skip
