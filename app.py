@@ -1,0 +1,43 @@
+"""The FaceLLM demo: `python app.py`. Arguments -> settings -> page -> launch; nothing else.
+
+Exit codes: 0 after Ctrl-C, 2 for arguments that the page cannot start with (one sentence on stderr).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from demo.options import OptionError, free_port, read_options
+from facellm.errors import FaceLLMError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve the page until interrupted."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    try:
+        options = read_options(sys.argv[1:] if argv is None else argv)
+        port = free_port(options)
+        from demo import blocks, worker  # Gradio takes seconds: --help and a wrong option must not
+
+        worker.check_model_name(options)
+        page, ctx = blocks.build(options)
+        worker.serve(ctx.host)
+        try:
+            page.launch(**blocks.launch_arguments(options, port))
+        except ImportError as error:
+            raise OptionError(f"--mcp needs the package mcp ({error}): pip install 'gradio[mcp]'.") from None
+        except OSError as error:
+            raise OptionError(f"The page cannot listen on {options.host}:{port}: {error}") from None
+    except FaceLLMError as error:
+        print(f"app.py: {error}", file=sys.stderr)
+        return 2
+    blocks.close_side_doors(page)
+    print(f"FaceLLM is at http://{options.host}:{port}", flush=True)
+    ctx.host.start()
+    page.block_thread()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

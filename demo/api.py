@@ -1,0 +1,262 @@
+"""The named endpoints /faces, /chat, /attributes, /compare and /profile, for gradio_client, curl and MCP.
+
+Input: a photo with each call; nothing is remembered between calls. Output: text and JSON. They wait in the page's own
+queue for the model. What this file does not know: the page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gradio as gr
+
+from facellm.attributes import Attribute, select
+from facellm.errors import FaceLLMError
+
+from . import policy, profile, settings, texts
+from .common import MODEL, Context
+from .compare import questions
+from .photo import Photo, PhotoInput, read_photo
+from .runs import Ticket
+from .streaming import Cell, fill
+from .worker import sentence
+
+# Seconds between two partial results of an endpoint whose result is JSON.
+REPORT_EVERY = 0.5
+_MODELS = ("facellm", "base")
+
+
+def _which(model: str) -> str:
+    if model not in _MODELS:
+        raise FaceLLMError(f"There is no model {model!r} here: choose facellm or base.")
+    return model
+
+
+def history_of(value: Any) -> tuple[tuple[str, str], ...]:
+    """Earlier turns from JSON: [[question, answer], ...].  Raises FaceLLMError for anything else."""
+    turns = value or []
+    good = isinstance(turns, list) and all(
+        isinstance(t, (list, tuple)) and len(t) == 2 and all(isinstance(s, str) for s in t) for t in turns
+    )
+    if not good:
+        raise FaceLLMError('The history is not a list of [question, answer] pairs, as in [["Who?", "A woman."]].')
+    if len(turns) > settings.MAX_TURNS or sum(len(s) for t in turns for s in t) > 40_000:
+        raise FaceLLMError(f"The history is too long: at most {settings.MAX_TURNS} turns and 40,000 characters.")
+    return tuple((q, a) for q, a in turns)
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
+    """Every failure reaches the caller as one sentence."""
+    try:
+        yield
+    except (gr.Error, GeneratorExit):
+        raise
+    except Exception as error:  # as everywhere on the page: worker.sentence logs what it does not know
+        raise gr.Error(sentence(error), print_exception=False) from None
+
+
+def _given(path: str | None) -> Photo:
+    if not path:
+        raise FaceLLMError("No photo was given: pass one as `photo`.")
+    return read_photo(path)
+
+
+def _fill(ctx: Context, photo: Photo, cells: Sequence[Cell], parameters: settings.Parameters) -> Iterator:
+    ticket = Ticket()
+    for _ in ctx.host.wait():
+        pass
+    yield from fill(ctx.host, photo.seen(parameters.whole), cells, parameters, ticket, ctx.sensitive)
+
+
+def _json(cell: Cell) -> dict:
+    """One answer, finished or not, without what policy hides."""
+    return {**cell.answer, "which": cell.which, "question": cell.question, "text": cell.text, "state": cell.state}
+
+
+def _slowly(ctx: Context, photo: Photo, cells: Sequence[Cell], parameters: settings.Parameters) -> Iterator[None]:
+    last = time.monotonic()
+    for _ in _fill(ctx, photo, cells, parameters):
+        if time.monotonic() - last >= REPORT_EVERY:
+            last = time.monotonic()
+            yield
+    yield
+
+
+def build(ctx: Context) -> None:
+    """Register the endpoints; their components are never shown."""
+
+    def faces(photo: str) -> dict:
+        """Find the faces in a photo.
+
+        Args:
+            photo: the photo, a file (JPEG, PNG, WebP, HEIC, GIF).
+        Returns:
+            width and height in px, and per face, largest first, its box (left, top, right, bottom in px) and score.
+        """
+        with _sentences():
+            seen = _given(photo)
+            return {
+                "width": seen.size[0],
+                "height": seen.size[1],
+                "faces": [f.to_dict() for f in seen.view.faces],
+                "notice": seen.view.notice,
+            }
+
+    def chat(
+        photo: str,
+        question: str,
+        history: list | None = None,
+        model: str = "facellm",
+        system: str = "",
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        look: str = "face",
+    ):
+        """Ask one question about the face in a photo; the answer streams.
+
+        Args:
+            photo: the photo, a file.
+            question: what to ask.
+            history: earlier turns as [[question, answer], ...].
+            model: facellm or base.
+            system: system prompt; empty for the model's own.
+            max_new_tokens: longest answer, 1 to 512 tokens.
+            temperature: 0 for the likeliest words, up to 2.
+            top_p: share of probability to draw from, above 0 up to 1.
+            seed: for drawing, 0 to 2147483647.
+            look: face for the largest face's crop, whole for the whole photo.
+        Returns:
+            The answer's text, and its details (tokens, seconds, finish_reason).
+        """
+        with _sentences():
+            text = settings.question(question, texts.QUESTION_FIRST)
+            if not policy.allowed(text, ctx.sensitive):
+                raise FaceLLMError(texts.SENSITIVE_OFF)
+            parameters = settings.read(system, max_new_tokens, temperature, top_p, seed, look)
+            cell = Cell(_which(model), text, history=history_of(history))
+            for _ in _fill(ctx, _given(photo), [cell], parameters):
+                yield cell.text, _json(cell)
+
+    def attributes(
+        photo: str,
+        attributes: str = "",
+        model: str = "facellm",
+        system: str = "",
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        look: str = "face",
+    ):
+        """Describe the attributes of the face in a photo, all at the same time.
+
+        Args:
+            photo: the photo, a file.
+            attributes: keys separated by commas (demographic, structure, skin, expression, lighting, pose, forensic,
+                detail); empty for all.
+            model: facellm or base.
+            system, max_new_tokens, temperature, top_p, seed, look: as for chat.
+        Returns:
+            One entry per key: title, question, text, tokens, seconds, state.
+        """
+        with _sentences():
+            chosen = _permitted(attributes, ctx.sensitive)
+            parameters = settings.read(system, max_new_tokens, temperature, top_p, seed, look)
+            cells = [Cell(_which(model), a.question, a.key) for a in chosen]
+            titles = {a.key: a.title for a in chosen}
+            for _ in _slowly(ctx, _given(photo), cells, parameters):
+                yield {c.key: {"title": titles[c.key], **_json(c)} for c in cells}
+
+    def compare(
+        photo: str,
+        question: str = "all",
+        system: str = "",
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        look: str = "face",
+    ):
+        """Ask the base model and FaceLLM the same, at the same time.
+
+        Args:
+            photo: the photo, a file.
+            question: an attribute's key, "all" for all attributes, or a question in your own words.
+            system, max_new_tokens, temperature, top_p, seed, look: as for chat.
+        Returns:
+            A list with one entry per question: key, question, base (its answer), facellm (its answer).
+        """
+        with _sentences():
+            known = {a.key for a in select()} | {"all"}
+            text = settings.question(question, texts.QUESTION_FIRST)
+            asked = questions(text if text in known else "own", text, ctx.sensitive)
+            parameters = settings.read(system, max_new_tokens, temperature, top_p, seed, look)
+            cells = [Cell(w, q, key) for key, q in asked for w in ("base", "facellm")]
+            for _ in _slowly(ctx, _given(photo), cells, parameters):
+                yield [
+                    {"key": k, "question": q, "base": _json(cells[2 * i]), "facellm": _json(cells[2 * i + 1])}
+                    for i, (k, q) in enumerate(asked)
+                ]
+
+    def profile_(photo: str, model: str = "facellm", look: str = "face") -> dict:
+        """Score every label of the profile's fields (age group, gender, pose and others) for the face in a photo.
+
+        Args:
+            photo: the photo, a file.
+            model: facellm or base.
+            look: face for the largest face's crop, whole for the whole photo.
+        Returns:
+            fields: per field, label -> probability; calibrated: whether the probabilities are calibrated.
+        """
+        with _sentences():
+            whole = settings.read(look=look).whole
+            which, seen = _which(model), _given(photo).seen(whole)
+            for _ in ctx.host.wait():
+                pass
+            return profile.allowed(ctx.host.profile(seen, which).to_dict(), ctx.sensitive)
+
+    with gr.Column(visible=False):
+        photo = PhotoInput(label="photo", type="filepath", image_mode=None)
+        question = gr.Textbox(label="question")
+        both = gr.Textbox("all", label="question")
+        keys = gr.Textbox("", label="attributes")
+        history = gr.JSON([], label="history")
+        model = gr.Textbox("facellm", label="model")
+        look = gr.Textbox("face", label="look")
+        common = [
+            gr.Textbox("", label="system"),
+            gr.Number(256, label="max_new_tokens", precision=0),
+            gr.Number(0, label="temperature"),
+            gr.Number(1, label="top_p"),
+            gr.Number(0, label="seed", precision=0),
+            look,
+        ]
+        text = gr.Textbox(label="text")
+        result = gr.JSON(label="result")
+        press = gr.Button()
+
+    def endpoint(name: str, fn, inputs: list, outputs: list, **queue) -> None:
+        press.click(fn, inputs, outputs, api_name=name, show_progress="hidden", **queue)
+
+    endpoint("faces", faces, [photo], [result], concurrency_id="photo", concurrency_limit=2)
+    endpoint("chat", chat, [photo, question, history, model, *common], [text, result], **MODEL)
+    endpoint("attributes", attributes, [photo, keys, model, *common], [result], **MODEL)
+    endpoint("compare", compare, [photo, both, *common], [result], **MODEL)
+    endpoint("profile", profile_, [photo, model, look], [result], **MODEL)
+
+
+def _permitted(keys: str, sensitive: bool) -> tuple[Attribute, ...]:
+    """The attributes asked for; all that are allowed for an empty choice.  Raises FaceLLMError."""
+    allowed = policy.attributes(sensitive)
+    if not str(keys or "").strip():
+        return allowed
+    chosen = select(keys)
+    if any(a not in allowed for a in chosen):
+        raise FaceLLMError(texts.SENSITIVE_OFF)
+    return chosen

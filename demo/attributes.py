@@ -1,0 +1,178 @@
+"""Attributes: one click, eight cards that fill at the same time; each can be asked again; the report to download.
+
+Input: the visitor's photo. Output: text per card. What this file does not know: how answers are made in one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+import gradio as gr
+
+from facellm.attributes import Attribute
+from facellm.errors import FaceLLMError
+
+from . import policy, settings, texts
+from .common import (
+    MODEL,
+    PRIVATE,
+    Context,
+    Tab,
+    buttons,
+    failure,
+    loading,
+    running,
+    status,
+    status_line,
+    stopper,
+    which_radio,
+)
+from .report import links
+from .streaming import Cell, fill
+
+_WORDS = {"waiting": "waiting", "writing": "writing…", "done": "done", "stopped": "stopped", "length": "done"}
+
+
+def foot(cell: Cell | None) -> str:
+    """A card's last line: its state, then tokens and seconds."""
+    if cell is None:
+        return ""
+    words = cell.measures() if cell.finished else _WORDS[cell.state]
+    return f'<p class="foot {cell.state}"><i aria-hidden="true"></i>{escape(words)}</p>'
+
+
+def describe(
+    ctx: Context, session: str, chosen: Sequence[Attribute], which: str, raw: tuple, slot: str = "attributes"
+) -> Iterator[tuple[Sequence[Cell] | None, str]]:
+    """Yields (cells, status) while the chosen attributes are answered together; cells are None before they start."""
+    ticket = ctx.runs.get(session, slot)
+    try:
+        photo = ctx.photos.get(session)
+        if photo is None:
+            raise FaceLLMError(texts.PHOTO_FIRST)
+        parameters = settings.read(*raw)
+        for line in loading(ctx.host, ticket):
+            yield None, line
+        cells = [Cell(which, a.question, a.key) for a in chosen]
+        yield cells, status(f"{texts.WHICH[which]} is looking at the photo…", "busy")
+        for _ in fill(ctx.host, photo.seen(parameters.whole), cells, parameters, ticket, ctx.sensitive):
+            if ticket.discarded:
+                return
+            ready = sum(c.finished for c in cells)
+            yield cells, status(f"Writing… {ready} of {len(cells)} done", "busy")
+        yield cells, status(_summary(cells))
+    except Exception as error:  # whatever fails must end as a sentence with working buttons (worker.sentence)
+        if not ticket.discarded:
+            yield None, failure(error)
+    finally:
+        ctx.runs.done(session, slot, ticket)
+
+
+def _summary(cells: Sequence[Cell]) -> str:
+    tokens, seconds = sum(c.tokens for c in cells), max((c.seconds for c in cells), default=0.0)
+    words = texts.STOPPED + " " if any(c.state == "stopped" for c in cells) else ""
+    words += f"{len(cells)} answer{'s' if len(cells) != 1 else ''}, {tokens} tokens in {seconds:.1f} s"
+    firsts = [c.first for c in cells if c.first is not None]
+    return words + (f", first words after {min(firsts):.1f} s" if firsts else "")
+
+
+def build(ctx: Context, parameters: list) -> Tab:
+    """The tab."""
+    attributes = policy.attributes(ctx.sensitive)
+    many = {8: "eight", 6: "six"}.get(len(attributes), str(len(attributes)))
+    with gr.Row(elem_classes="toolbar"):
+        which = which_radio("attributes")
+        go, stop = buttons("attributes", f"Describe all {many}")
+    line = status_line("attributes")
+    report = gr.HTML("", elem_id="attributes-report")
+    cards: list[tuple] = []
+    with gr.Column(elem_classes="cards"):
+        for a in attributes:
+            with gr.Column(elem_classes="card", elem_id=f"card-{a.key}", min_width=0):
+                gr.HTML(f"<h3>{escape(a.title)}</h3><p>{escape(a.description)}</p>", elem_classes="card-head")
+                text = gr.Markdown("", elem_classes="answer", buttons=["copy"], line_breaks=True, latex_delimiters=[])
+                with gr.Row(elem_classes="card-foot"):
+                    state = gr.HTML("")
+                    again = gr.Button(
+                        "Ask", size="sm", scale=0, min_width=90, elem_id=f"ask-{a.key}", elem_classes="quiet"
+                    )
+            cards.append((text, state, again))
+    done = gr.State({})  # key -> Cell, finished ones of this photo
+    texts_, states, agains = ([c[i] for c in cards] for i in range(3))
+    flat = [*texts_, *states]
+
+    def begin(request: gr.Request):
+        if ctx.photos.get(request.session_hash) is None:
+            return [status(texts.PHOTO_FIRST, "bad"), *running(False), gr.skip(), *[gr.skip() for _ in flat]]
+        ctx.runs.take(request.session_hash, "attributes")
+        waiting = foot(Cell("facellm", ""))
+        return [status(texts.WAITING, "busy"), *running(True), "", *["" for _ in texts_], *[waiting for _ in states]]
+
+    def run(only: int | None):
+        chosen = attributes if only is None else (attributes[only],)
+        first = 0 if only is None else only
+
+        def stream(kept, chosen_which, *raw, request: gr.Request):
+            session = request.session_hash
+            if ctx.photos.get(session) is None:
+                return
+            before: dict[int, tuple[str, str]] = {}
+            for cells, said in describe(ctx, session, chosen, chosen_which, raw):
+                updates = [gr.skip() for _ in flat]
+                if cells is None and "bad" in said:
+                    for i in range(len(attributes)):
+                        if only in (None, i):
+                            updates[len(attributes) + i] = ""
+                for j, cell in enumerate(cells or ()):
+                    now = (cell.text, foot(cell))
+                    if before.get(j) != now:
+                        before[j] = now
+                        updates[first + j], updates[len(attributes) + first + j] = now
+                saved, made = gr.skip(), gr.skip()
+                if cells and all(c.finished for c in cells):
+                    kept = {**(kept or {}), **{c.key: c for c in cells}}
+                    photo = ctx.photos.get(session)
+                    order = [kept[a.key] for a in attributes if a.key in kept]
+                    saved, made = kept, links(order, photo, ctx.host.card()) if photo else ""
+                yield [said, saved, made, *updates]
+
+        return stream
+
+    def restore():
+        return [*running(False), *[gr.update(interactive=True, value="Ask again") for _ in agains]]
+
+    def busy():
+        return [gr.update(interactive=False) for _ in agains]
+
+    queued = {
+        "show_progress": "minimal",
+        "show_progress_on": [line],
+        "api_visibility": "private",
+        **MODEL,
+    }
+    outputs = [line, done, report, *flat]
+    go.click(begin, None, [line, go, stop, report, *flat], queue=False, **PRIVATE).then(
+        busy, None, agains, queue=False, **PRIVATE
+    ).then(run(None), [done, which, *parameters], outputs, **queued).then(
+        restore, None, [go, stop, *agains], queue=False, **PRIVATE
+    )
+    for i, again in enumerate(agains):
+
+        def one(request: gr.Request):
+            if ctx.photos.get(request.session_hash) is None:
+                return [status(texts.PHOTO_FIRST, "bad"), *running(False), gr.skip(), gr.skip()]
+            ctx.runs.take(request.session_hash, "attributes")
+            return [status(texts.WAITING, "busy"), *running(True), "", foot(Cell("facellm", ""))]
+
+        again.click(one, None, [line, go, stop, texts_[i], states[i]], queue=False, **PRIVATE).then(
+            busy, None, agains, queue=False, **PRIVATE
+        ).then(run(i), [done, which, *parameters], outputs, **queued).then(
+            restore, None, [go, stop, *agains], queue=False, **PRIVATE
+        )
+    stop.click(stopper(ctx, "attributes"), None, None, queue=False, **PRIVATE)
+
+    def cleared() -> tuple:
+        return ("", {}, "", *["" for _ in flat])
+
+    return Tab("attributes", outputs, cleared)

@@ -1,0 +1,185 @@
+"""The page put together: header, photo at the left, tabs at the right; links, new photos, closed pages.
+
+Input: `Options`. Output: gr.Blocks and the arguments to launch it with. What this file does not know: what happens
+inside a tab, or how a model is loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from html import escape
+
+import gradio as gr
+
+from facellm.attributes import ATTRIBUTES
+
+from . import about, api, attributes, chat, compare, photo, profile, settings, texts, theme
+from .common import PRIVATE, Context, Tab, status
+from .options import Options
+from .votes import Votes
+from .worker import Host, Status
+
+MAX_FILE = "20mb"
+# Seconds: how often uploads are swept, and how old they may get.
+SWEEP_EVERY, KEEP_UPLOADS = 60, 300
+TABS = ("chat", "attributes", "compare", "profile", "about")
+
+_MARK = (
+    '<svg class="mark" viewBox="0 0 40 40" aria-hidden="true"><rect width="40" height="40" rx="11" fill="#0f766e"/>'
+    '<path d="M9 14V11a2 2 0 0 1 2-2h3M26 9h3a2 2 0 0 1 2 2v3M31 26v3a2 2 0 0 1-2 2h-3M14 31h-3a2 2 0 0 1-2-2v-3" '
+    'fill="none" stroke="#fff" stroke-width="2" stroke-linecap="round"/><circle cx="16" cy="18" r="1.7" fill="#fff"/>'
+    '<circle cx="24" cy="18" r="1.7" fill="#fff"/><path d="M15 24c2.6 2.4 7.400 2.400 10 0" fill="none" stroke="#fff" '
+    'stroke-width="2" stroke-linecap="round"/></svg>'
+)
+_THEME_BUTTON = (
+    '<button id="theme" type="button" aria-label="Switch between light and dark" aria-pressed="false">'
+    '<svg viewBox="0 0 24 24" aria-hidden="true" fill="currentColor"><path d="M12 3a9 9 0 1 0 0 18V3z"/>'
+    '<circle cx="12" cy="12" r="8.500" fill="none" stroke="currentColor" stroke-width="1.500"/></svg></button>'
+)
+
+
+def pill(s: Status, card: dict) -> str:
+    """The model's state, for the header."""
+    if s.state == "ready":
+        parts = [str(card.get("name", "model")), str(card.get("device", ""))]
+        if card.get("quantization") not in (None, "", "none"):
+            parts.append(str(card["quantization"]))
+        words = " · ".join(p for p in parts if p) + " · ready"
+        return f'<p class="pill ready" role="status"><i aria-hidden="true"></i>{escape(words)}</p>'
+    if s.state == "failed":
+        return f'<div class="notice bad" role="alert">The model could not be loaded. {escape(s.message)}</div>'
+    return (
+        f'<p class="pill loading" role="status"><i aria-hidden="true"></i>{escape(s.message)}'
+        f'<progress max="{s.steps}" value="{max(0, s.step - 1)}" aria-label="Loading, step {s.step} of {s.steps}">'
+        f"</progress>{s.seconds:.0f} s</p>"
+    )
+
+
+def open_link(request: gr.Request) -> tuple:
+    """`?tab=compare&attribute=pose`: which tab to open, what Compare and Chat are set to. Unknown ones are ignored."""
+    wanted = request.query_params.get("tab", "") if request else ""
+    key = request.query_params.get("attribute", "") if request else ""
+    tab = gr.update(selected=wanted) if wanted in TABS else gr.skip()
+    known = {a.key: a for a in ATTRIBUTES}
+    if key not in known:
+        return tab, gr.skip(), gr.skip()
+    return tab, gr.update(value=key), gr.update(value=known[key].question)
+
+
+def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Context]:
+    """The page and what it works with; the model is not loaded yet (`Context.host.start()`)."""
+    ctx = Context(options, host or Host(options), Votes(options.votes))
+    with gr.Blocks(
+        title="FaceLLM: understanding faces", analytics_enabled=False, delete_cache=(SWEEP_EVERY, KEEP_UPLOADS)
+    ) as page:
+        with gr.Row(elem_id="header"):
+            gr.HTML(
+                f'<div class="bar">{_MARK}<div class="grow"><h1>{texts.TITLE}</h1><p>{texts.TAGLINE}</p></div>'
+                f"{_THEME_BUTTON}</div>"
+            )
+        state = gr.HTML(pill(host.status if host else ctx.host.status, {}), elem_id="model-state")
+        retry = gr.Button("Load the model again", size="sm", visible=False, elem_id="model-retry")
+        gr.HTML(
+            f'<aside aria-label="Before you start"><p>{texts.CONSENT}</p>'
+            '<button type="button" id="consent-read">I understand</button></aside>',
+            elem_id="consent",
+        )
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=4, min_width=300, elem_id="side"):
+                panel = photo.build(ctx.photos)
+                parameters = settings.build()
+            with gr.Column(scale=9, min_width=320, elem_id="main"), gr.Tabs(selected="chat", elem_id="tabs") as tabs:
+                with gr.Tab("Face chat", id="chat"):
+                    chat_tab = chat.build(ctx, parameters)
+                with gr.Tab("Attributes", id="attributes"):
+                    attributes_tab = attributes.build(ctx, parameters)
+                with gr.Tab("Compare", id="compare"):
+                    compare_tab = compare.build(ctx, parameters)
+                with gr.Tab("Profile", id="profile"):
+                    profile_tab = profile.build(ctx, parameters)
+                with gr.Tab("About", id="about"):
+                    about_tab = about.build(ctx)
+        api.build(ctx)
+        _reset_with_photo(ctx, panel, [chat_tab, attributes_tab, compare_tab, profile_tab])
+        _watch_loading(ctx, page, state, retry, about_tab.extras["card"])
+        count = compare_tab.extras["tally"]
+        page.load(lambda: compare.tally(ctx), None, [count], queue=False, **PRIVATE)
+        box = chat_tab.reset[2]
+        page.load(open_link, None, [tabs, compare_tab.extras["choice"], box], queue=False, **PRIVATE)
+
+        def gone(request: gr.Request) -> None:
+            ctx.runs.discard(request.session_hash)
+            ctx.photos.drop(request.session_hash)
+
+        page.unload(gone)
+    page.queue(max_size=options.queue, api_open=False, default_concurrency_limit=8)
+    return page, ctx
+
+
+def _reset_with_photo(ctx: Context, panel: photo.PhotoPanel, tabs: list[Tab]) -> None:
+    """Another photo ends what is running and empties all tabs; the same photo again changes nothing."""
+    known = gr.State("")
+    outputs = [known, *(c for tab in tabs for c in tab.reset)]
+
+    def reset(before: str, request: gr.Request) -> list:
+        now = ctx.photos.get(request.session_hash)
+        ident = now.ident if now else ""
+        if ident == before:
+            return [gr.skip() for _ in outputs]
+        ctx.runs.discard(request.session_hash)
+        values = [ident]
+        for tab in tabs:
+            cleared = list(tab.cleared())
+            if tab.name == "chat" and before:
+                cleared[1] = status(texts.NEW_PHOTO)
+            values += cleared
+        return values
+
+    for event in panel.changed:
+        event.then(reset, [known], outputs, queue=False, **PRIVATE)
+
+
+def _watch_loading(ctx: Context, page: gr.Blocks, state: gr.HTML, retry: gr.Button, card: gr.HTML) -> None:
+    """Every visitor sees the model's loading until it is ready or has failed; then it can be tried again."""
+
+    async def watch() -> AsyncIterator[tuple]:
+        while (s := ctx.host.status).state in ("idle", "loading"):
+            yield pill(s, {}), gr.skip(), gr.skip()
+            await asyncio.sleep(0.5)
+        yield pill(s, ctx.host.card()), gr.update(visible=s.state == "failed"), about.card_html(ctx)
+
+    outputs = [state, retry, card]
+    free = {"concurrency_limit": None, **PRIVATE}
+    page.load(watch, None, outputs, **free)
+    retry.click(lambda: ctx.host.start(), None, None, queue=False, **PRIVATE).then(watch, None, outputs, **free)
+
+
+def launch_arguments(options: Options, port: int) -> dict:
+    """Everything that `launch` needs: private, quiet, no third-party host."""
+    return {
+        "server_name": options.host,
+        "server_port": port,
+        "share": False,
+        "auth": options.auth,
+        "mcp_server": options.mcp,
+        "theme": theme.theme(),
+        "css_paths": [theme.CSS],
+        "head": theme.HEAD,
+        "max_file_size": MAX_FILE,
+        "run_history": False,
+        "enable_monitoring": False,
+        "ssr_mode": False,
+        "pwa": False,
+        "footer_links": ["api"],
+        "show_error": False,
+        "quiet": True,
+        "prevent_thread_lock": True,
+        "state_session_capacity": 1000,
+    }
+
+
+def close_side_doors(page: gr.Blocks) -> None:
+    """Take out the route that would save a visitor's page to disk for a deep link; this page has no such links."""
+    routes = page.app.router.routes
+    routes[:] = [r for r in routes if "deep_link" not in getattr(r, "path", "")]

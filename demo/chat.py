@@ -1,0 +1,241 @@
+"""Face chat: several turns about one photo, streamed; stop, regenerate, undo, edit, clear, like.
+
+Input: the visitor's photo, the conversation as the page holds it. Output: the conversation, growing. What this file
+does not know: how an answer is made. A new photo starts a new conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from facellm.errors import FaceLLMError
+
+from . import policy, settings, texts
+from .common import MODEL, PRIVATE, Context, Tab, failure, loading, status, status_line, stopper, which_radio
+from .settings import MAX_TURNS, RETRY_TEMPERATURE, SEED_LIMIT
+from .streaming import Cell, fill
+
+Message = dict[str, Any]
+
+
+def text_of(message: Message) -> str:
+    """The words of one message, whichever of Gradio's two shapes its content has."""
+    content = message.get("content", "")
+    if isinstance(content, str):
+        return content
+    return "".join(part if isinstance(part, str) else part.get("text", "") for part in content if part)
+
+
+def turns(messages: list[Message]) -> tuple[tuple[str, str], ...]:
+    """Finished (question, answer) pairs, the last 20; notes without a question are left out."""
+    pairs, asked = [], None
+    for message in messages:
+        if message["role"] == "user":
+            asked = text_of(message)
+        elif message["role"] == "assistant" and asked is not None:
+            pairs.append((asked, text_of(message)))
+            asked = None
+    return tuple(pairs[-MAX_TURNS:])
+
+
+def follow_ups(messages: list[Message], sensitive: bool, most: int = 3) -> list[dict[str, str]]:
+    """The next attributes that this conversation has not asked about, as options under the last answer."""
+    asked = {text_of(m).strip() for m in messages if m["role"] == "user"}
+    left = [a for a in policy.attributes(sensitive) if a.question not in asked]
+    return [{"value": a.question, "label": a.title} for a in left[:most]]
+
+
+def plain(messages: list[Message] | None) -> list[Message]:
+    """Messages as role and text, without options and metadata."""
+    return [{"role": m["role"], "content": text_of(m)} for m in messages or []]
+
+
+def upto_question(messages: list[Message], index: int) -> list[Message]:
+    """The conversation up to and with the question that message `index` belongs to."""
+    last = max((i for i, m in enumerate(messages[: index + 1]) if m["role"] == "user"), default=-1)
+    return messages[: last + 1]
+
+
+def answer(ctx: Context, session: str, messages: list[Message], which: str, raw: tuple, attempt: int = 0) -> Iterator:
+    """Yields (messages, status) while the last question is answered.
+
+    attempt > 0 regenerates: another seed, and a temperature above 0, or the same words would come again.
+    """
+    ticket = ctx.runs.get(session, "chat")
+    messages = plain(messages)
+    try:
+        photo = ctx.photos.get(session)
+        if photo is None:
+            raise FaceLLMError(texts.PHOTO_FIRST)
+        question = settings.question(text_of(messages[-1]), texts.QUESTION_FIRST)
+        parameters = settings.read(*raw)
+        if attempt:
+            parameters = replace(
+                parameters,
+                temperature=max(parameters.temperature, RETRY_TEMPERATURE),
+                seed=(parameters.seed + attempt) % SEED_LIMIT,
+            )
+        if not policy.allowed(question, ctx.sensitive):
+            raise FaceLLMError(texts.SENSITIVE_OFF)
+        for line in loading(ctx.host, ticket):
+            yield messages, line
+        cell = Cell(which, question, history=turns(messages[:-1]))
+        yield messages, status(f"{texts.WHICH[which]} is looking at the photo…", "busy")
+        for _ in fill(ctx.host, photo.seen(parameters.whole), [cell], parameters, ticket, ctx.sensitive):
+            if ticket.discarded:
+                return
+            reply = {"role": "assistant", "content": cell.text or "…"}
+            line = status(f"{texts.WHICH[which]} is writing…", "busy")
+            if cell.finished:
+                reply["content"] = cell.text or "(no words)"
+                reply["options"] = follow_ups(messages, ctx.sensitive)
+                line = status(_measured(cell, parameters, attempt))
+            yield [*messages, reply], line
+    except Exception as error:  # whatever fails must end as a sentence with working buttons (worker.sentence)
+        if not ticket.discarded:
+            yield messages, failure(error)
+    finally:
+        ctx.runs.done(session, "chat", ticket)
+
+
+def _measured(cell: Cell, parameters: settings.Parameters, attempt: int) -> str:
+    words = f"{texts.WHICH[cell.which]}: {cell.measures()}"
+    if cell.rate:
+        words += f" · {cell.rate:.0f} tokens/s"
+    return words + (f" · regenerated at temperature {parameters.temperature:g}" if attempt else "")
+
+
+def build(ctx: Context, parameters: list) -> Tab:
+    """The tab."""
+    attributes = policy.attributes(ctx.sensitive)
+    with gr.Row(elem_classes="toolbar"):
+        which = which_radio("chat")
+        clear = gr.Button("New conversation", size="sm", elem_id="chat-clear", scale=0, min_width=150)
+    chatbot = gr.Chatbot(
+        label="Conversation about the photo",
+        show_label=False,
+        height=460,
+        editable="user",
+        buttons=["copy"],
+        layout="bubble",
+        placeholder="### What would you like to know about this face?\nAsk anything, or start with one of these.",
+        examples=[{"text": a.question, "display_text": a.title} for a in attributes],
+        feedback_options=("Like", "Dislike") if ctx.votes.on else None,
+        allow_tags=False,
+        latex_delimiters=[],
+        elem_id="chat",
+    )
+    line = status_line("chat")
+    box = gr.Textbox(
+        show_label=False,
+        label="Your question",
+        placeholder="Ask about this face… (Enter sends, Esc stops)",
+        lines=1,
+        max_lines=5,
+        max_length=settings.MAX_QUESTION,
+        submit_btn="Send",
+        elem_id="chat-box",
+    )
+    attempts = gr.State(0)
+    writing, idle = (
+        gr.update(submit_btn=False, stop_btn="Stop"),
+        gr.update(submit_btn="Send", stop_btn=False),
+    )
+
+    def begin(messages, session, kept):
+        """Common to all ways of asking: needs a photo, takes the ticket, shows the stop button."""
+        if ctx.photos.get(session) is None:
+            return plain(messages), status(texts.PHOTO_FIRST, "bad"), gr.skip(), 0
+        ctx.runs.take(session, "chat")
+        ahead = texts.WAITING
+        return kept, status(ahead, "busy"), writing, 0
+
+    def asked(text, messages, request: gr.Request):
+        if not str(text or "").strip():
+            return plain(messages), status(texts.QUESTION_FIRST, "bad"), gr.skip(), 0
+        kept, shown, update, n = begin(messages, request.session_hash, _with(messages, text))
+        if update is writing:
+            update = gr.update(value="", submit_btn=False, stop_btn="Stop")
+        return kept, shown, update, n
+
+    def example(messages, request: gr.Request, event: gr.SelectData):
+        return begin(messages, request.session_hash, _with(messages, event.value["text"]))
+
+    def option(messages, request: gr.Request, event: gr.SelectData):
+        return begin(messages, request.session_hash, _with(messages, event.value))
+
+    def retry(messages, tried, request: gr.Request, event: gr.RetryData):
+        kept = upto_question(plain(messages), _index(event.index))
+        out = begin(messages, request.session_hash, kept)
+        return *out[:3], int(tried) + 1
+
+    def edited(messages, request: gr.Request, event: gr.EditData):
+        index = _index(event.index)
+        kept = [*plain(messages)[:index], {"role": "user", "content": str(event.value)}]
+        return begin(kept, request.session_hash, kept)
+
+    def undone(messages, request: gr.Request, event: gr.UndoData):
+        ctx.runs.stop(request.session_hash, "chat")
+        kept = upto_question(plain(messages), _index(event.index))
+        return kept[:-1], "", gr.update(value=text_of(kept[-1]) if kept else ""), 0
+
+    def run(messages, tried, chosen, *raw, request: gr.Request):
+        messages = messages or []
+        if not messages or messages[-1]["role"] != "user" or ctx.photos.get(request.session_hash) is None:
+            return  # nothing was asked: `begin` has said why
+        yield from answer(ctx, request.session_hash, messages, chosen, raw, int(tried))
+
+    outputs = [chatbot, line, box, attempts]
+    quick = {"outputs": outputs, "queue": False, **PRIVATE}
+    starts = [
+        box.submit(asked, [box, chatbot], **quick),
+        chatbot.example_select(example, [chatbot], **quick),
+        chatbot.option_select(option, [chatbot], **quick),
+        chatbot.retry(retry, [chatbot, attempts], **quick),
+        chatbot.edit(edited, [chatbot], **quick),
+    ]
+    for start in starts:
+        start.then(
+            run,
+            [chatbot, attempts, which, *parameters],
+            [chatbot, line],
+            show_progress="minimal",
+            show_progress_on=[line],
+            api_visibility="private",
+            **MODEL,
+        ).then(lambda: idle, None, [box], queue=False, **PRIVATE)
+    chatbot.undo(undone, [chatbot], **quick)
+    box.stop(stopper(ctx, "chat"), None, None, queue=False, **PRIVATE)
+
+    def cleared(note: str = "") -> tuple:
+        return [], status(note), gr.update(submit_btn="Send", stop_btn=False), 0
+
+    def wipe(request: gr.Request):
+        ctx.runs.take(request.session_hash, "chat").cancel.set()
+        return cleared()
+
+    clear.click(wipe, None, **quick)
+    chatbot.clear(wipe, None, **quick)
+
+    def liked(chosen, event: gr.LikeData):
+        try:
+            ctx.votes.like(chosen, event.liked is True or event.liked == "Like", ctx.host.card().get("name", ""))
+            return status("Thank you: stored without the photo and without the words.")
+        except FaceLLMError as error:
+            return failure(error)
+
+    if ctx.votes.on:
+        chatbot.like(liked, [which], [line], queue=False, **PRIVATE)
+    return Tab("chat", outputs, cleared)
+
+
+def _with(messages: list[Message] | None, text: str) -> list[Message]:
+    return [*plain(messages), {"role": "user", "content": str(text).strip()}]
+
+
+def _index(index: Any) -> int:
+    return int(index[0] if isinstance(index, (list, tuple)) else index)

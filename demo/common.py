@@ -1,0 +1,107 @@
+"""What every tab needs: the context it works in, its status line, and how its buttons look while it runs.
+
+Input: nothing of a visitor's. What this file does not know: any particular tab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from . import texts
+from .options import Options
+from .photo import Photos
+from .runs import Runs, Ticket
+from .votes import Votes
+from .worker import Host, sentence
+
+# One request at a time has the model; all listeners that use it share this queue, API endpoints too.
+MODEL = {"concurrency_id": "model", "concurrency_limit": 1}
+# Listeners of the page itself: not in the API, no overlay over what is being written.
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+@dataclass(frozen=True)
+class Context:
+    """Shared by all tabs of one page."""
+
+    options: Options
+    host: Host
+    votes: Votes
+    photos: Photos = field(default_factory=Photos)
+    runs: Runs = field(default_factory=Runs)
+
+    @property
+    def sensitive(self) -> bool:
+        return self.options.sensitive
+
+
+@dataclass
+class Tab:
+    """What the page wires together.  reset: outputs cleared for a new photo.  cleared: () -> their values."""
+
+    name: str
+    reset: list
+    cleared: Callable[[], tuple]
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+def status(text: str = "", kind: str = "") -> str:
+    """The tab's status line; kind: "", busy or bad."""
+    if not text:
+        return ""
+    role = "alert" if kind == "bad" else "status"
+    return f'<p class="status {kind}" role="{role}">{escape(text)}</p>'
+
+
+def status_line(name: str) -> gr.HTML:
+    return gr.HTML("", elem_id=f"{name}-status", elem_classes="status-line")
+
+
+def which_radio(name: str) -> gr.Radio:
+    """Base or FaceLLM."""
+    return gr.Radio(
+        [(texts.WHICH["facellm"], "facellm"), (texts.WHICH["base"], "base")],
+        value="facellm",
+        label="Model",
+        elem_id=f"{name}-which",
+        elem_classes="segmented",
+    )
+
+
+def buttons(name: str, go: str) -> tuple[gr.Button, gr.Button]:
+    """The button that starts and the one that stops, which takes its place while the tab runs."""
+    start = gr.Button(go, variant="primary", elem_id=f"{name}-go", min_width=120)
+    stop = gr.Button("Stop", variant="stop", visible=False, elem_id=f"{name}-stop", elem_classes="stop", min_width=120)
+    return start, stop
+
+
+def running(on: bool) -> tuple[dict, dict]:
+    """Updates for `buttons`."""
+    return gr.update(visible=not on), gr.update(visible=on)
+
+
+def loading(host: Host, ticket: Ticket) -> Iterator[str]:
+    """Status lines until the model is there; the first question waits rather than failing."""
+    for s in host.wait(ticket.cancel):
+        yield status(
+            f"The model is loading: {s.message.lower()} (step {s.step} of {s.steps}, {s.seconds:.0f} s)", "busy"
+        )
+
+
+def stopper(ctx: Context, tab: str) -> Callable:
+    """Handler of that tab's stop button: the model stops within one token, what it wrote stays."""
+
+    def stop(request: gr.Request) -> None:
+        ctx.runs.stop(request.session_hash, tab)
+
+    return stop
+
+
+def failure(error: BaseException) -> str:
+    """A status line for an error."""
+    return status(sentence(error), "bad")

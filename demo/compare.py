@@ -1,0 +1,315 @@
+"""Compare: one question, or all of them, to the base model and to FaceLLM at the same time; blind votes on the result.
+
+Input: the visitor's photo and a question. Output: pairs of answers side by side, words that only one side says marked.
+What this file does not know: how two models share one copy of the weights.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+import gradio as gr
+
+from facellm.attributes import attribute
+from facellm.errors import FaceLLMError
+
+from . import plots, policy, settings, texts
+from .common import MODEL, PRIVATE, Context, Tab, buttons, failure, loading, running, status, status_line, stopper
+from .report import downloads
+from .streaming import Cell, fill
+from .votes import OWN_QUESTION
+
+ALL, OWN = "all", "own"
+# Sixteen growing answers are a long page: five drawings a second are enough, and leave the processor to the model.
+DRAW_EVERY = 0.2
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+
+
+@dataclass
+class Pair:
+    """One question's two answers. left: which model stands left.  vote: None until voted."""
+
+    key: str | None
+    question: str
+    left: str = "base"
+    vote: str | None = None
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return attribute(self.key).title if self.key else self.question
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        return ("base", "facellm") if self.left == "base" else ("facellm", "base")
+
+
+@dataclass
+class Round:
+    """What one click asked. blind: names and measures stay hidden until the vote."""
+
+    pairs: list[Pair]
+    blind: bool
+    temperature: float = 0.0
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.pairs) and all(c.finished for p in self.pairs for c in p.cells.values())
+
+    @property
+    def open_vote(self) -> Pair | None:
+        """The next pair to vote on: only in a blind test, only when all is written."""
+        if not (self.blind and self.finished):
+            return None
+        return next((p for p in self.pairs if p.vote is None), None)
+
+
+def questions(choice: str, own: str, sensitive: bool) -> list[tuple[str | None, str]]:
+    """(key, question) pairs for a choice: "all", "own", or one attribute's key.  Raises FaceLLMError."""
+    allowed = policy.attributes(sensitive)
+    if choice == ALL:
+        return [(a.key, a.question) for a in allowed]
+    if choice == OWN:
+        text = settings.question(own, texts.QUESTION_FIRST)
+        if not policy.allowed(text, sensitive):
+            raise FaceLLMError(texts.SENSITIVE_OFF)
+        return [(None, text)]
+    a = attribute(choice)
+    if a not in allowed:
+        raise FaceLLMError(texts.SENSITIVE_OFF)
+    return [(a.key, a.question)]
+
+
+def make_round(choice: str, own: str, blind: bool, sensitive: bool, rng: random.Random | None = None) -> Round:
+    """A new round; in a blind test the sides are drawn anew for every pair."""
+    rng = rng or random.SystemRandom()
+    pairs = []
+    for key, text in questions(choice, own, sensitive):
+        pair = Pair(key, text, left=rng.choice(("base", "facellm")) if blind else "base")
+        pair.cells = {w: Cell(w, text, key) for w in ("base", "facellm")}
+        pairs.append(pair)
+    return Round(pairs, blind)
+
+
+def words(text: str) -> set[str]:
+    """The words of a text, lower case."""
+    return {w.lower() for w in _WORD.findall(text)}
+
+
+def marked(text: str, other: str) -> str:
+    """Escaped text in which the words that `other` does not say are marked; neighbours share one mark."""
+    theirs = words(other)
+    out, last = [], 0
+    for match in _WORD.finditer(text):
+        out.append(escape(text[last : match.start()]))
+        word = escape(match.group())
+        out.append(word if match.group().lower() in theirs else f"<mark>{word}</mark>")
+        last = match.end()
+    out.append(escape(text[last:]))
+    return re.sub(r"</mark>(\s+)<mark>", r"\1", "".join(out))
+
+
+def _measures(cell: Cell) -> str:
+    parts = [f"first words {cell.first:.2f} s"] if cell.first is not None else []
+    parts += [f"{cell.tokens} tokens", f"{cell.seconds:.1f} s"]
+    if cell.rate:
+        parts.append(f"{cell.rate:.0f} tokens/s")
+    if cell.state in ("stopped", "length"):
+        parts.append("stopped" if cell.state == "stopped" else "cut at the token limit")
+    return " · ".join(parts)
+
+
+def _side(pair: Pair, which: str, letter: str, hidden: bool) -> str:
+    cell, other = pair.cells[which], pair.cells["base" if which == "facellm" else "facellm"]
+    name = f"Answer {letter}" if hidden else texts.WHICH[which]
+    won = pair.vote == which
+    body = marked(cell.text, other.text) if cell.finished and other.finished else escape(cell.text)
+    body = "".join(f"<p>{b}</p>" for b in body.split("\n\n") if b.strip()).replace("\n", "<br>")
+    if hidden:
+        measures = "hidden until you vote" if cell.finished else cell.state
+    else:
+        measures = _measures(cell) if cell.finished else cell.state
+    return (
+        f'<article class="side {"hidden" if hidden else which}{" won" if won else ""}">'
+        f'<header><i class="swatch" aria-hidden="true"></i><h4>{escape(name)}</h4>'
+        f"{'<em>your vote</em>' if won else ''}</header>"
+        f'<div class="text {cell.state}">{body}</div><footer>{escape(measures)}</footer></article>'
+    )
+
+
+def show(round_: Round | None) -> str:
+    """The round as HTML."""
+    if round_ is None:
+        return ""
+    voting = round_.open_vote
+    parts = []
+    for pair in round_.pairs:
+        hidden = round_.blind and pair.vote is None
+        a, b = pair.sides
+        vote = f'<span class="tag">{escape(pair.vote)}</span>' if pair.vote in ("tie", "both bad") else ""
+        parts.append(
+            f'<section class="pair{" voting" if pair is voting else ""}"><h3>{escape(pair.title)}{vote}</h3>'
+            f'<div class="sides">{_side(pair, a, "A", hidden)}{_side(pair, b, "B", hidden)}</div></section>'
+        )
+    return f'<div class="pairs">{"".join(parts)}</div>'
+
+
+def compare(ctx: Context, session: str, round_: Round, raw: tuple, slot: str = "compare") -> Iterator[str]:
+    """Yields status lines while the round's cells fill; both models answer in one batch."""
+    ticket = ctx.runs.get(session, slot)
+    try:
+        photo = ctx.photos.get(session)
+        if photo is None:
+            raise FaceLLMError(texts.PHOTO_FIRST)
+        parameters = settings.read(*raw)
+        round_.temperature = parameters.temperature
+        yield from loading(ctx.host, ticket)
+        cells = [p.cells[w] for p in round_.pairs for w in ("base", "facellm")]
+        yield status("Both models are looking at the photo…", "busy")
+        for _ in fill(ctx.host, photo.seen(parameters.whole), cells, parameters, ticket, ctx.sensitive, DRAW_EVERY):
+            if ticket.discarded:
+                return
+            yield status(f"Writing… {sum(c.finished for c in cells)} of {len(cells)} answers done", "busy")
+        yield status(_summary(cells))
+    except Exception as error:  # whatever fails must end as a sentence with working buttons (worker.sentence)
+        if not ticket.discarded:
+            yield failure(error)
+    finally:
+        ctx.runs.done(session, slot, ticket)
+
+
+def _summary(cells: Sequence[Cell]) -> str:
+    tokens, seconds = sum(c.tokens for c in cells), max(c.seconds for c in cells)
+    said = f"{texts.STOPPED} " if any(c.state == "stopped" for c in cells) else ""
+    return f"{said}{len(cells)} answers from one copy of the weights, {tokens} tokens in {seconds:.1f} s."
+
+
+def tally(ctx: Context) -> str:
+    """The win rates so far and the votes as CSV."""
+    if not ctx.votes.on:
+        return '<p class="empty small">Voting is switched off by the operator.</p>'
+    titles = {a.key: a.title for a in policy.attributes(True)} | {"all": "All votes", OWN_QUESTION: "Own questions"}
+    try:
+        rates = ctx.votes.rates()
+        shown = plots.win_rates(rates, titles)
+        if rates:
+            shown += downloads("Export", [("CSV", "facellm-votes.csv", "text/csv", ctx.votes.csv())])
+        return shown
+    except FaceLLMError as error:
+        return failure(error)
+
+
+def build(ctx: Context, parameters: list) -> Tab:
+    """The tab."""
+    choices = [("All attributes", ALL)]
+    choices += [(a.title, a.key) for a in policy.attributes(ctx.sensitive)] + [("Your own question", OWN)]
+    with gr.Row(elem_classes="toolbar"):
+        choice = gr.Dropdown(choices, value="structure", label="Question", elem_id="compare-question", min_width=220)
+        blind = gr.Checkbox(
+            False,
+            label="Blind test",
+            info="Shuffled and unnamed until you vote",
+            elem_id="compare-blind",
+            visible=ctx.votes.on,
+        )
+        go, stop = buttons("compare", "Compare")
+    own = gr.Textbox(
+        label="Your own question",
+        placeholder="For example: Is this person wearing glasses?",
+        max_length=settings.MAX_QUESTION,
+        visible=False,
+        elem_id="compare-own",
+    )
+    line = status_line("compare")
+    shown = gr.HTML("", elem_id="pairs")
+    with gr.Row(visible=False, elem_id="vote", elem_classes="vote") as bar:
+        prompt = gr.HTML("")
+        ballots = [
+            gr.Button(label, size="sm", min_width=80, elem_id=f"vote-{name}")
+            for label, name in (("A is better", "a"), ("B is better", "b"), ("Tie", "tie"), ("Both bad", "bad"))
+        ]
+    with gr.Accordion("Votes so far", open=False, elem_id="tally-box"):
+        count = gr.HTML("", elem_id="tally")
+    state = gr.State(None)
+
+    def bar_for(round_: Round | None) -> tuple:
+        pair = round_.open_vote if round_ else None
+        if pair is None:
+            return gr.update(visible=False), ""
+        n, total = sum(p.vote is not None for p in round_.pairs) + 1, len(round_.pairs)
+        which = f"{pair.title} ({n} of {total})" if total > 1 else pair.title
+        return gr.update(visible=True), f'<p role="status">Which answer is better? <b>{escape(which)}</b></p>'
+
+    def begin(choice_, own_, blind_, request: gr.Request):
+        try:
+            if ctx.photos.get(request.session_hash) is None:
+                raise FaceLLMError(texts.PHOTO_FIRST)
+            round_ = make_round(choice_, own_, bool(blind_) and ctx.votes.on, ctx.sensitive)
+        except FaceLLMError as error:
+            return None, failure(error), gr.skip(), *running(False), gr.update(visible=False), ""
+        ctx.runs.take(request.session_hash, "compare")
+        return (
+            round_,
+            status(texts.WAITING, "busy"),
+            show(round_),
+            *running(True),
+            gr.update(visible=False),
+            "",
+        )
+
+    def run(round_, *raw, request: gr.Request):
+        if round_ is None:
+            return
+        for said in compare(ctx, request.session_hash, round_, raw):
+            yield said, show(round_), round_, *bar_for(round_)
+
+    begun = [state, line, shown, go, stop, bar, prompt]
+    streamed = [line, shown, state, bar, prompt]
+    for start in (go.click, own.submit):
+        start(begin, [choice, own, blind], begun, queue=False, **PRIVATE).then(
+            run,
+            [state, *parameters],
+            streamed,
+            show_progress="minimal",
+            show_progress_on=[line],
+            api_visibility="private",
+            **MODEL,
+        ).then(lambda: running(False), None, [go, stop], queue=False, **PRIVATE)
+    stop.click(stopper(ctx, "compare"), None, None, queue=False, **PRIVATE)
+    choice.change(lambda c: gr.update(visible=c == OWN), [choice], [own], queue=False, **PRIVATE)
+
+    def vote(ballot: str):
+        def cast(round_):
+            pair = round_.open_vote if round_ else None
+            if pair is None:
+                return (
+                    round_,
+                    status("There is nothing to vote on: compare first.", "bad"),
+                    gr.skip(),
+                    gr.skip(),
+                    "",
+                    gr.skip(),
+                )
+            winner = {"a": pair.sides[0], "b": pair.sides[1]}.get(ballot, ballot)
+            model = ctx.host.card().get("name", "")
+            try:
+                ctx.votes.add(pair.key or OWN_QUESTION, winner, pair.left, model, round_.temperature)
+            except FaceLLMError as error:
+                return round_, failure(error), gr.skip(), *bar_for(round_), gr.skip()
+            pair.vote = winner
+            said = status(f"Thank you. A was {texts.WHICH[pair.sides[0]]}, B was {texts.WHICH[pair.sides[1]]}.")
+            return round_, said, show(round_), *bar_for(round_), tally(ctx)
+
+        return cast
+
+    for button, ballot in zip(ballots, ("a", "b", "tie", "both bad"), strict=True):
+        button.click(vote(ballot), [state], [state, line, shown, bar, prompt, count], queue=False, **PRIVATE)
+
+    def cleared() -> tuple:
+        return "", "", None, gr.update(visible=False), ""
+
+    return Tab("compare", streamed, cleared, {"choice": choice, "tally": count})

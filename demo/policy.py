@@ -1,0 +1,58 @@
+"""The operator's switch FACELLM_SENSITIVE: what is left of attributes, profile and answers when it is off.
+
+Input: attributes, profile fields, texts. Off means: no attribute that asks for ethnicity or emotion, no such profile
+field, and no sentence about them in any answer, whatever was asked. The words are a list, not a model: it errs on the
+side of leaving a sentence out. What this file does not know: Gradio, models.
+"""
+
+from __future__ import annotations
+
+import re
+
+from facellm.attributes import ATTRIBUTES, Attribute
+
+REMOVED = "(Left out here: sentences about ethnicity or emotion, which the operator of this page switched off.)"
+
+_ETHNICITY = (
+    r"ethnic\w*|rac(?:e|es|ial\w*)|descent|ancestr\w*|heritage|nationalit\w*|caucasian\w*|european\w*|african\w*|"
+    r"asian\w*|indian\w*|latin[oaxe]s?|latin american\w*|hispanic\w*|middle[ -]eastern\w*|arab\w*|jewish|"
+    r"indigenous|polynesian\w*|"
+    r"(?:white|black|brown) (?:man|men|woman|women|male\w*|female\w*|person|people|individual\w*|boy\w*|girl\w*|"
+    r"child\w*|adult\w*|baby|infant)"
+)
+_EMOTION = (
+    r"emotion\w*|mood\w*|feel\w*|happ(?:y|i\w+)|joy\w*|cheer\w*|sad\w*|sorrow\w*|ang(?:er|ry|rily)|fear\w*|afraid|"
+    r"disgust\w*|contempt\w*|surpris\w*|anxi\w+|worr(?:y|ied)|content(?:ment)?|amus\w+|delight\w*|pleased|calm\w*|"
+    r"seren\w+|melanchol\w+|distress\w*|upset|excite\w*|confiden(?:t|ce)|neutral (?:expression|face|mood)|"
+    r"expression of \w+"
+)
+_SENSITIVE = re.compile(rf"\b(?:{_ETHNICITY}|{_EMOTION})\b", re.IGNORECASE)
+_SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?]+(?:\s+|$)|\n+|$)")
+
+
+def attributes(sensitive: bool) -> tuple[Attribute, ...]:
+    """The attributes that may be asked about, in the paper's order."""
+    return tuple(a for a in ATTRIBUTES if sensitive or not a.sensitive)
+
+
+def allowed(text: str, sensitive: bool) -> bool:
+    """Whether a question may be asked as it stands."""
+    return sensitive or _SENSITIVE.search(text) is None
+
+
+def visible(text: str, sensitive: bool, done: bool = True) -> str:
+    """What of an answer may be shown.
+
+    Switched on: all of it. Switched off: the sentences that speak of neither; while the answer is still being written
+    its last, unfinished sentence is held back.
+    """
+    if sensitive:
+        return text
+    sentences = [s for s in _SENTENCE.findall(text) if s]
+    if not done and sentences and not re.search(r"[.!?\n]\s*$", sentences[-1]):
+        sentences.pop()
+    kept = [s for s in sentences if _SENSITIVE.search(s) is None]
+    shown = "".join(kept).strip()
+    if done and len(kept) < len(sentences):
+        shown = f"{shown}\n\n{REMOVED}".strip()
+    return shown

@@ -1,0 +1,213 @@
+"""The model of this process: loaded in the background, asked through one place, every failure turned into a sentence.
+
+Input: `Options`. Output: a status to show and streams of deltas. What this file does not know: Gradio's components,
+photos' files, how an answer is made (that is `facellm`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import itertools
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from facellm.errors import FaceLLMError
+
+from . import gpu, texts
+from .options import Options
+
+if TYPE_CHECKING:
+    from facellm.model import FaceLLM
+
+    from facellm.engine import Delta, Row, Sampling
+    from facellm.faces import FaceView
+
+log = logging.getLogger("facellm.demo")
+
+# What the loading thread does, in order; shown as "step 2 of 4".
+STEPS = ("Starting PyTorch", "Starting Transformers", "Reading the weights", "Warming up")
+
+
+@dataclass(frozen=True)
+class Status:
+    """state: idle, loading, ready or failed.  message: for the page.  step, steps: progress.  seconds: since start."""
+
+    state: str
+    message: str = ""
+    step: int = 0
+    steps: int = len(STEPS)
+    seconds: float = 0.0
+
+
+def sentence(error: BaseException) -> str:
+    """What the visitor reads about an error. Unexpected ones go to the log under a reference."""
+    if isinstance(error, FaceLLMError):
+        return str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        free_memory()
+        return texts.OUT_OF_MEMORY
+    reference = uuid.uuid4().hex[:8]
+    log.error("reference %s", reference, exc_info=error)
+    return texts.INTERNAL.format(reference=reference)
+
+
+def free_memory() -> None:
+    """Give back what a failed request left behind, on the GPU too."""
+    import gc
+
+    gc.collect()
+    torch = importlib.import_module("torch")
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+class Host:
+    """Loads one model in a thread and streams from it."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._model: FaceLLM | None = None
+        self._state = Status("idle", "The model has not been started.")
+        self._since = time.monotonic()
+        self._lock = threading.Lock()
+        self._settled = threading.Event()
+
+    # -- loading ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin loading; does nothing while loading or once ready."""
+        with self._lock:
+            if self._state.state in ("loading", "ready"):
+                return
+            self._settled.clear()
+            self._since = time.monotonic()
+            self._step(0)
+        threading.Thread(target=self._load, name="facellm-load", daemon=True).start()
+
+    def _step(self, i: int) -> None:
+        self._state = Status("loading", STEPS[i], i + 1)
+
+    def _load(self) -> None:
+        try:
+            importlib.import_module("torch")
+            self._step(1)
+            importlib.import_module("transformers")
+            self._step(2)
+            model = open_model(self.options)
+            self._step(3)
+            warm_up(model)
+            self._model = model
+            self._state = Status("ready", model.report.name, len(STEPS), seconds=time.monotonic() - self._since)
+        except BaseException as error:  # a thread's last frame: whatever happened must reach the page as a sentence
+            self._state = Status("failed", sentence(error), seconds=time.monotonic() - self._since)
+        finally:
+            self._settled.set()
+
+    @property
+    def status(self) -> Status:
+        s = self._state
+        return s if s.state != "loading" else Status(s.state, s.message, s.step, seconds=time.monotonic() - self._since)
+
+    @property
+    def ready(self) -> bool:
+        return self._model is not None
+
+    @property
+    def model(self) -> FaceLLM:
+        """The loaded model.  Raises FaceLLMError, saying why, while there is none."""
+        if self._model is None:
+            s = self.status
+            raise FaceLLMError(s.message if s.state == "failed" else "The model is still loading: try again shortly.")
+        return self._model
+
+    def wait(self, cancel: threading.Event | None = None, every: float = 0.3) -> Iterator[Status]:
+        """Yields the status until the model is ready (at once if it is).  Raises FaceLLMError if loading failed."""
+        while not self._settled.wait(every):
+            if cancel is not None and cancel.is_set():
+                return
+            yield self.status
+        self.model  # noqa: B018 - raises where loading failed
+
+    # -- asking -------------------------------------------------------------------------------------------------
+
+    def stream(self, view: FaceView, rows: list[Row], sampling: Sampling, cancel: threading.Event) -> Iterator[Delta]:
+        """Text deltas of all rows.  Closing the iterator or setting `cancel` stops the model within one token."""
+        if gpu.ZERO:
+            source = _stream_on_gpu(view, rows, sampling)
+            try:
+                yield from itertools.takewhile(lambda _: not cancel.is_set(), source)
+            finally:
+                source.close()
+        else:
+            yield from self.model.stream(view, rows, sampling, cancel)
+
+    def profile(self, view: FaceView, which: str) -> Any:
+        """The calibrated probabilities of one model (`facellm.profile.Profile`)."""
+        if gpu.ZERO:
+            return next(_profile_on_gpu(view, which))
+        return self.model.profile(view, which=which)
+
+    def card(self) -> dict:
+        """What the loaded model is: LoadReport as a dict; empty while there is none."""
+        return self._model.report.to_dict() if self._model is not None else {}
+
+
+def open_model(options: Options) -> FaceLLM:
+    """The model that the options name: a server's where there is a backend URL, else a local one."""
+    if options.backend_url:
+        return importlib.import_module("facellm.remote").connect(options.backend_url, model=options.model)
+    load = importlib.import_module("facellm").load
+    return load(options.model, adapter=options.adapter, quantization=options.quantization, device=options.device)
+
+
+def check_model_name(options: Options) -> None:
+    """Refuse an unknown model before anything is loaded.  Raises FaceLLMError."""
+    if not options.backend_url and options.model != "auto":
+        importlib.import_module("facellm.registry").resolve(options.model, options.adapter)
+
+
+def warm_up(model: FaceLLM) -> None:
+    """One token about a grey picture, so that the first visitor does not wait for lazy initialisation."""
+    if gpu.ZERO:  # no GPU outside a request there
+        return
+    from PIL import Image
+
+    engine = importlib.import_module("facellm.engine")
+    faces = importlib.import_module("facellm.faces")
+    grey = faces.view_face(Image.new("RGB", (224, 224), (128, 128, 128)), detect=False)
+    rows = [engine.Row("facellm", "Describe this image."), engine.Row("base", "Describe this image.")]
+    with contextlib.closing(model.stream(grey, rows, engine.Sampling(max_new_tokens=1), None)) as stream:
+        for _ in stream:
+            pass
+
+
+# The host that serves this process: ZeroGPU runs module-level functions in a fork, which finds the model through it.
+_serving: Host | None = None
+
+
+def serve(host: Host) -> Host:
+    """Make `host` the one that GPU functions use."""
+    global _serving
+    _serving = host
+    return host
+
+
+def _seconds(view: FaceView, rows: list[Row], sampling: Sampling) -> int:
+    """GPU seconds to reserve: 20 steps a second is a slow eager decode, 10 s for what comes before."""
+    return min(120, 10 + sampling.max_new_tokens // 20)
+
+
+@gpu.on_gpu(duration=_seconds)
+def _stream_on_gpu(view: FaceView, rows: list[Row], sampling: Sampling) -> Iterator[Delta]:
+    yield from _serving.model.stream(view, rows, sampling, None)
+
+
+@gpu.on_gpu(duration=lambda view, which: 30)
+def _profile_on_gpu(view: FaceView, which: str) -> Iterator[Any]:
+    yield _serving.model.profile(view, which=which)
