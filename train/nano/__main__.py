@@ -20,8 +20,11 @@ def main() -> None:
     base.add_argument("--epochs", type=int, default=1)
     base.add_argument("--limit", type=int, help="use only so many lines of the corpus")
     base.add_argument("--max-minutes", type=float, default=float("inf"), help="length of the cycle in minutes")
-    for stage in (encoder, features, corpus, base):
-        stage.add_argument("--data", type=Path, required=stage is not base, help="folder with utkface/ and expressions/")
+    dataset = stages.add_parser("dataset", help="write the face pairs and features for `python -m train lora`")
+    dataset.add_argument("--limit", type=int, help="use only so many lines of the corpus")
+    for stage in (encoder, features, corpus, base, dataset):
+        needs_data = stage not in (base, dataset)
+        stage.add_argument("--data", type=Path, required=needs_data, help="folder with utkface/ and expressions/")
         stage.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
     args = parser.parse_args()
     if args.stage == "encoder":
@@ -36,6 +39,10 @@ def main() -> None:
         from train.nano.corpus import build
 
         figures = build(args.data, args.work)
+    elif args.stage == "dataset":
+        from train.nano.dataset import build
+
+        figures = build(args.work, limit=args.limit)
     else:
         from train.nano.base import train
 

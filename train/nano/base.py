@@ -16,41 +16,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from facellm.messages import build_messages, expand_image, render
+from train.data import Example, tokenize
 from train.nano import assemble
 from train.nano.features import load_encoder
-from train.packing import IGNORE, Pack, answer_loss, collate, pack, packed_forward, use_packed_attention
-
-Turns = Sequence[Sequence[str]]
-
-
-def tokenise(processor: Any, turns: Turns) -> tuple[list[int], list[int]]:
-    """Token ids and labels of a conversation about one image; every answer is learnt, with its end mark."""
-    ids: list[int] = []
-    labels: list[int] = []
-    text = ""
-    for number, (question, answer) in enumerate(turns):
-        messages = build_messages(question, history=turns[:number])
-        prompt = expand_image(processor, render(processor, messages))
-        full = expand_image(processor, render(processor, messages, answer))
-        for part, learnt in ((prompt[len(text) :], False), (full[len(prompt) :], True)):
-            tokens = processor.tokenizer(part, add_special_tokens=False)["input_ids"]
-            ids += tokens
-            labels += tokens if learnt else [IGNORE] * len(tokens)
-        text = full
-    return ids, labels
+from train.packing import Pack, answer_loss, collate, pack, packed_forward, use_packed_attention
 
 
 def read_packs(processor: Any, path: Path, limit: int | None = None) -> list[Pack]:
     """One pack a line of the corpus; `image` is the view's number."""
-    packs: list[Pack] = []
     with path.open() as handle:
-        for number, line in enumerate(handle):
-            if limit is not None and number >= limit:
-                break
-            row = json.loads(line)
-            rows = [tokenise(processor, turns) for turns in row["conversations"]]
-            packs += pack(rows, row["view"], processor.image_token_id)
+        lines = [json.loads(line) for number, line in enumerate(handle) if limit is None or number < limit]
+    examples = [
+        Example(str(line["view"]), tuple(tuple(turn) for turn in turns))
+        for line in lines
+        for turns in line["conversations"]
+    ]
+    rows = iter(tokenize(processor, examples))
+    packs: list[Pack] = []
+    for line in lines:
+        own = [next(rows) for _ in line["conversations"]]
+        packs += pack([(row.ids, row.labels) for row in own], line["view"], processor.image_token_id)
     return packs
 
 

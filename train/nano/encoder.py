@@ -118,9 +118,9 @@ def augment(raw: torch.Tensor, mesh: torch.Tensor, rng: torch.Generator) -> tupl
         return values.view(-1, 1, 1, 1)
 
     grey = pixels.mean(1, keepdim=True)
-    keep_colour = torch.where(chance(0.2), torch.zeros(count), uniform(0.6, 1.4))
+    keep_colour = torch.where(chance(0.1), torch.zeros(count), uniform(0.7, 1.3))
     pixels = grey + (pixels - grey) * per_image(keep_colour)
-    pixels = pixels * (1 + per_image(uniform(-0.1, 0.1))) * torch.stack([1 + uniform(-0.06, 0.06) for _ in range(3)], 1)[
+    pixels = pixels * (1 + per_image(uniform(-0.1, 0.1))) * torch.stack([1 + uniform(-0.04, 0.04) for _ in range(3)], 1)[
         :, :, None, None
     ]
     middle = pixels.mean((1, 2, 3), keepdim=True)

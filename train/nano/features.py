@@ -1,9 +1,9 @@
 """The tuned tower's view of every face, computed once: tokens for the decoder's training, heads for the facts.
 
-Reads `encoder.pt`, writes into the work folder `views.npy` (uint8 crops (v, 112, 112, 3)), `tokens.npy` (float16
-(v, 64, 384), patch tokens after the final norm) and `views.npz` (row of the face, measurements of the view, pixel
-and skin measurements, head outputs). A training face has two views, one untouched and one augmented, so that the
-decoder also meets faces that the tower is less sure of; a validation face has one.
+Reads `encoder.pt`, writes into the work folder `tokens.npy` (float16 (v, 64, 384), patch tokens after the final norm)
+and `views.npz` (row of the face, measurements of the view, pixel and skin measurements, head outputs). Every face has
+one untouched view; some training faces have augmented ones too, so that the decoder also meets faces that the tower is
+less sure of, and the rare expressions more than once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from train.nano import data, encoder
 from train.nano.facts import skin_stats
 from train.nano.pretrained import PATCH_PX, WIDTH, vision_config
 
+CHANGED_FACES = 9000  # UTKFace training faces with an augmented view
+RARE = ("surprise", "sadness", "anger", "disgust", "fear", "contempt")  # these have two augmented views each
 TOKENS = (encoder.IMAGE_PX // PATCH_PX) ** 2
 
 
@@ -38,10 +40,12 @@ def encode(folder: Path, work: Path, *, batch: int = 64, seed: int = 1) -> int:
     model.tower.set_attn_implementation("sdpa")
     rng = torch.Generator().manual_seed(seed)
     plan = [(rows, False) for rows in np.array_split(np.arange(len(faces)), len(faces) // batch)]
-    train_rows = np.flatnonzero(faces.is_train)
-    plan += [(rows, True) for rows in np.array_split(train_rows, len(train_rows) // batch)]
+    labelled = np.flatnonzero(faces.is_train & (faces.gender >= 0))
+    drawn = np.random.default_rng(seed).permutation(labelled)[:CHANGED_FACES]
+    rare = np.flatnonzero(faces.is_train & np.isin(faces.expression, [data.EXPRESSIONS.index(name) for name in RARE]))
+    again = np.concatenate([np.sort(drawn), rare, rare])
+    plan += [(rows, True) for rows in np.array_split(again, max(1, len(again) // batch))]
     count = sum(len(rows) for rows, _ in plan)
-    views = np.lib.format.open_memmap(work / "views.tmp.npy", "w+", np.uint8, (count, encoder.IMAGE_PX, encoder.IMAGE_PX, 3))
     tokens = np.lib.format.open_memmap(work / "tokens.tmp.npy", "w+", np.float16, (count, TOKENS, WIDTH))
     columns: dict[str, list[np.ndarray]] = {}
     at = 0
@@ -51,8 +55,7 @@ def encode(folder: Path, work: Path, *, batch: int = 64, seed: int = 1) -> int:
             pixels, mesh = encoder.augment(raw, mesh, rng)
         else:
             pixels = encoder.centre(raw)
-        stored = (pixels * 255).round().clamp(0, 255).to(torch.uint8)
-        pixels = stored.float() / 255
+        pixels = (pixels * 255).round().clamp(0, 255) / 255  # as a decoded picture has them
         with torch.autocast("cpu", torch.bfloat16):
             hidden = model.tower(encoder.normalise(pixels)).last_hidden_state[:, 1:]
         pooled = model.shared(hidden.float().mean(1))
@@ -66,13 +69,11 @@ def encode(folder: Path, work: Path, *, batch: int = 64, seed: int = 1) -> int:
         }
         for name, value in found.items():
             columns.setdefault(name, []).append(value)
-        views[at : at + len(rows)] = stored.permute(0, 2, 3, 1).numpy()
         tokens[at : at + len(rows)] = hidden.float().numpy()
         at += len(rows)
-    views.flush()
     tokens.flush()
     np.savez(work / "views.tmp.npz", **{name: np.concatenate(value) for name, value in columns.items()})
-    for name in ("views.npy", "tokens.npy", "views.npz"):
+    for name in ("tokens.npy", "views.npz"):
         stem, ending = name.split(".")
         (work / f"{stem}.tmp.{ending}").rename(work / name)
     return count
