@@ -117,6 +117,7 @@ def build(ctx: Context) -> None:
         top_p: float = 1.0,
         seed: int = 0,
         look: str = "face",
+        tiles: int = 1,
     ):
         """Ask one question about the face in a photo; the answer streams.
 
@@ -131,6 +132,7 @@ def build(ctx: Context) -> None:
             top_p: share of probability to draw from, above 0 up to 1.
             seed: for drawing, 0 to 2147483647.
             look: face for the largest face's crop, whole for the whole photo.
+            tiles: at most so many tiles for a whole photo, 1 to 12.
         Returns:
             The answer's text, and its details (tokens, seconds, finish_reason).
         """
@@ -138,7 +140,7 @@ def build(ctx: Context) -> None:
             text = settings.question(question, texts.QUESTION_FIRST)
             if not policy.allowed(text, ctx.sensitive):
                 raise FaceLLMError(texts.SENSITIVE_OFF)
-            parameters = settings.read(system, max_new_tokens, temperature, top_p, seed, look)
+            parameters = settings.read(system, max_new_tokens, temperature, top_p, seed, look, tiles)
             cell = Cell(_which(model), text, history=history_of(history))
             for _ in _fill(ctx, _given(photo), [cell], parameters):
                 yield cell.text, _json(cell)
@@ -153,6 +155,7 @@ def build(ctx: Context) -> None:
         top_p: float = 1.0,
         seed: int = 0,
         look: str = "face",
+        tiles: int = 1,
     ):
         """Describe the attributes of the face in a photo, all at the same time.
 
@@ -161,13 +164,13 @@ def build(ctx: Context) -> None:
             attributes: keys separated by commas (demographic, structure, skin, expression, lighting, pose, forensic,
                 detail); empty for all.
             model: facellm or base.
-            system, max_new_tokens, temperature, top_p, seed, look: as for chat.
+            system, max_new_tokens, temperature, top_p, seed, look, tiles: as for chat.
         Returns:
             One entry per key: title, question, text, tokens, seconds, state.
         """
         with _sentences():
             chosen = _permitted(attributes, ctx.sensitive)
-            parameters = settings.read(system, max_new_tokens, temperature, top_p, seed, look)
+            parameters = settings.read(system, max_new_tokens, temperature, top_p, seed, look, tiles)
             cells = [Cell(_which(model), a.question, a.key) for a in chosen]
             titles = {a.key: a.title for a in chosen}
             for _ in _slowly(ctx, _given(photo), cells, parameters):
@@ -182,13 +185,14 @@ def build(ctx: Context) -> None:
         top_p: float = 1.0,
         seed: int = 0,
         look: str = "face",
+        tiles: int = 1,
     ):
         """Ask the base model and FaceLLM the same, at the same time.
 
         Args:
             photo: the photo, a file.
             question: an attribute's key, "all" for all attributes, or a question in your own words.
-            system, max_new_tokens, temperature, top_p, seed, look: as for chat.
+            system, max_new_tokens, temperature, top_p, seed, look, tiles: as for chat.
         Returns:
             A list with one entry per question: key, question, base (its answer), facellm (its answer).
         """
@@ -196,7 +200,7 @@ def build(ctx: Context) -> None:
             known = {a.key for a in select()} | {"all"}
             text = settings.question(question, texts.QUESTION_FIRST)
             asked = questions(text if text in known else "own", text, ctx.sensitive)
-            parameters = settings.read(system, max_new_tokens, temperature, top_p, seed, look)
+            parameters = settings.read(system, max_new_tokens, temperature, top_p, seed, look, tiles)
             cells = [Cell(w, q, key) for key, q in asked for w in ("base", "facellm")]
             for _ in _slowly(ctx, _given(photo), cells, parameters):
                 yield [
@@ -236,6 +240,7 @@ def build(ctx: Context) -> None:
             gr.Number(1, label="top_p"),
             gr.Number(0, label="seed", precision=0),
             look,
+            gr.Number(1, label="tiles", precision=0),
         ]
         text = gr.Textbox(label="text")
         result = gr.JSON(label="result")

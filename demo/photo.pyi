@@ -42,8 +42,10 @@ PREVIEW_SIDE, CROP_SIDE, KEPT_SIDE = 720, 320, 1344
 FORGET_AFTER = 1800
 MOST_PHOTOS = 500
 
+from gradio.events import Dependency
+
 class PhotoInput(gr.Image):
-    """gr.Image that hands over the uploaded file itself: orientation, HEIC and every refusal are facellm's to decide."""
+    """gr.Image that hands over the uploaded file itself: orientation, HEIC and refusals are facellm's to decide."""
 
     is_template = True
 
@@ -53,14 +55,12 @@ class PhotoInput(gr.Image):
         if payload.url and payload.url.startswith("data:"):
             return super().preprocess(payload)
         return payload.path
-    from collections.abc import Callable, Sequence
-    from typing import TYPE_CHECKING, Any, Literal
-
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
-
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
+
 
 @dataclass(frozen=True, eq=False)
 class Photo:
@@ -81,6 +81,7 @@ class Photo:
             return self.view
         faces = importlib.import_module("facellm.faces")
         return _bounded(faces.view_face(_decode(self.source), detect=False))
+
 
 class Photos:
     """Each visitor's photo, by session, in memory only: dropped when the page closes, or after half an hour unused."""
@@ -119,6 +120,7 @@ class Photos:
         """How many photos are held."""
         return len(self._kept)
 
+
 def jpeg(image: Image.Image, side: int, quality: int = 88) -> bytes:
     """The picture as JPEG bytes, longest side at most `side` px."""
     small = image.copy()
@@ -127,14 +129,17 @@ def jpeg(image: Image.Image, side: int, quality: int = 88) -> bytes:
     small.save(out, "JPEG", quality=quality)
     return out.getvalue()
 
+
 def data_uri(data: bytes, kind: str = "image/jpeg") -> str:
     """Bytes as a data: address, so that no copy lies on the server."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
 
 def _decode(data: bytes) -> Image.Image:
     from PIL import Image
 
     return Image.open(io.BytesIO(data)).convert("RGB")
+
 
 def _bounded(view: Any) -> Any:
     if max(view.image.size) <= KEPT_SIDE:
@@ -143,14 +148,17 @@ def _bounded(view: Any) -> Any:
     small.thumbnail((KEPT_SIDE, KEPT_SIDE))
     return replace(view, image=small)
 
+
 def _ident(view: Any) -> str:
     return hashlib.sha256(view.image.tobytes()).hexdigest()[:16]
+
 
 def read_photo(source: Any) -> Photo:
     """Load a photo and find its faces; the largest is chosen.  Raises ImageError with a sentence for a bad file."""
     image = importlib.import_module("facellm.images").load_image(source)
     view = _bounded(importlib.import_module("facellm.faces").view_face(image))
     return Photo(_ident(view), view, jpeg(image, 2048, 92), image.size)
+
 
 def choose_face(photo: Photo, which: int) -> Photo:
     """The same photo with another of its faces chosen.  Raises FaceLLMError for a face that is not there."""
@@ -161,6 +169,7 @@ def choose_face(photo: Photo, which: int) -> Photo:
     scaled = _decode(photo.source)
     view = _bounded(replace(photo.view, image=faces.crop_face(scaled, face), face=face))
     return replace(photo, ident=_ident(view), view=view, which=which)
+
 
 def stage(photo: Photo | None) -> str:
     """The photo with a box on every face (buttons where there are several), the crop beside it, and what was found."""
@@ -182,7 +191,8 @@ def stage(photo: Photo | None) -> str:
         else:
             boxes.append(
                 f'<button type="button" class="face{" chosen" if chosen else ""}" style="{style}" data-face="{i}" '
-                f'aria-pressed="{str(chosen).lower()}" aria-label="Face {i + 1} of {len(faces)}"><b>{i + 1}</b></button>'
+                f'aria-pressed="{str(chosen).lower()}" aria-label="Face {i + 1} of {len(faces)}">'
+                f"<b>{i + 1}</b></button>"
             )
     if not faces:
         found = "<strong>No face found</strong>"
@@ -201,9 +211,11 @@ def stage(photo: Photo | None) -> str:
         f'<div role="status">{found}<span>{escape(note)}</span></div></figcaption></figure>'
     )
 
+
 def problem(text: str) -> str:
     """A failure, announced to screen readers."""
     return f'<div class="notice bad" role="alert">{escape(text)}</div>' if text else ""
+
 
 def _gallery() -> str:
     items = []
@@ -215,6 +227,7 @@ def _gallery() -> str:
         )
     return f'<div class="gallery"><span>or try</span>{"".join(items)}</div>'
 
+
 _CLICK = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('[%s]');
@@ -222,12 +235,14 @@ element.addEventListener('click', (event) => {
 });
 """
 
+
 @dataclass
 class PhotoPanel:
     """The panel. changed: events after which the visitor's photo may be another one."""
 
     image: PhotoInput
     changed: list
+
 
 def build(photos: Photos) -> PhotoPanel:
     """The panel at the page's left (above the tabs on a phone)."""

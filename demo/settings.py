@@ -16,6 +16,8 @@ from facellm.errors import FaceLLMError
 
 MAX_NEW_TOKENS = 512
 MAX_SYSTEM = 1000
+# InternVL3 was trained with up to 12 tiles of 448 px; each costs 256 tokens of context (16 for nano).
+MAX_TILES = 12
 MAX_QUESTION = 1000
 MAX_TURNS = 20
 SEED_LIMIT = 2**31 - 1
@@ -25,7 +27,10 @@ RETRY_TEMPERATURE = 0.7
 
 @dataclass(frozen=True)
 class Parameters:
-    """Checked settings.  whole: look at the whole photo instead of the face crop.  seed: any int in 0..2^31-1."""
+    """Checked settings.  seed: any int in 0..2^31-1.
+
+    whole: look at the whole photo instead of the face crop, in at most `tiles` tiles (a face is always one tile).
+    """
 
     system: str = ""
     max_new_tokens: int = 256
@@ -33,10 +38,11 @@ class Parameters:
     top_p: float = 1.0
     seed: int = 0
     whole: bool = False
+    tiles: int = 1
 
     def sampling(self) -> Any:
-        """`facellm.engine.Sampling` of these values (imports torch)."""
-        return importlib.import_module("facellm.engine").Sampling(
+        """`facellm.sampling.Sampling` of these values (imports torch)."""
+        return importlib.import_module("facellm.sampling").Sampling(
             max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p, seed=self.seed
         )
 
@@ -52,7 +58,13 @@ def _number(name: str, value: Any, low: float, high: float) -> float:
 
 
 def read(
-    system: Any = "", max_new_tokens: Any = 256, temperature: Any = 0, top_p: Any = 1, seed: Any = 0, look: Any = "face"
+    system: Any = "",
+    max_new_tokens: Any = 256,
+    temperature: Any = 0,
+    top_p: Any = 1,
+    seed: Any = 0,
+    look: Any = "face",
+    tiles: Any = 1,
 ) -> Parameters:
     """Parameters from raw values.  Raises FaceLLMError, naming the setting and its limits."""
     text = str(system or "").strip()
@@ -67,6 +79,7 @@ def read(
         top_p=_number("Top-p", top_p, 0.01, 1),
         seed=int(_number("Seed", seed, 0, SEED_LIMIT)),
         whole=look == "whole",
+        tiles=int(_number("Tiles", tiles, 1, MAX_TILES)) if look == "whole" else 1,
     )
 
 
@@ -87,8 +100,9 @@ def build() -> list[gr.components.Component]:
             [("Face crop", "face"), ("Whole photo", "whole")],
             value="face",
             label="What the model sees",
-            info="FaceLLM was trained on one tile: the face. A whole photo is scaled to one tile too.",
+            info="FaceLLM was trained on one tile: the face.",
         )
+        tiles = gr.Slider(1, MAX_TILES, value=1, step=1, label="Tiles", info="Only for the whole photo; more is slower")
         tokens = gr.Slider(16, MAX_NEW_TOKENS, value=256, step=8, label="Max new tokens", info="Longest answer")
         temperature = gr.Slider(
             0, 1.5, value=0, step=0.05, label="Temperature", info="0: the likeliest words, the same each time"
@@ -98,4 +112,4 @@ def build() -> list[gr.components.Component]:
         system = gr.Textbox(
             label="System prompt", lines=2, max_length=MAX_SYSTEM, placeholder="Empty: the model's own", value=""
         )
-    return [system, tokens, temperature, top_p, seed, look]
+    return [system, tokens, temperature, top_p, seed, look, tiles]

@@ -7,10 +7,11 @@ not know: Gradio, which tab is asking.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+
+from facellm.results import Row
 
 from .policy import visible
 from .runs import Ticket
@@ -76,14 +77,13 @@ def fill(
 
     Raises FaceLLMError where the model is not there.  Closing this iterator stops the model.
     """
-    engine = importlib.import_module("facellm.engine")
-    rows = [
-        engine.Row(c.which, c.question, history=c.history, system=parameters.system or None, key=c.key) for c in cells
-    ]
+    rows = [Row(c.which, c.question, history=c.history, system=parameters.system or None, key=c.key) for c in cells]
     raw = [""] * len(cells)
     drawn = 0.0
     try:
-        with contextlib.closing(host.stream(view, rows, parameters.sampling(), ticket.cancel)) as deltas:
+        with contextlib.closing(
+            host.stream(view, rows, parameters.sampling(), ticket.cancel, parameters.tiles)
+        ) as deltas:
             for delta in deltas:
                 cell = cells[delta.row]
                 raw[delta.row] += delta.text

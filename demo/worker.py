@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from facellm.errors import FaceLLMError
+from facellm.results import Row
 
 from . import gpu, texts
 from .options import Options
@@ -25,8 +26,9 @@ from .options import Options
 if TYPE_CHECKING:
     from facellm.model import FaceLLM
 
-    from facellm.engine import Delta, Row, Sampling
     from facellm.faces import FaceView
+    from facellm.results import Delta
+    from facellm.sampling import Sampling
 
 log = logging.getLogger("facellm.demo")
 
@@ -136,16 +138,18 @@ class Host:
 
     # -- asking -------------------------------------------------------------------------------------------------
 
-    def stream(self, view: FaceView, rows: list[Row], sampling: Sampling, cancel: threading.Event) -> Iterator[Delta]:
+    def stream(
+        self, view: FaceView, rows: list[Row], sampling: Sampling, cancel: threading.Event, tiles: int = 1
+    ) -> Iterator[Delta]:
         """Text deltas of all rows.  Closing the iterator or setting `cancel` stops the model within one token."""
         if gpu.ZERO:
-            source = _stream_on_gpu(view, rows, sampling)
+            source = _stream_on_gpu(view, rows, sampling, tiles)
             try:
                 yield from itertools.takewhile(lambda _: not cancel.is_set(), source)
             finally:
                 source.close()
         else:
-            yield from self.model.stream(view, rows, sampling, cancel)
+            yield from self.model.stream(view, rows, sampling, cancel, tiles)
 
     def profile(self, view: FaceView, which: str) -> Any:
         """The calibrated probabilities of one model (`facellm.profile.Profile`)."""
@@ -178,11 +182,11 @@ def warm_up(model: FaceLLM) -> None:
         return
     from PIL import Image
 
-    engine = importlib.import_module("facellm.engine")
+    sampling = importlib.import_module("facellm.sampling")
     faces = importlib.import_module("facellm.faces")
     grey = faces.view_face(Image.new("RGB", (224, 224), (128, 128, 128)), detect=False)
-    rows = [engine.Row("facellm", "Describe this image."), engine.Row("base", "Describe this image.")]
-    with contextlib.closing(model.stream(grey, rows, engine.Sampling(max_new_tokens=1), None)) as stream:
+    rows = [Row(which, "Describe this image.") for which in model.which]
+    with contextlib.closing(model.stream(grey, rows, sampling.Sampling(max_new_tokens=1), None)) as stream:
         for _ in stream:
             pass
 
@@ -198,14 +202,14 @@ def serve(host: Host) -> Host:
     return host
 
 
-def _seconds(view: FaceView, rows: list[Row], sampling: Sampling) -> int:
+def _seconds(view: FaceView, rows: list[Row], sampling: Sampling, tiles: int) -> int:
     """GPU seconds to reserve: 20 steps a second is a slow eager decode, 10 s for what comes before."""
     return min(120, 10 + sampling.max_new_tokens // 20)
 
 
 @gpu.on_gpu(duration=_seconds)
-def _stream_on_gpu(view: FaceView, rows: list[Row], sampling: Sampling) -> Iterator[Delta]:
-    yield from _serving.model.stream(view, rows, sampling, None)
+def _stream_on_gpu(view: FaceView, rows: list[Row], sampling: Sampling, tiles: int) -> Iterator[Delta]:
+    yield from _serving.model.stream(view, rows, sampling, None, tiles)
 
 
 @gpu.on_gpu(duration=lambda view, which: 30)
