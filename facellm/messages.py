@@ -7,12 +7,22 @@ template. What this file does not know: pixels, token ids, how many image tokens
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from .errors import FaceLLMError
 
 Turn = tuple[str, str]  # (question, answer)
+
+# Text of InternVL's and Qwen's control tokens. The tokenizer would read them as such, and a question could then end
+# the user's turn or open an assistant's; nobody types them on purpose, so they are dropped.
+_CONTROL = re.compile(r"<\|[A-Za-z0-9_]+\|>|</?(?:img|quad|ref|box)>|<IMG_CONTEXT>|<video>")
+
+
+def clean(text: str) -> str:
+    """`text` without control tokens and outer blanks."""
+    return _CONTROL.sub("", str(text)).strip()
 
 
 def build_messages(
@@ -24,21 +34,26 @@ def build_messages(
     None or blank leaves it out (nano and the published adapters are trained without one).
     Raises FaceLLMError for a blank question or a blank earlier turn.
     """
-    if not isinstance(question, str) or not question.strip():
+    question = clean(question) if isinstance(question, str) else ""
+    if not question:
         raise FaceLLMError("The question is empty; write what you want to know about the face.")
     messages: list[dict[str, Any]] = []
-    if system and system.strip():
-        messages.append({"role": "system", "content": [{"type": "text", "text": system.strip()}]})
+    if system and clean(system):
+        messages.append(_turn("system", clean(system)))
     for asked, answered in history:
-        if not str(asked).strip() or not str(answered).strip():
+        asked, answered = clean(asked), clean(answered)
+        if not asked or not answered:
             raise FaceLLMError("An earlier turn of the conversation is empty; leave it out of the history.")
-        messages.append({"role": "user", "content": [{"type": "text", "text": str(asked).strip()}]})
-        messages.append({"role": "assistant", "content": [{"type": "text", "text": str(answered).strip()}]})
-    messages.append({"role": "user", "content": [{"type": "text", "text": question.strip()}]})
+        messages += [_turn("user", asked), _turn("assistant", answered)]
+    messages.append(_turn("user", question))
     if image:
         first = next(m for m in messages if m["role"] == "user")
         first["content"].insert(0, {"type": "image"})
     return messages
+
+
+def _turn(role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "content": [{"type": "text", "text": text}]}
 
 
 def render(processor: Any, messages: Sequence[dict[str, Any]], answer: str | None = None) -> str:
@@ -58,8 +73,7 @@ def render(processor: Any, messages: Sequence[dict[str, Any]], answer: str | Non
     prompt = _template(processor, template, messages, True)
     if answer is None:
         return prompt
-    turn = {"role": "assistant", "content": [{"type": "text", "text": answer.strip()}]}
-    full = _template(processor, template, [*messages, turn], False)
+    full = _template(processor, template, [*messages, _turn("assistant", clean(answer))], False)
     if not full.startswith(prompt):
         raise FaceLLMError(
             "The model's chat template rewrites the prompt once it is answered; it cannot be trained on."

@@ -89,6 +89,7 @@ def make_tiny_internvl(
     image_side: int = IMAGE_SIDE,
     dtype: str = "float32",
     end_bias: float = 0.0,
+    gain: float = 1.5,
 ) -> Path:
     """Write a random InternVL in hub format into `folder` and return it (about 0.3 M parameters).
 
@@ -134,7 +135,7 @@ def make_tiny_internvl(
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.dim() > 1 and "position" not in name:
-                weight.normal_(0, 0.6 / weight.shape[-1] ** 0.5 if "embed_tokens" not in name else 0.5)
+                weight.normal_(0, 0.1 if "embed_tokens" in name else gain / weight.shape[-1] ** 0.5)
         model.model.language_model.embed_tokens.weight[ids("<|im_end|>")] *= 1.0 + end_bias
     torch.random.set_rng_state(state)
     model.generation_config.eos_token_id = ids("<|im_end|>")

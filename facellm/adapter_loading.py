@@ -1,0 +1,89 @@
+"""Putting a LoRA adapter onto its base, after checking that it belongs there.
+
+Input: an opened base, an adapter's folder. What this file does not know: who made the adapter.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from .checkpoint import read_json, tensor_shapes
+from .errors import FaceLLMError
+
+PREFIX = "base_model.model."
+FROZEN = ("vision_tower", "multi_modal_projector", "vision_model", "mlp1")
+# transformers before 4.52 nested InternVL the other way round.
+RENAMED = (("language_model.model.", "model.language_model."),)
+
+
+def attach(model: Any, folder: Path, name: str, base_name: str) -> tuple[Any, bool, list[str]]:
+    """(PeftModel, whether base and adapter rows can share a batch, notes).
+
+    Raises FaceLLMError for an adapter that is not a LoRA, that changes encoder or projector (their features are
+    shared by base and FaceLLM), or whose shapes are not this base's.
+    """
+    from peft import PeftModel
+
+    config = read_json(folder / "adapter_config.json")
+    if config.get("peft_type") != "LORA":
+        raise FaceLLMError(f"The adapter in {folder} is {config.get('peft_type')!r}; only LoRA adapters are supported.")
+    renames = _check(model, folder, base_name)
+    options = {"key_mapping": renames} if renames else {}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers for a name that is going away
+            wrapped = PeftModel.from_pretrained(
+                model, folder, adapter_name=name, is_trainable=False, autocast_adapter_dtype=False, **options
+            )
+    except (RuntimeError, ValueError, OSError) as error:
+        raise FaceLLMError(
+            f"The adapter in {folder} cannot be put onto {base_name} ({error}).".replace("\n", " ")
+        ) from error
+    wrapped.eval().requires_grad_(False)
+    for key, weight in wrapped.named_parameters():
+        if "lora_" in key and weight.dtype != model.lm_head.weight.dtype:
+            weight.data = weight.data.to(model.lm_head.weight.dtype)
+    mixable = not (config.get("use_dora") or config.get("lora_bias") or config.get("alora_invocation_tokens"))
+    notes = []
+    if not mixable:
+        notes.append(
+            "this adapter (DoRA or LoRA with bias) cannot share a batch with its base, so the two are answered as two "
+            "batches that take turns"
+        )
+    return wrapped, mixable, notes
+
+
+def _check(model: Any, folder: Path, base_name: str) -> dict[str, str]:
+    """Compare names and shapes with the base's layers; returns PEFT's key mapping for older names."""
+    shapes = tensor_shapes(folder / "adapter_model.safetensors")
+    layers = dict(model.named_modules())
+    renames: dict[str, str] = {}
+    if not shapes:
+        raise FaceLLMError(f"The adapter in {folder} is empty.")
+    for key, shape in shapes.items():
+        if any(part in key for part in FROZEN):
+            raise FaceLLMError(
+                f"The adapter in {folder} changes the image encoder or projector ({key}); FaceLLM adapters change the "
+                f"decoder only."
+            )
+        side = "lora_A" if ".lora_A" in key else "lora_B" if ".lora_B" in key else None
+        if side is None:
+            continue
+        layer = key.removeprefix(PREFIX).split(f".{side}")[0]
+        if layer not in layers:
+            for old, new in RENAMED:
+                if layer.startswith(old) and layer.replace(old, new, 1) in layers:
+                    layer = layer.replace(old, new, 1)
+                    renames[f"^{PREFIX}{old}".replace(".", r"\.")] = f"{PREFIX}{new}"
+        if layer not in layers:
+            raise FaceLLMError(f"The adapter in {folder} was made for another model: {base_name} has no layer {layer}.")
+        target = layers[layer]
+        have, want = (shape[1], target.in_features) if side == "lora_A" else (shape[0], target.out_features)
+        if have != want:
+            raise FaceLLMError(
+                f"The adapter in {folder} was made for another base: its layer {layer} has {have} "
+                f"{'inputs' if side == 'lora_A' else 'outputs'}, and {base_name}'s has {want}."
+            )
+    return renames

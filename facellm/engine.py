@@ -1,0 +1,348 @@
+"""One image, many questions, one or two models: streamed answers and likelihoods.
+
+Input: a LoadedModel, a PIL image, rows. Output: text deltas and Answers. What this file does not know: attributes,
+faces, files, pages.
+
+The rows of a request are decoded together: image features once, the common prefix once per model, then one batch
+(base and FaceLLM rows mixed, where FaceLLM is an adapter). Where the two cannot share a batch (a merged checkpoint
+beside the base; DoRA), each has its own and they take turns step by step, so that both columns grow at once.
+One lock is held for one step at a time: requests of several threads take turns too, and a reader who stops reading
+holds nobody up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from .adapter import AdapterSwitch
+from .cache import FeatureStore, PrefixStore
+from .decode import Batch, Network
+from .detokenize import TextStream
+from .errors import FaceLLMError
+from .messages import build_messages, expand_image, render
+from .results import WHICH, Answer, Delta, Row
+from .sampling import Sampling
+from .score import score_rows
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from .loading import LoadedModel
+
+MAX_ROWS = 32  # rows in one batch; more are answered after them
+STORE_SHARE = 0.05  # of the model's bytes: what the kept prefixes may take
+STORE_LEAST = 32 * 2**20  # bytes
+
+
+class _Live:
+    """A row on its way: what the caller asked, and what came so far."""
+
+    def __init__(self, index: int, row: Row, prompt: list[int], sampling: Sampling, tokenizer, started: float):
+        self.index, self.row, self.prompt, self.sampling = index, row, prompt, sampling
+        self.stream = TextStream(tokenizer)
+        self.ids: list[int] = []
+        self.started, self.first = started, None
+        self.done = False
+
+    def add(self, token: int, stops: frozenset[int]) -> Delta | None:
+        """The row's next token; a Delta when there is something to show."""
+        if self.first is None:
+            self.first = time.perf_counter()
+        if token in stops:
+            return self.finish("stop")
+        self.ids.append(token)
+        text = self.stream.add(token)
+        if len(self.ids) >= self.sampling.max_new_tokens:
+            return self.finish("length", text)
+        return Delta(self.index, text) if text else None
+
+    def finish(self, reason: str, text: str = "") -> Delta:
+        self.done = True
+        text += self.stream.finish()
+        seconds = time.perf_counter() - self.started
+        answer = Answer(
+            which=self.row.which,
+            key=self.row.key,
+            question=self.row.question,
+            text=self.stream.text,
+            tokens=len(self.ids),
+            seconds=seconds,
+            first_token_seconds=None if self.first is None else self.first - self.started,
+            tokens_per_second=len(self.ids) / seconds if seconds > 0 else 0.0,
+            finish_reason=reason,
+            seed=self.sampling.seed,
+            token_ids=tuple(self.ids),
+        )
+        return Delta(self.index, text, True, answer)
+
+
+class Engine:
+    """Answers for one opened model. Safe to use from several threads."""
+
+    def __init__(self, loaded: LoadedModel):
+        self.loaded = loaded
+        self.processor = loaded.processor
+        self.tokenizer = loaded.processor.tokenizer
+        self.lock = threading.Lock()
+        self.features = FeatureStore()
+        self.prefixes = PrefixStore(max(STORE_LEAST, int(STORE_SHARE * loaded.report.memory_bytes)))
+        self._networks = _networks(loaded)
+        self._stops = _stop_tokens(loaded)
+
+    @property
+    def which(self) -> tuple[str, ...]:
+        """The models that can be asked: ("base", "facellm"), or the one that was opened."""
+        return tuple(w for w in WHICH if w in self._networks)
+
+    @property
+    def shared(self) -> bool:
+        """Whether base and FaceLLM rows are decoded in one batch."""
+        network = self._networks.get("facellm")
+        return network is not None and network is self._networks.get("base") and network.switch.mixable
+
+    def stream(
+        self,
+        image: Image.Image,
+        rows: Sequence[Row],
+        sampling: Sampling | None = None,
+        cancel: threading.Event | None = None,
+        tiles: int = 1,
+    ) -> Iterator[Delta]:
+        """Text of all rows as it grows; each row ends with a Delta that is `done` and carries its Answer.
+
+        image: RGB.  cancel: once set, no further token is computed and every open row ends as "cancelled".
+        tiles: at most so many tiles (and a thumbnail) for questions about a whole scene; 1 for a face.
+        Closing the iterator stops as well. Raises FaceLLMError: for a row that cannot be asked (at once, before the
+        first Delta), or when memory runs out (caches are freed, the next call is fine).
+        """
+        sampling = sampling or Sampling()
+        lives, key, pixels = self._prepare(image, rows, sampling, tiles)
+        return self._run(lives, key, pixels, cancel or threading.Event())
+
+    def answer(
+        self, image: Image.Image, rows: Sequence[Row], sampling=None, cancel=None, tiles: int = 1
+    ) -> list[Answer]:
+        """stream() to its end: the Answers in the rows' order."""
+        answers = {d.row: d.answer for d in self.stream(image, rows, sampling, cancel, tiles) if d.done}
+        return [answers[i] for i in range(len(rows))]
+
+    def score(
+        self, image: Image.Image, question: str, continuations: Sequence[str], which: str = "facellm"
+    ) -> list[float]:
+        """Log-likelihood (nats) of each continuation, its end mark included, as the answer to the question."""
+        return self.score_many(image, [(question, continuations)], (which,))[which][0]
+
+    def score_many(
+        self, image: Image.Image, items: Sequence[tuple[str, Sequence[str]]], which: Sequence[str] = ("facellm",)
+    ) -> dict[str, list[list[float]]]:
+        """Log-likelihoods for many questions at once: {which: [[nats per continuation] per item]}.
+
+        All continuations of all questions for both models stand behind one image prefix, in one forward pass.
+        Raises FaceLLMError as stream() does.
+        """
+        end = self._end_mark()
+        rows = [Row(w, question) for w in which for question, _ in items]
+        lives, key, pixels = self._prepare(image, rows, Sampling(), 1)
+        for question, continuations in items:
+            if not continuations or not all(c.strip() for c in continuations):
+                raise FaceLLMError(f"There is nothing to choose from for the question {question!r}.")
+        wanted = [[self._ids(c.strip()) + end for c in continuations] for _, continuations in items] * len(which)
+        scores: dict[int, list[float]] = {}
+        for group in self._groups(lives):
+            network = self._networks[group[0].row.which]
+            with self.lock, _memory(self):
+                values = score_rows(
+                    network,
+                    [r.prompt for r in group],
+                    [self._adapter(r.row.which) for r in group],
+                    self._image_features(network, key, pixels),
+                    [wanted[r.index] for r in group],
+                    key,
+                    self.prefixes,
+                )
+            scores.update(zip((r.index for r in group), values, strict=True))
+        n = len(items)
+        return {w: [scores[j * n + i] for i in range(n)] for j, w in enumerate(which)}
+
+    def clear(self) -> None:
+        """Forget all image features and prefixes."""
+        with self.lock:
+            self.features.clear()
+            self.prefixes.clear()
+
+    # -- preparing a request ------------------------------------------------------------------------------------
+
+    def _prepare(self, image, rows: Sequence[Row], sampling: Sampling, tiles: int):
+        """([_Live], image key, function that gives the pixels). Everything that can be wrong is found here."""
+        if not rows:
+            raise FaceLLMError("There is no question to answer.")
+        for row in rows:
+            if row.which not in self._networks:
+                have = " and ".join(self.which)
+                raise FaceLLMError(f"{row.which!r} was not opened; {self.loaded.report.name} answers as {have} only.")
+        if not 1 <= tiles <= 12:
+            raise FaceLLMError(f"tiles is {tiles}; it must be between 1 and 12.")
+        started = time.perf_counter()
+        digest = hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest()
+        key = (digest, image.size, image.mode, tiles)
+        pixels = None
+        if tiles > 1:
+            pixels = self.processor.pixels(image, tiles)
+        count = 1 if pixels is None else len(pixels)
+        prompts: dict[tuple, list[int]] = {}
+        lives = []
+        for index, row in enumerate(rows):
+            asked = (row.question, row.history, row.system)
+            if asked not in prompts:
+                prompts[asked] = self._prompt(row, count, sampling.max_new_tokens)
+            own = sampling if row.seed is None else replace(sampling, seed=row.seed)
+            lives.append(_Live(index, row, prompts[asked], own, self.tokenizer, started))
+        return lives, key, (lambda: self.processor.pixels(image) if pixels is None else pixels)
+
+    def _prompt(self, row: Row, tiles: int, new_tokens: int) -> list[int]:
+        messages = build_messages(row.question, row.history, row.system)
+        ids = self._ids(expand_image(self.processor, render(self.processor, messages), tiles))
+        limit = min(n.max_positions for n in self._networks.values())
+        if len(ids) + new_tokens > limit:
+            raise FaceLLMError(
+                f"The conversation has {len(ids)} tokens and the answer may have {new_tokens}, together more than the "
+                f"model's {limit}; start a new conversation, shorten the question or lower max_new_tokens."
+            )
+        return ids
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def _end_mark(self) -> list[int]:
+        return [self.tokenizer.eos_token_id]
+
+    def _adapter(self, which: str) -> bool:
+        return which == "facellm" and self._networks[which].switch is not None
+
+    def _groups(self, lives: list[_Live]) -> list[list[_Live]]:
+        """Rows that can share a batch, each group at most MAX_ROWS."""
+        groups: dict[tuple, list[_Live]] = {}
+        for live in lives:
+            which = live.row.which
+            network = self._networks[which]
+            apart = network.switch is not None and not network.switch.mixable
+            groups.setdefault((network.name, which if apart else None), []).append(live)
+        return [g[i : i + MAX_ROWS] for g in groups.values() for i in range(0, len(g), MAX_ROWS)]
+
+    def _image_features(self, network: Network, key: tuple, pixels) -> torch.Tensor:
+        """(image tokens, hidden) of the image, from the store or from the encoder. Call with the lock held."""
+        owner = (network.name, key)
+        features = self.features.get(owner)
+        if features is None:
+            with torch.inference_mode():
+                output = network.model.get_image_features(pixels().to(network.device), return_dict=True)
+                features = output.pooler_output.flatten(0, 1)
+            self.features.put(owner, features)
+        return features
+
+    # -- running it ---------------------------------------------------------------------------------------------
+
+    def _run(self, lives: list[_Live], key: tuple, pixels, cancel: threading.Event) -> Iterator[Delta]:
+        groups = self._groups(lives)
+        # Both models' batches side by side; what exceeds a batch waits for the batch before it.
+        queues: dict[str, list[list[_Live]]] = {}
+        for group in groups:
+            first = group[0].row.which
+            lane = first if not self.shared else "both"
+            queues.setdefault(lane, []).append(group)
+        running: dict[str, tuple[Batch, list[_Live]]] = {}
+        while any(queues.values()) or running:
+            for lane in list(queues):
+                if cancel.is_set():
+                    for live in lives:
+                        if not live.done:
+                            yield live.finish("cancelled")
+                    return
+                with self.lock, _memory(self):
+                    if lane not in running:
+                        if not queues[lane]:
+                            del queues[lane]
+                            continue
+                        group = queues[lane].pop(0)
+                        running[lane] = (self._start(group, key, pixels), group)
+                    batch, group = running[lane]
+                    tokens = batch.step()
+                deltas = []
+                by_row = list(zip(batch.alive, tokens, strict=True))
+                for number, token in by_row:
+                    delta = group[number].add(token, self._stops)
+                    if delta is not None:
+                        deltas.append(delta)
+                finished = {number for number, _ in by_row if group[number].done}
+                if finished:
+                    with self.lock:
+                        # A single row is a conversation: its next turn begins with these tokens.
+                        if len(group) == 1:
+                            batch.remember(0, group[0].ids)
+                        batch.drop(finished)
+                    if not batch.alive:
+                        del running[lane]
+                yield from deltas
+
+    def _start(self, group: list[_Live], key: tuple, pixels) -> Batch:
+        network = self._networks[group[0].row.which]
+        return Batch(
+            network,
+            [live.prompt for live in group],
+            [self._adapter(live.row.which) for live in group],
+            self._image_features(network, key, pixels),
+            [live.sampling for live in group],
+            key,
+            self.prefixes,
+        )
+
+
+class _memory:
+    """Turns "out of memory" into a sentence, with the caches freed so that the next request is fine."""
+
+    def __init__(self, engine: Engine):
+        self.engine = engine
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None or not issubclass(kind, torch.OutOfMemoryError):
+            return
+        self.engine.features.clear()
+        self.engine.prefixes.clear()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise FaceLLMError(
+            "The graphics card's memory is full; ask fewer questions at once, shorten the answers, or open a smaller "
+            "model or --quantization nf4."
+        ) from None
+
+
+def _networks(loaded: LoadedModel) -> dict[str, Network]:
+    """{"base": ..., "facellm": ...}: the same Network twice where FaceLLM is an adapter."""
+    if loaded.adapter_name is not None:
+        switch = AdapterSwitch(loaded.model, loaded.adapter_name)
+        network = Network(loaded.model.get_base_model(), "shared", switch)
+        return dict.fromkeys(loaded.which, network)
+    networks = {loaded.which[0]: Network(loaded.model, loaded.which[0])}
+    if loaded.merged is not None:
+        networks["facellm"] = Network(loaded.merged, "facellm")
+    return networks
+
+
+def _stop_tokens(loaded: LoadedModel) -> frozenset[int]:
+    """Ids that end an answer: the generation config's and the tokenizer's."""
+    stops = {loaded.processor.tokenizer.eos_token_id}
+    for model in (loaded.model, loaded.merged):
+        if model is not None:
+            ids = model.generation_config.eos_token_id
+            stops.update(ids if isinstance(ids, list) else [ids])
+    return frozenset(i for i in stops if i is not None)
