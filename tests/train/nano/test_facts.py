@@ -1,0 +1,118 @@
+"""What the measured teacher may say: confident labels outright, unsure ones hedged, the middle of a range not at all."""
+
+import random
+
+import numpy as np
+import pytest
+
+from facellm.profile import FIELDS
+from train.nano import data, facts, general, questions, wording
+from train.tasks import TASKS
+
+STATS = np.array([0.45, 0.7, 0.5, 0.5, 0.0])
+
+
+def reader():
+    rng = np.random.default_rng(0)
+    return facts.FactReader(STATS + rng.normal(0, 0.1, (500, 5)), rng.normal([0.5, 0.04], 0.01, (500, 2)))
+
+
+def read(*, gender=0.99, race=0.99, expression="happiness", yaw=0.0, years=30, labelled=True, mouth=0.3):
+    mesh = dict.fromkeys(data.MEASUREMENTS, 0.0) | {
+        "yaw_deg": yaw, "pitch_deg": 7.8, "mouth_open": mouth, "eye_open_left": 0.3, "eye_open_right": 0.3,
+        "brow_raise": 0.2, "face_ratio": 0.85, "jaw_ratio": 0.81, "lip_thickness": 0.16, "nose_width": 0.49,
+        "mouth_width": 0.6,
+    }  # fmt: skip
+    face = np.full(8, 0.02)
+    face[data.EXPRESSIONS.index(expression)] = 0.86
+    return reader().read(
+        mesh=np.array(list(mesh.values())),
+        stats=STATS,
+        skin=np.array([0.5, 0.04]),
+        probabilities={
+            "gender": np.array([1 - gender, gender]),
+            "race": np.array([(1 - race) / 2, race, (1 - race) / 2, 0, 0]),
+            "expression": face,
+        },
+        years_expected=float(years),
+        labels={
+            "gender": 1 if labelled else -1, "race": 1 if labelled else -1, "age_group": 4 if labelled else -1,
+            "age_years": years if labelled else -1, "expression": -1,
+        },
+    )  # fmt: skip
+
+
+def test_confident_labels_are_stated():
+    found = read()
+    assert (found.gender, found.race, found.expression, found.pose) == ("Female", "Black", "happiness", "frontal")
+    assert found.race_pair is None
+
+
+def test_an_unsure_or_contradicted_label_is_not_stated():
+    assert read(gender=0.7).gender is None
+    assert read(gender=0.02).gender is None  # the encoder is sure of the other label
+    unsure = read(race=0.5)
+    assert unsure.race is None and unsure.race_pair[0] == "Black"
+    text = wording.demographic(unsure, random.Random(0))
+    assert "Black" in text and " or " in text
+
+
+@pytest.mark.parametrize(("yaw", "pose"), [(0, "frontal"), (20, "left"), (-20, "right"), (11, None), (float("nan"), None)])
+def test_pose_is_the_viewers_side_and_unnamed_in_between(yaw, pose):
+    assert facts.pose_of(yaw) == pose
+
+
+@pytest.mark.parametrize("years", [1, 5, 14, 25, 47, 80])
+def test_the_age_range_holds_the_age(years):
+    low, high = facts.age_range(years)
+    assert low <= years <= high
+
+
+@pytest.mark.parametrize("key", list(wording.WRITERS))
+def test_answers_are_varied_whole_sentences_that_agree_with_the_facts(key):
+    found = read(years=30, yaw=20)
+    answers = {wording.WRITERS[key](found, random.Random(seed)) for seed in range(40)}
+    assert len(answers) >= 6
+    for text in answers:
+        assert text[0].isupper() and text.endswith(".") and "None" not in text and "  " not in text
+        assert " man" not in text and "male" not in text.replace("female", "") and "viewer's right" not in text
+
+
+def test_without_a_stated_gender_no_sentence_gives_it_away():
+    found = read(gender=0.6)
+    for key, write in wording.WRITERS.items():
+        for seed in range(20):
+            text = f" {write(found, random.Random(seed)).lower()} "
+            assert " man" not in text and " woman" not in text and "girl" not in text and "boy" not in text, (key, text)
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_the_letter_of_a_choice_is_that_of_the_label(name):
+    found = read(yaw=20)
+    rng = random.Random(1)
+    for _ in range(50):
+        ((question, answer),) = questions.multiple_choice(name, found, rng)
+        right = TASKS[name].words[questions.task_label(name, found)]
+        letter = answer.strip("(")[0]
+        line = next(line for line in question.splitlines() if line.startswith(f"({letter})"))
+        if f") {right}" in question:
+            assert line == f"({letter}) {right}"
+        else:
+            assert line.endswith("None of the above")
+
+
+def test_profile_answers_are_labels_of_their_field():
+    found = read(yaw=20)
+    for field in FIELDS:
+        pair = questions.profile_answer(field.key, found, random.Random(0), eyes="open")
+        if pair:
+            assert pair[0][0] == field.question and pair[0][1] in field.labels
+
+
+def test_the_base_says_nothing_of_age_group_and_ethnicity():
+    found = read()
+    rng = random.Random(0)
+    for key in wording.WRITERS:
+        for _ in range(20):
+            text = general.shallow_attribute(key, found, rng)[0][1]
+            assert "Black" not in text and "30" not in text and "years" not in text

@@ -1,0 +1,96 @@
+"""The stages of nano one after another on a few made-up faces: what each writes is what the next one reads."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText, InternVLVisionModel
+
+from facellm.processor import FaceProcessor
+from train.data import read_dataset
+from train.features import FeatureCache, fingerprint
+from train.nano import base, corpus, data, dataset, encoder, features
+from train.nano.pretrained import vision_config
+
+FACES = 24
+
+
+@pytest.fixture(scope="module")
+def made():
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, FACES)
+    utk = np.arange(FACES) < FACES // 2
+    pixels = rng.integers(0, 255, (FACES, 9, 9, 3), dtype=np.uint8).repeat(16, 1).repeat(16, 2)
+    return data.Faces(
+        names=np.array([f"face/{number}" for number in range(FACES)]),
+        pixels=pixels,
+        is_train=np.arange(FACES) % 6 != 0,
+        age_years=np.where(utk, 20.0 + 30 * label, -1).astype(np.float32),
+        age_group=np.where(utk, 3 + 3 * label, -1),
+        gender=np.where(utk, label, -1),
+        race=np.where(utk, label, -1),
+        expression=np.where(utk, -1, label),
+        measurements=rng.normal(0.3, 0.1, (FACES, 13)).astype(np.float32),
+        descriptors=np.full((FACES, 128), np.nan, np.float16),
+    )
+
+
+@pytest.fixture(scope="module")
+def work(made, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nano")
+    patch = pytest.MonkeyPatch()
+    patch.setattr(data, "load", lambda *_: made)
+    patch.setattr(corpus, "EXPRESSION_LINES", {"neutral": 4, "happiness": 4})
+    torch.manual_seed(0)
+    model = encoder.FaceNet(InternVLVisionModel(vision_config(encoder.IMAGE_PX)))
+    torch.save({"model": model.state_dict()}, folder / "encoder.pt")
+    views = features.encode(folder, folder, batch=8)
+    counts = corpus.build(folder, folder, base_lines=8)
+    figures = base.train(folder, batch_tokens=1500)
+    rows = dataset.build(folder)
+    patch.undo()
+    return folder, views, counts, figures, rows
+
+
+def test_every_face_has_a_view_and_its_cached_tokens_are_the_towers(work, made):
+    folder, views, *_ = work
+    table, tokens = np.load(folder / "views.npz"), np.load(folder / "tokens.npy")
+    assert len(tokens) == views == len(table["row"]) > FACES
+    assert sorted(table["row"][~table["changed"]].tolist()) == list(range(FACES))
+    model = features.load_encoder(folder)
+    with torch.no_grad():
+        pixels = encoder.normalise(encoder.centre(torch.from_numpy(made.pixels[table["row"][:1]])))
+        plain = model.tower(pixels).last_hidden_state[0, 1:].numpy()
+    assert np.abs(plain - tokens[0]).max() < 0.15  # bf16 and whole pixel values apart
+
+
+def test_the_corpus_is_of_training_faces_only(work, made):
+    folder, _, counts, *_ = work
+    rows = np.load(folder / "views.npz")["row"]
+    for name, held_out in (("base", False), ("facellm", False), ("val", True)):
+        lines = [json.loads(line) for line in (folder / "corpus" / f"{name}.jsonl").read_text().splitlines()]
+        assert len(lines) == counts[name] > 0
+        for line in lines:
+            assert made.is_train[rows[line["view"]]] != held_out
+            assert line["conversations"] and all(answer for turns in line["conversations"] for _, answer in turns)
+
+
+def test_the_base_opens_as_an_internvl_and_its_tower_is_unchanged(work):
+    folder, _, _, figures, _ = work
+    assert np.isfinite(figures["val_loss"])
+    model = AutoModelForImageTextToText.from_pretrained(folder / "base", dtype=torch.float32)
+    processor = FaceProcessor.from_pretrained(folder / "base")
+    assert model.config.image_token_id == processor.image_token_id
+    tuned = features.load_encoder(folder).tower.state_dict()
+    for name, weight in model.model.vision_tower.state_dict().items():
+        assert torch.equal(weight, tuned[name].bfloat16().float()), name
+
+
+def test_the_data_set_is_what_train_lora_reads_with_features_of_this_base(work):
+    folder, views, _, _, rows = work
+    found = read_dataset(folder / "dataset")
+    assert (len(found.train), len(found.val)) == (rows["train"], rows["val"])
+    model = AutoModelForImageTextToText.from_pretrained(folder / "base", dtype=torch.float32)
+    cache = FeatureCache(folder / "dataset" / "features", fingerprint(model, FaceProcessor.from_pretrained(folder / "base")))
+    assert len(cache.array) == views and set(found.images()) <= set(cache.rows)
