@@ -22,10 +22,10 @@ NONE_OF_THE_ABOVE = "None of the above"
 EXPRESSIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust")
 RACES = ("White", "Black", "Asian", "Indian")
 
-# Degrees of mesh yaw (> 0: turned to the viewer's left). At +-12 lie the outer 10 % of the aligned faces on each side,
-# within +-5 the inner half; between them nobody is asked, because the measurement does not separate well there.
-YAW_TURNED_DEG = 12.0
-YAW_FRONTAL_DEG = 5.0
+# Degrees of mesh yaw (> 0: turned to the viewer's left). Beyond +-14 lie the outer 8 % of the aligned faces on each
+# side, within +-9 the inner 70 %; between them nobody is asked, because the measurement does not separate well there.
+YAW_TURNED_DEG = 14.0
+YAW_FRONTAL_DEG = 9.0
 
 
 @dataclass(frozen=True)
