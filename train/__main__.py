@@ -1,0 +1,59 @@
+"""`python -m train VERB`: builds the data set, trains and measures. `python -m train VERB --help` explains a verb.
+
+Each verb is a module of this package with `main(argv: list[str]) -> int | None`; it is imported only when it is asked
+for, so that help appears at once. What this file does not know: anything about the verbs but a line of help.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+
+from facellm.errors import FaceLLMError
+
+VERBS = {
+    "dataset": "ask a teacher eight questions about every FairFace image and write the training set",
+    "audit": "check a training set: refusals, leaked hints, contradictions, duplicates",
+    "lora": "train a LoRA adapter on the decoder of an InternVL",
+    "export": "merge an adapter into its base as a checkpoint of its own",
+    "ablate": "train and measure one adapter for each rank",
+    "evaluate": "measure a model on multiple-choice questions",
+    "benchmark": "run the published face benchmarks",
+    "agreement": "compare descriptions with labels and with each other",
+    "bias": "compare the figures of groups of people",
+}
+
+
+def available() -> dict[str, str]:
+    return {verb: text for verb, text in VERBS.items() if importlib.util.find_spec(f"train.{verb}")}
+
+
+def usage() -> str:
+    verbs = available()
+    wide = max(map(len, verbs), default=0)
+    lines = [f"  {verb:<{wide}}  {text}" for verb, text in verbs.items()]
+    return "\n".join(["usage: python -m train VERB [OPTIONS]", "", *lines, "", "VERB --help explains its options."])
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if argv else 2
+    verb, *rest = argv
+    if verb not in available():
+        print(f"There is no verb {verb!r}; choose from {', '.join(available())}.", file=sys.stderr)
+        return 2
+    try:
+        return importlib.import_module(f"train.{verb}").main(rest) or 0
+    except FaceLLMError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
