@@ -223,7 +223,7 @@ def build(ctx: Context) -> None:
             which, seen = _which(model), _given(photo).seen(whole)
             for _ in ctx.host.wait():
                 pass
-            return profile.allowed(ctx.host.profile(seen, which).to_dict(), ctx.sensitive)
+            return profile.allowed(ctx.host.profiles(seen, (which,))[which], ctx.sensitive)
 
     with gr.Column(visible=False):
         photo = PhotoInput(label="photo", type="filepath", image_mode=None)

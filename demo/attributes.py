@@ -113,7 +113,7 @@ def build(ctx: Context, parameters: list) -> Tab:
         chosen = attributes if only is None else (attributes[only],)
         first = 0 if only is None else only
 
-        def stream(kept, chosen_which, *raw, request: gr.Request):
+        def stream(request: gr.Request, kept, chosen_which, *raw):
             session = request.session_hash
             if ctx.photos.get(session) is None:
                 return

@@ -75,10 +75,11 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
     ) as page:
         with gr.Row(elem_id="header"):
             gr.HTML(
-                f'<div class="bar">{_MARK}<div class="grow"><h1>{texts.TITLE}</h1><p>{texts.TAGLINE}</p></div>'
-                f"{_THEME_BUTTON}</div>"
+                f'<div class="bar">{_MARK}<div><h1>{texts.TITLE}</h1><p>{texts.TAGLINE}</p></div></div>',
+                elem_id="brand",
             )
-        state = gr.HTML(pill(host.status if host else ctx.host.status, {}), elem_id="model-state")
+            state = gr.HTML(pill(ctx.host.status, {}), elem_id="model-state")
+            gr.HTML(_THEME_BUTTON, elem_id="theme-box")
         retry = gr.Button("Load the model again", size="sm", visible=False, elem_id="model-retry")
         gr.HTML(
             f'<aside aria-label="Before you start"><p>{texts.CONSENT}</p>'
@@ -90,15 +91,15 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
                 panel = photo.build(ctx.photos)
                 parameters = settings.build()
             with gr.Column(scale=9, min_width=320, elem_id="main"), gr.Tabs(selected="chat", elem_id="tabs") as tabs:
-                with gr.Tab("Face chat", id="chat"):
+                with gr.Tab("Face chat", id="chat", elem_id="tab-chat"):
                     chat_tab = chat.build(ctx, parameters)
-                with gr.Tab("Attributes", id="attributes"):
+                with gr.Tab("Attributes", id="attributes", elem_id="tab-attributes"):
                     attributes_tab = attributes.build(ctx, parameters)
-                with gr.Tab("Compare", id="compare"):
+                with gr.Tab("Compare", id="compare", elem_id="tab-compare"):
                     compare_tab = compare.build(ctx, parameters)
-                with gr.Tab("Profile", id="profile"):
+                with gr.Tab("Profile", id="profile", elem_id="tab-profile"):
                     profile_tab = profile.build(ctx, parameters)
-                with gr.Tab("About", id="about"):
+                with gr.Tab("About", id="about", elem_id="tab-about"):
                     about_tab = about.build(ctx)
         api.build(ctx)
         _reset_with_photo(ctx, panel, [chat_tab, attributes_tab, compare_tab, profile_tab])
@@ -171,7 +172,7 @@ def launch_arguments(options: Options, port: int) -> dict:
         "enable_monitoring": False,
         "ssr_mode": False,
         "pwa": False,
-        "footer_links": ["api"],
+        "footer_links": ["api", "settings"],
         "show_error": False,
         "quiet": True,
         "prevent_thread_lock": True,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -122,13 +123,13 @@ def build(ctx: Context, parameters: list) -> Tab:
         editable="user",
         buttons=["copy"],
         layout="bubble",
-        placeholder="### What would you like to know about this face?\nAsk anything, or start with one of these.",
-        examples=[{"text": a.question, "display_text": a.title} for a in attributes],
+        placeholder="### What would you like to know about this face?\nAsk anything below, or start with one of these.",
         feedback_options=("Like", "Dislike") if ctx.votes.on else None,
         allow_tags=False,
         latex_delimiters=[],
         elem_id="chat",
     )
+    chips = gr.HTML(_chips(attributes), elem_id="chips", js_on_load=_ON_CHIP)
     line = status_line("chat")
     box = gr.Textbox(
         show_label=False,
@@ -162,8 +163,11 @@ def build(ctx: Context, parameters: list) -> Tab:
             update = gr.update(value="", submit_btn=False, stop_btn="Stop")
         return kept, shown, update, n
 
-    def example(messages, request: gr.Request, event: gr.SelectData):
-        return begin(messages, request.session_hash, _with(messages, event.value["text"]))
+    def chip(messages, request: gr.Request, event: gr.EventData):
+        known = {a.key: a.question for a in attributes}
+        if event.attribute not in known:
+            return plain(messages), status(texts.QUESTION_FIRST, "bad"), gr.skip(), 0
+        return begin(messages, request.session_hash, _with(messages, known[event.attribute]))
 
     def option(messages, request: gr.Request, event: gr.SelectData):
         return begin(messages, request.session_hash, _with(messages, event.value))
@@ -183,7 +187,7 @@ def build(ctx: Context, parameters: list) -> Tab:
         kept = upto_question(plain(messages), _index(event.index))
         return kept[:-1], "", gr.update(value=text_of(kept[-1]) if kept else ""), 0
 
-    def run(messages, tried, chosen, *raw, request: gr.Request):
+    def run(request: gr.Request, messages, tried, chosen, *raw):
         messages = messages or []
         if not messages or messages[-1]["role"] != "user" or ctx.photos.get(request.session_hash) is None:
             return  # nothing was asked: `begin` has said why
@@ -193,7 +197,7 @@ def build(ctx: Context, parameters: list) -> Tab:
     quick = {"outputs": outputs, "queue": False, **PRIVATE}
     starts = [
         box.submit(asked, [box, chatbot], **quick),
-        chatbot.example_select(example, [chatbot], **quick),
+        chips.ask(chip, [chatbot], **quick),
         chatbot.option_select(option, [chatbot], **quick),
         chatbot.retry(retry, [chatbot, attempts], **quick),
         chatbot.edit(edited, [chatbot], **quick),
@@ -235,6 +239,22 @@ def build(ctx: Context, parameters: list) -> Tab:
 
 def _with(messages: list[Message] | None, text: str) -> list[Message]:
     return [*plain(messages), {"role": "user", "content": str(text).strip()}]
+
+
+_ON_CHIP = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-attribute]');
+  if (button) trigger('ask', {attribute: button.dataset.attribute});
+});
+"""
+
+
+def _chips(attributes) -> str:
+    made = "".join(
+        f'<button type="button" data-attribute="{a.key}" title="{escape(a.question)}">{escape(a.title)}</button>'
+        for a in attributes
+    )
+    return f'<div class="chips" role="group" aria-label="Questions to start with">{made}</div>'
 
 
 def _index(index: Any) -> int:

@@ -209,6 +209,7 @@ def build(ctx: Context, parameters: list) -> Tab:
     choices += [(a.title, a.key) for a in policy.attributes(ctx.sensitive)] + [("Your own question", OWN)]
     with gr.Row(elem_classes="toolbar"):
         choice = gr.Dropdown(choices, value="structure", label="Question", elem_id="compare-question", min_width=220)
+        go, stop = buttons("compare", "Compare")
         blind = gr.Checkbox(
             False,
             label="Blind test",
@@ -216,7 +217,6 @@ def build(ctx: Context, parameters: list) -> Tab:
             elem_id="compare-blind",
             visible=ctx.votes.on,
         )
-        go, stop = buttons("compare", "Compare")
     own = gr.Textbox(
         label="Your own question",
         placeholder="For example: Is this person wearing glasses?",
@@ -261,7 +261,7 @@ def build(ctx: Context, parameters: list) -> Tab:
             "",
         )
 
-    def run(round_, *raw, request: gr.Request):
+    def run(request: gr.Request, round_, *raw):
         if round_ is None:
             return
         for said in compare(ctx, request.session_hash, round_, raw):

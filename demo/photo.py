@@ -304,12 +304,13 @@ def build(photos: Photos) -> PhotoPanel:
         photos.drop(request.session_hash)
         return empty()
 
-    common = {"outputs": outputs, "api_visibility": "private", "show_progress": "minimal", "show_progress_on": [notice]}
+    common = {"outputs": outputs, "api_visibility": "private", "show_progress": "minimal"}
+    waiting = {"show_progress_on": [image]}
     group = {"concurrency_id": "photo", "concurrency_limit": 2}
     changed = [
-        image.change(given, [image], **common, **group),
-        gallery.pick(picked, None, **common, **group),
-        shown.face(chosen, None, **common, **group),
-        another.click(removed, None, queue=False, **common),
+        image.change(given, [image], **common, **group, **waiting),
+        gallery.pick(picked, None, **common, **group, **waiting),
+        shown.face(chosen, None, **common, **group, show_progress_on=[shown]),
+        another.click(removed, None, queue=False, **common, show_progress_on=[another]),
     ]
     return PhotoPanel(image, changed)

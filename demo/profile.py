@@ -7,6 +7,7 @@ temperatures fitted (`facellm.profile`).
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 
 import gradio as gr
@@ -36,7 +37,7 @@ def allowed(profile: Mapping, sensitive: bool) -> dict:
 
 def series(profiles: Mapping[str, Mapping], key: str) -> dict[str, Mapping[str, float]]:
     """which -> {label: probability} of one field, for the models that have it."""
-    return {which: p["fields"][key] for which, p in profiles.items() if key in p["fields"]}
+    return {which: p["fields"][key]["probabilities"] for which, p in profiles.items() if key in p["fields"]}
 
 
 def show(profiles: Mapping[str, Mapping], sensitive: bool) -> str:
@@ -56,7 +57,11 @@ def show(profiles: Mapping[str, Mapping], sensitive: bool) -> str:
         if calibrated
         else "Not calibrated for this model: read the order, not the numbers."
     )
-    return f'<div class="profile">{plots.legend(list(profiles))}{"".join(parts)}</div><p class="small">{note}</p>'
+    age, rest = parts[:1], parts[1:]
+    return (
+        f'<div class="profile">{plots.legend(list(profiles))}{"".join(age)}<div class="fields">{"".join(rest)}</div>'
+        f'<p class="small">{note}</p></div>'
+    )
 
 
 def tables(profiles: Mapping[str, Mapping], sensitive: bool) -> str:
@@ -72,7 +77,7 @@ def tables(profiles: Mapping[str, Mapping], sensitive: bool) -> str:
 
 
 def measure(ctx: Context, session: str, whole: bool, slot: str = "profile") -> Iterator[tuple[dict, str]]:
-    """Yields (profiles so far, status): FaceLLM first, then the base model."""
+    """Yields (profiles so far, status); all models that there are, in one pass."""
     ticket = ctx.runs.get(session, slot)
     profiles: dict[str, dict] = {}
     try:
@@ -81,15 +86,16 @@ def measure(ctx: Context, session: str, whole: bool, slot: str = "profile") -> I
             raise FaceLLMError(texts.PHOTO_FIRST)
         for line in loading(ctx.host, ticket):
             yield profiles, line
-        for which in ("facellm", "base"):
-            if ticket.cancel.is_set():
-                break
-            yield profiles, status(f"Scoring every label with {texts.WHICH[which]}…", "busy")
-            measured = ctx.host.profile(photo.seen(whole), which)
-            if ticket.discarded:
-                return
-            profiles = {**profiles, which: allowed(measured.to_dict(), ctx.sensitive)}
-        yield profiles, status("Measured." if len(profiles) == 2 else texts.STOPPED)
+        if ticket.cancel.is_set():
+            yield profiles, status(texts.STOPPED)
+            return
+        yield profiles, status("Scoring every label…", "busy")
+        started = time.monotonic()
+        measured = ctx.host.profiles(photo.seen(whole))
+        if ticket.discarded:
+            return
+        profiles = {which: allowed(p, ctx.sensitive) for which, p in measured.items()}
+        yield profiles, status(f"Measured in {time.monotonic() - started:.1f} s.")
     except Exception as error:  # whatever fails must end as a sentence with working buttons (worker.sentence)
         if not ticket.discarded:
             yield profiles, failure(error)
@@ -117,7 +123,7 @@ def build(ctx: Context, parameters: list) -> Tab:
         ctx.runs.take(request.session_hash, "profile")
         return status(texts.WAITING, "busy"), *running(True)
 
-    def run(*raw, request: gr.Request):
+    def run(request: gr.Request, *raw):
         session = request.session_hash
         if ctx.photos.get(session) is None:
             return

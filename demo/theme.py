@@ -90,6 +90,8 @@ def theme() -> gr.themes.Base:
         button_secondary_background_fill_hover="#eef3f4",
         button_secondary_background_fill_dark="#1b272c",
         button_secondary_background_fill_hover_dark="#22323a",
+        button_border_width="1px",
+        button_border_width_dark="1px",
         button_secondary_border_color="#c9d3d9",
         button_secondary_border_color_dark="#33444b",
         button_cancel_background_fill="#b4232c",

@@ -24,9 +24,8 @@ from . import gpu, texts
 from .options import Options
 
 if TYPE_CHECKING:
-    from facellm.model import FaceLLM
-
     from facellm.faces import FaceView
+    from facellm.model import FaceLLM
     from facellm.results import Delta
     from facellm.sampling import Sampling
 
@@ -151,11 +150,16 @@ class Host:
         else:
             yield from self.model.stream(view, rows, sampling, cancel, tiles)
 
-    def profile(self, view: FaceView, which: str) -> Any:
-        """The calibrated probabilities of one model (`facellm.profile.Profile`)."""
-        if gpu.ZERO:
-            return next(_profile_on_gpu(view, which))
-        return self.model.profile(view, which=which)
+    def profiles(self, view: FaceView, which: tuple[str, ...] | None = None) -> dict[str, dict]:
+        """which -> `facellm.profile.Profile` as a dict, all in one pass; every model there is for None."""
+        wanted = which or self.which
+        found = next(_profiles_on_gpu(view, wanted)) if gpu.ZERO else self.model.profiles(view, wanted)
+        return {name: profile.to_dict() for name, profile in found.items()}
+
+    @property
+    def which(self) -> tuple[str, ...]:
+        """The models that can be asked, FaceLLM first; both while none is loaded."""
+        return tuple(reversed(self._model.which)) if self._model is not None else ("facellm", "base")
 
     def card(self) -> dict:
         """What the loaded model is: LoadReport as a dict; empty while there is none."""
@@ -213,5 +217,5 @@ def _stream_on_gpu(view: FaceView, rows: list[Row], sampling: Sampling, tiles: i
 
 
 @gpu.on_gpu(duration=lambda view, which: 30)
-def _profile_on_gpu(view: FaceView, which: str) -> Iterator[Any]:
-    yield _serving.model.profile(view, which=which)
+def _profiles_on_gpu(view: FaceView, which: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    yield _serving.model.profiles(view, which)
