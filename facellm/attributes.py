@@ -6,6 +6,7 @@ The order and the wording of the questions are those of the FaceLLM paper (arXiv
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ class Attribute:
 
     key: short name for command line, files and links.  title: heading for people.  question: what the model is asked.
     description: what an answer covers.  sensitive: its answer infers ethnicity or emotion, which an operator can
-    switch off (see `facellm.policy`).
+    switch off (see `sensitive_allowed`).
     """
 
     key: str
@@ -98,15 +99,33 @@ def attribute(key: str) -> Attribute:
         ) from None
 
 
+def sensitive_allowed() -> bool:
+    """Whether ethnicity and emotion may be asked about here: the operator's switch FACELLM_SENSITIVE (default on).
+
+    Inferring them from faces is restricted by law in places (the EU AI Act among them).
+    Raises FaceLLMError for a value other than on and off, so that a typing error does not leave them on.
+    """
+    value = os.environ.get("FACELLM_SENSITIVE", "on").strip().lower()
+    if value in ("on", "1", "true", "yes", ""):
+        return True
+    if value in ("off", "0", "false", "no"):
+        return False
+    raise FaceLLMError(f"FACELLM_SENSITIVE is {value!r}; set it to on or off.")
+
+
 def select(keys: str | Iterable[str | Attribute] | None = None) -> tuple[Attribute, ...]:
     """The attributes asked for, in the paper's order, each once; all of them for None or an empty choice.
 
-    keys: "a,b", or keys or Attributes.  Raises FaceLLMError for an unknown key.
+    keys: "a,b", or keys or Attributes.  "All" leaves out the sensitive ones where they are switched off.
+    Raises FaceLLMError for an unknown key, and for a sensitive one that is switched off.
     """
-    if keys is None:
-        return ATTRIBUTES
-    parts = [k for k in keys.split(",") if k.strip()] if isinstance(keys, str) else list(keys)
+    allowed = sensitive_allowed()
+    parts = [k for k in keys.split(",") if k.strip()] if isinstance(keys, str) else list(keys or ())
     if not parts:
-        return ATTRIBUTES
+        return tuple(a for a in ATTRIBUTES if allowed or not a.sensitive)
     wanted = {(k if isinstance(k, Attribute) else attribute(k)).key for k in parts}
-    return tuple(a for a in ATTRIBUTES if a.key in wanted)
+    chosen = tuple(a for a in ATTRIBUTES if a.key in wanted)
+    refused = [a.key for a in chosen if a.sensitive and not allowed]
+    if refused:
+        raise FaceLLMError(f"The operator switched off {', '.join(refused)} (FACELLM_SENSITIVE=off); leave it out.")
+    return chosen

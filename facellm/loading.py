@@ -56,7 +56,7 @@ class LoadReport:
         models = " and ".join(m for m in (self.base and "base", self.facellm and "FaceLLM") if m)
         return (
             f"{self.name} ({models}) on {self.device}, {self.dtype}, quantization {self.quantization}, "
-            f"{self.memory_bytes / 2**20:,.0f} MiB, in {self.seconds:.1f} s; chosen because {self.reason}"
+            f"{self.memory_bytes / 2**20:,.1f} MiB, in {self.seconds:.1f} s; chosen because {self.reason}"
         )
 
 

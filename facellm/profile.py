@@ -2,12 +2,27 @@
 
 FIELDS is used by inference (every label is scored by the likelihood of its tokens after the field's question) and by
 the training corpus (which teaches exactly these questions and answers), so that both speak the same words.
+Probabilities are a softmax over a field's labels of log-likelihood / temperature; one temperature per field and
+model, fitted on held-out faces and stored in calibration.json beside the weights.
 What this file does not know: how likelihoods are computed (engine), how temperatures are fitted (train).
 """
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .attributes import sensitive_allowed
+from .errors import FaceLLMError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from .engine import Engine
 
 
 @dataclass(frozen=True)
@@ -77,3 +92,104 @@ FIELDS: tuple[Field, ...] = (
     Field("lighting", "Lighting", "How is the face lit?", ("dark", "balanced", "bright")),
     Field("sharpness", "Sharpness", "Is the image sharp or blurred?", ("sharp", "blurred")),
 )
+
+
+CALIBRATION = "calibration.json"
+Temperatures = Mapping[str, float]  # field key -> temperature; a missing field means 1
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Probabilities of every allowed label of every field, for one model and one image.
+
+    fields: {field key: {label: probability}}, each field's summing to 1, labels in FIELDS' order.
+    calibrated: whether temperatures were fitted for this model.  face, notice: as in Report.
+    """
+
+    which: str
+    fields: dict[str, dict[str, float]]
+    calibrated: bool
+    face: dict[str, Any] | None = None
+    notice: str | None = None
+
+    def best(self, key: str) -> str:
+        """The likeliest label of a field.  Raises KeyError for a field that was left out."""
+        labels = self.fields[key]
+        return max(labels, key=labels.__getitem__)
+
+    def to_dict(self) -> dict[str, Any]:
+        """{"which", "calibrated", "face", "notice", "fields": {key: {"label", "probability", "probabilities"}}}"""
+        return {
+            "which": self.which,
+            "calibrated": self.calibrated,
+            "face": self.face,
+            "notice": self.notice,
+            "fields": {
+                key: {
+                    "label": self.best(key),
+                    "probability": round(labels[self.best(key)], 6),
+                    "probabilities": {label: round(p, 6) for label, p in labels.items()},
+                }
+                for key, labels in self.fields.items()
+            },
+        }
+
+
+def fields_for(nano: bool) -> tuple[Field, ...]:
+    """The fields to score with this model, without the sensitive ones where the operator switched them off."""
+    allowed = sensitive_allowed()
+    return tuple(f.for_model(nano) for f in FIELDS if allowed or not f.sensitive)
+
+
+def softmax(values: Sequence[float], temperature: float = 1.0) -> list[float]:
+    """exp(v / temperature), normalised."""
+    top = max(values)
+    exps = [math.exp((v - top) / temperature) for v in values]
+    total = sum(exps)
+    return [e / total for e in exps]
+
+
+def measure(
+    engine: Engine,
+    image: Image.Image,
+    which: Sequence[str],
+    *,
+    nano: bool,
+    temperatures: Mapping[str, Temperatures] | None = None,
+) -> dict[str, Profile]:
+    """{which: Profile} of the image: all labels of all fields of both models behind one image prefix.
+
+    temperatures: {which: {field: temperature}}; a model without any is reported as not calibrated.
+    """
+    fields = fields_for(nano)
+    scores = engine.score_many(image, [(f.question, f.labels) for f in fields], tuple(which))
+    profiles = {}
+    for name in which:
+        own = (temperatures or {}).get(name) or {}
+        found = {
+            f.key: dict(zip(f.labels, softmax(values, own.get(f.key, 1.0)), strict=True))
+            for f, values in zip(fields, scores[name], strict=True)
+        }
+        profiles[name] = Profile(name, found, bool(own))
+    return profiles
+
+
+def read_calibration(folder: str | Path) -> dict[str, dict[str, float]]:
+    """{which: {field: temperature}} of the file beside the weights; empty where there is none.
+
+    The file may hold more (the expected calibration errors under "ece").
+    Raises FaceLLMError for a file that is not of this form.
+    """
+    path = Path(folder) / CALIBRATION
+    if not path.is_file():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        found = {w: {k: float(t) for k, t in data.get(w, {}).items()} for w in ("base", "facellm")}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise FaceLLMError(f"{path} cannot be read as a calibration ({error}).") from None
+    for temperatures in found.values():
+        for key, value in temperatures.items():
+            if not (math.isfinite(value) and value > 0):
+                raise FaceLLMError(f"{path} gives the field {key!r} the temperature {value}; it must be above 0.")
+    return found

@@ -1,0 +1,234 @@
+"""`python -m facellm describe|ask|compare|profile IMAGE [QUESTION]`: FaceLLM on the command line.
+
+Input: arguments. Output: text that streams to the terminal, or one JSON object; exit code 0, 2 for input that cannot
+be used (one sentence on stderr), 130 when interrupted. What this file does not know: how answers are made.
+Nothing heavy is imported before the arguments and the image are known to be good.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+from .attributes import ATTRIBUTES, attribute, select
+from .errors import FaceLLMError
+from .registry import MODELS, QUANTIZATIONS
+
+BAR = 30  # characters of a probability of 1
+TITLES = {"base": "Base", "facellm": "FaceLLM"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line. Defaults of sampling are facellm.sampling.Sampling's."""
+    parser = argparse.ArgumentParser(prog="python -m facellm", description="Ask FaceLLM about the face in a photo.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="describe|ask|compare|profile")
+    about = {
+        "describe": "eight attributes of the face, in the paper's order",
+        "ask": "one question about the face",
+        "compare": "base model and FaceLLM on the same questions",
+        "profile": "age group, gender, pose and so on, as probabilities",
+    }
+    for name, text in about.items():
+        command = commands.add_parser(name, help=text, description=f"FaceLLM: {text}.")
+        command.add_argument("image", metavar="IMAGE", help="a photo (JPEG, PNG, WebP, HEIC, first frame of GIF)")
+        if name == "ask":
+            command.add_argument("question", metavar="QUESTION")
+        if name == "compare":
+            command.add_argument("question", metavar="QUESTION", nargs="?", help="without it, --attributes are asked")
+        _add_options(command, name)
+    return parser
+
+
+def _add_options(command: argparse.ArgumentParser, name: str) -> None:
+    model = command.add_argument_group("model")
+    known = ", ".join(MODELS)
+    model.add_argument("--model", default="auto", metavar="M", help=f"auto (default), {known}, folder or owner/name")
+    model.add_argument("--adapter", metavar="A", help="LoRA adapter, or merged FaceLLM to stand beside the base")
+    model.add_argument("--quantization", choices=QUANTIZATIONS, help="default: nf4 for 8b and up on CUDA, else none")
+    model.add_argument("--device", metavar="D", help="cuda, mps or cpu; default: the best there is")
+    model.add_argument("--dtype", metavar="T", help="float32, bfloat16 or float16; default: what suits the device")
+    model.add_argument("--only-facellm", action="store_true", help="do not open the base beside a merged FaceLLM")
+    if name != "compare":
+        model.add_argument("--base", action="store_true", help="ask the base model in place of FaceLLM")
+    photo = command.add_argument_group("photo")
+    photo.add_argument("--face", type=int, default=0, metavar="N", help="which face, 0 the largest (default)")
+    photo.add_argument("--whole-image", action="store_true", help="show the model the whole image, not a face")
+    if name != "profile":
+        photo.add_argument("--tiles", type=int, default=1, metavar="N", help="with --whole-image: 1 (default) to 12")
+        if name != "ask":
+            keys = ",".join(a.key for a in ATTRIBUTES)
+            command.add_argument("--attributes", metavar="a,b", help=f"which of {keys}; default all")
+        words = command.add_argument_group("answers")
+        words.add_argument("--system", metavar="TEXT", help="system prompt")
+        words.add_argument("--max-new-tokens", type=int, metavar="N", help="longest answer in tokens (default 256)")
+        words.add_argument("--temperature", type=float, metavar="T", help="0 (default): always the likeliest word")
+        words.add_argument("--top-p", type=float, metavar="P", help="default 1: all words may be drawn")
+        words.add_argument("--seed", type=int, metavar="N", help="of the random numbers (default 0)")
+    command.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    command.add_argument("--verbose", action="store_true", help="say on stderr what is opened and why")
+
+
+def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> int:
+    """Run one command; returns the exit code."""
+    args = build_parser().parse_args(arguments)
+    out = out or sys.stdout
+    try:
+        run(args, out)
+    except FaceLLMError as error:
+        print(f"facellm: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has gone; nothing more can be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def run(args: argparse.Namespace, out: TextIO) -> None:
+    """Check, open, answer, print.  Raises FaceLLMError for what the user can mend."""
+    asked = _questions(args)
+    from .images import load_image
+
+    image = load_image(args.image)
+    _quiet(args.verbose)
+    from .model import load, make_sampling
+
+    names = ("max_new_tokens", "temperature", "top_p", "seed")
+    given = {n: getattr(args, n) for n in names if getattr(args, n, None) is not None}
+    sampling = make_sampling(None, given)
+    model = load(
+        args.model,
+        adapter=args.adapter,
+        quantization=args.quantization,
+        device=args.device,
+        dtype=args.dtype,
+        base=not args.only_facellm,
+    )
+    view = model.view(image, args.face, args.whole_image)
+    face = None if view.face is None else view.face.to_dict()
+    result: dict[str, Any] = {
+        "command": args.command,
+        "model": model.report.to_dict(),
+        "image": {"file": args.image, "width": image.width, "height": image.height},
+        "face": face,
+        "notice": view.notice,
+    }
+    if view.notice:
+        print(f"facellm: {view.notice}", file=sys.stderr)
+    if args.command == "profile":
+        profile = model.profile(view, "base" if args.base else None)
+        result["profile"] = profile.to_dict()
+        if not args.json:
+            out.writelines(f"{line}\n" for line in profile_lines(result["profile"]))
+    else:
+        from .results import Row
+
+        models = ("base", "facellm") if args.command == "compare" else ("base",) if args.base else (model.which[-1],)
+        rows = [Row(w, question, system=args.system, key=key) for key, question in asked for w in models]
+        titles = [_title(row, len(models) > 1) for row in rows]
+        deltas = model.stream(view, rows, sampling, tiles=args.tiles if args.whole_image else 1)
+        answers = show(deltas, titles, None if args.json else out, statistics=args.command == "compare")
+        result["sampling"] = {n: getattr(sampling, n) for n in names}
+        result["answers"] = [a.to_dict() for a in answers]
+    if args.json:
+        json.dump(result, out, ensure_ascii=False, indent=2, allow_nan=False)
+        out.write("\n")
+    out.flush()
+
+
+def _questions(args: argparse.Namespace) -> list[tuple[str | None, str]]:
+    """[(attribute's key or None, question)] of the command."""
+    if args.command == "profile":
+        return []
+    question = getattr(args, "question", None)
+    if question is not None:
+        if not question.strip():
+            raise FaceLLMError("The question is empty; write what you want to know about the face.")
+        if getattr(args, "attributes", None):
+            raise FaceLLMError("Give either a question or --attributes, not both.")
+        return [(None, question)]
+    return [(a.key, a.question) for a in select(args.attributes)]
+
+
+def _title(row: Any, both: bool) -> str:
+    name = attribute(row.key).title if row.key else row.question
+    return f"{name} ({TITLES[row.which]})" if both else name
+
+
+def _quiet(verbose: bool) -> None:
+    """Only what concerns the user reaches the terminal."""
+    import logging
+    import warnings
+
+    logging.basicConfig(format="%(name)s: %(message)s")
+    logging.getLogger("facellm").setLevel(logging.INFO if verbose else logging.WARNING)
+    if not verbose:
+        warnings.simplefilter("ignore", FutureWarning)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+
+
+def show(deltas: Iterator[Any], titles: Sequence[str], out: TextIO | None, statistics: bool = False) -> list[Any]:
+    """Print cards in order while they grow: the first unfinished one live, the others when their turn comes.
+
+    Returns the Answers. out: None prints nothing.
+    """
+    pending = ["" for _ in titles]
+    answers: list[Any] = [None] * len(titles)
+    current = -1
+
+    def write(text: str) -> None:
+        if out is not None:
+            out.write(text)
+            out.flush()
+
+    def open_next() -> None:
+        nonlocal current
+        current += 1
+        if current < len(titles):
+            write(f"{titles[current]}\n{'-' * len(titles[current])}\n{pending[current].lstrip()}")
+
+    open_next()
+    for delta in deltas:
+        if delta.row == current:
+            write(delta.text)
+        pending[delta.row] += delta.text
+        if delta.done:
+            answers[delta.row] = delta.answer
+        while current < len(titles) and answers[current] is not None:
+            a = answers[current]
+            write(
+                "\n" if not statistics else f"\n[{a.tokens} tokens, {a.seconds:.2f} s, {a.tokens_per_second:.1f}/s]\n"
+            )
+            if current + 1 < len(titles):
+                write("\n")
+            open_next()
+    return answers
+
+
+def profile_lines(profile: dict[str, Any]) -> Iterator[str]:
+    """The profile's to_dict() as text: one block a field, one bar a label."""
+    from .profile import FIELDS
+
+    titles = {f.key: f.title for f in FIELDS}
+    for key, field in profile["fields"].items():
+        yield f"{titles.get(key, key)}: {field['label']} ({field['probability']:.0%})"
+        width = max(map(len, field["probabilities"]))
+        for label, p in field["probabilities"].items():
+            yield f"  {label:<{width}}  {'█' * round(p * BAR):<{BAR}}  {p:6.1%}"
+        yield ""
+    if not profile["calibrated"]:
+        yield "These probabilities are not calibrated: no calibration.json belongs to this model."
+
+
+if __name__ == "__main__":
+    sys.exit(main())
