@@ -1,0 +1,198 @@
+"""Questions about MANY images in one forward pass: what measuring needs, where the engine serves one image at a time.
+
+Input: an opened model (`facellm.loading.LoadedModel`) and asks: images, a prompt, and either labels to score or a
+length to generate. Output: log-likelihoods or texts. What this file does not know: which answer is right, files.
+
+Scores are the engine's: the sum of the log-probabilities (nats) of a label's tokens and of the end mark, each label
+seen alone after its prompt. Image features are computed once per image and kept within `FEATURE_BYTES`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from facellm.cache import RowsCache
+from facellm.decode import Network
+from facellm.engine import _networks, _stop_tokens
+from facellm.errors import FaceLLMError
+from facellm.loading import LoadedModel
+from facellm.messages import build_messages, render
+from facellm.score import _Layout
+
+ROWS = 48  # questions in a pass
+TOKENS = 12_288  # and at most so many tokens with padding, so that long prompts do not exhaust memory
+IMAGES = 32  # images encoded at once
+FEATURE_BYTES = 2**30  # of image features kept: 45,000 images of nano, 290 of the 8B
+
+
+@dataclass(frozen=True)
+class Ask:
+    """prompt: the user's text.  images: keys for the loader, in order, may be empty.  labels: texts to score.
+    marks: put "Image 1:", "Image 2:" before the images (only where there are several)."""
+
+    prompt: str
+    images: tuple[Hashable, ...] = ()
+    labels: tuple[str, ...] = ()
+    marks: bool = True
+
+
+@dataclass(frozen=True)
+class Generated:
+    """text without special tokens; tokens generated, end mark included; seconds: the batch's divided by its rows."""
+
+    text: str
+    tokens: int
+    seconds: float
+
+
+class Batched:
+    """Scores and generates for the models that `loaded` holds. Not thread-safe."""
+
+    def __init__(self, loaded: LoadedModel, load: Callable[[Hashable], object], rows: int = ROWS) -> None:
+        """load: image key -> RGB PIL image."""
+        self.loaded, self.load, self.rows = loaded, load, rows
+        self.processor, self.tokenizer = loaded.processor, loaded.processor.tokenizer
+        self.networks = _networks(loaded)
+        self._stops = sorted(_stop_tokens(loaded))
+        self._features: dict[tuple[str, Hashable], torch.Tensor] = {}
+
+    def ids(self, ask: Ask) -> list[int]:
+        """Token ids of the templated prompt, image placeholders expanded.  Raises FaceLLMError for an empty prompt."""
+        token = self.processor.image_token
+        if token in ask.prompt:
+            raise FaceLLMError(f"A question must not contain {token}.")
+        messages = build_messages(ask.prompt, image=False)
+        shown = []
+        for number in range(1, len(ask.images) + 1):
+            if ask.marks and len(ask.images) > 1:
+                shown.append({"type": "text", "text": f"Image {number}: "})
+            shown.append({"type": "image"})
+        messages[0]["content"][:0] = shown
+        run = f"{self.processor.start_image_token}{token * self.processor.image_seq_length}"
+        text = render(self.processor, messages).replace(token, run + self.processor.end_image_token)
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def fault(self, ask: Ask, which: str, new_tokens: int = 8) -> str | None:
+        """Why this cannot be asked, as a clause; None where it can."""
+        length, limit = len(self.ids(ask)) + new_tokens, self.networks[which].max_positions
+        return f"it needs {length} tokens, and the model has {limit}" if length > limit else None
+
+    def score(self, asks: Sequence[Ask], which: str) -> Iterator[tuple[int, list[float], float]]:
+        """(index of the ask, nats per label, seconds) in the order of the passes, long prompts last."""
+        network, end = self.networks[which], [self.tokenizer.eos_token_id]
+        cut = {label: self._label(label) + end for ask in asks for label in ask.labels}
+        prompts = [self.ids(ask) for ask in asks]
+        rows = [_Layout(p, [cut[x] for x in a.labels], 0) for p, a in zip(prompts, asks, strict=True)]
+        for part in self._parts([len(row.ids) for row in rows]):
+            started = time.perf_counter()
+            values = self._score([asks[i] for i in part], [rows[i] for i in part], network, which)
+            seconds = (time.perf_counter() - started) / len(part)
+            for index, value in zip(part, values, strict=True):
+                yield index, value, seconds
+
+    def generate(self, asks: Sequence[Ask], which: str, max_new_tokens: int) -> Iterator[tuple[int, Generated]]:
+        """(index of the ask, its greedy answer), in the order of the passes."""
+        prompts = [self.ids(ask) for ask in asks]
+        for part in self._parts([len(prompt) + max_new_tokens for prompt in prompts]):
+            started = time.perf_counter()
+            found = self._generate([asks[i] for i in part], [prompts[i] for i in part], which, max_new_tokens)
+            seconds = (time.perf_counter() - started) / len(part)
+            for index, (text, tokens) in zip(part, found, strict=True):
+                yield index, Generated(text, tokens, seconds)
+
+    def _label(self, label: str) -> list[int]:
+        return self.tokenizer(label.strip(), add_special_tokens=False)["input_ids"]
+
+    def _parts(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        part: list[int] = []
+        for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+            if part and (len(part) >= self.rows or (len(part) + 1) * lengths[index] > TOKENS):
+                yield part
+                part = []
+            part.append(index)
+        if part:
+            yield part
+
+    def features(self, keys: Sequence[Hashable], network: Network) -> list[torch.Tensor]:
+        """(image tokens, hidden) for every key; each image is encoded once for each network."""
+        missing = [key for key in dict.fromkeys(keys) if (network.name, key) not in self._features]
+        for start in range(0, len(missing), IMAGES):
+            part = missing[start : start + IMAGES]
+            pixels = torch.cat([self.processor.pixels(self.load(key)) for key in part]).to(network.device)
+            with torch.inference_mode():
+                found = network.model.get_image_features(pixels, return_dict=True).pooler_output
+            for key, feature in zip(part, found, strict=True):
+                self._features[network.name, key] = feature.flatten(0, -2).clone()
+        wanted = [self._features[network.name, key] for key in keys]
+        if self._features:
+            one = next(iter(self._features.values()))
+            for old in list(self._features)[: max(0, len(self._features) - FEATURE_BYTES // max(1, one.nbytes))]:
+                del self._features[old]
+        return wanted
+
+    def _pictures(self, asks: Sequence[Ask], network: Network) -> torch.Tensor | None:
+        keys = [key for ask in asks for key in ask.images]
+        return torch.cat(self.features(keys, network)) if keys else None
+
+    def _adapter(self, which: str, rows: int) -> list[bool]:
+        return [which == "facellm" and self.networks[which].switch is not None] * rows
+
+    @torch.inference_mode()
+    def _score(self, asks, rows: list[_Layout], network: Network, which: str) -> list[list[float]]:
+        n, width, device = len(rows), max(len(row.ids) for row in rows), network.device
+        ids = torch.full((n, width), self.tokenizer.pad_token_id)
+        positions = torch.zeros(n, width, dtype=torch.long)
+        mask = torch.zeros(n, 1, width, width, dtype=torch.bool)
+        mask[..., 0] = True  # padding sees the first token, so that no softmax is over nothing
+        for i, row in enumerate(rows):
+            t = len(row.ids)
+            ids[i, :t], positions[i, :t] = torch.tensor(row.ids), torch.tensor(row.positions)
+            mask[i, 0, :t, :t] = row.visible()
+        embeddings = network.embed(ids.to(device), self._pictures(asks, network))
+        cache = RowsCache(network.layers)
+        hidden = network.forward(embeddings, mask.to(device), positions.to(device), cache, self._adapter(which, n))
+        where = [(i, place, token, j) for i, row in enumerate(rows) for place, token, j in row.targets]
+        picked = hidden[[w[0] for w in where], [w[1] for w in where]]
+        tokens = torch.tensor([w[2] for w in where], device=device)
+        scores = [[0.0] * len(ask.labels) for ask in asks]
+        gained: list[float] = []
+        for part, token in zip(picked.split(256), tokens.split(256), strict=True):
+            logits = network.model.lm_head(part).float()
+            gained += (logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(-1)).tolist()
+        for (i, _, _, j), value in zip(where, gained, strict=True):
+            scores[i][j] += value
+        return scores
+
+    @torch.inference_mode()
+    def _generate(self, asks, prompts: list[list[int]], which: str, max_new_tokens: int) -> list[tuple[str, int]]:
+        network = self.networks[which]
+        n, width, pad = len(prompts), max(map(len, prompts)), self.tokenizer.pad_token_id
+        ids = torch.full((n, width), pad)
+        mask = torch.zeros(n, width, dtype=torch.long)
+        for i, prompt in enumerate(prompts):  # left padding: every row's next token stands in the last column
+            ids[i, width - len(prompt) :], mask[i, width - len(prompt) :] = torch.tensor(prompt), 1
+        embeddings = network.embed(ids.to(network.device), self._pictures(asks, network))
+        adapter = self._adapter(which, n)
+        options = {
+            "do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens, "pad_token_id": pad,
+            "eos_token_id": self._stops, "repetition_penalty": 1.0, "temperature": None, "top_p": None, "top_k": None,
+        }  # fmt: skip
+        if network.switch is None:
+            out = network.model.generate(inputs_embeds=embeddings, attention_mask=mask.to(network.device), **options)
+        else:
+            with network.switch.rows(adapter, network.device):
+                out = network.model.generate(
+                    inputs_embeds=embeddings, attention_mask=mask.to(network.device), **options
+                )
+        found = []
+        for row in out.tolist():
+            stop = next((k for k, token in enumerate(row) if token in self._stops), None)
+            text = row if stop is None else row[:stop]
+            found.append(
+                (self.tokenizer.decode(text, skip_special_tokens=True).strip(), len(text) + (stop is not None))
+            )
+        return found
