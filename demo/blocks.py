@@ -86,11 +86,14 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
             '<button type="button" id="consent-read">I understand</button></aside>',
             elem_id="consent",
         )
-        with gr.Row(equal_height=False):
+        with gr.Row(equal_height=False, elem_id="body"):
             with gr.Column(scale=4, min_width=300, elem_id="side"):
                 panel = photo.build(ctx.photos)
                 parameters = settings.build()
-            with gr.Column(scale=9, min_width=320, elem_id="main"), gr.Tabs(selected="chat", elem_id="tabs") as tabs:
+            with (
+                gr.Column(scale=9, min_width=320, elem_id="main"),
+                gr.Tabs(selected="chat", overflow_behavior="wrap", elem_id="tabs") as tabs,
+            ):
                 with gr.Tab("Face chat", id="chat", elem_id="tab-chat"):
                     chat_tab = chat.build(ctx, parameters)
                 with gr.Tab("Attributes", id="attributes", elem_id="tab-attributes"):

@@ -17,6 +17,13 @@ _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mon
 # Esc presses the visible stop button; the consent line, once read, stays away; the theme button switches dark mode.
 HEAD = """
 <meta name="color-scheme" content="light dark">
+<style>
+/* Here and not in style.css: Gradio prefixes that file's rules, which breaks those about its own outermost elements. */
+.gradio-container > .main { padding: 8px 0 !important; }
+footer .divider { display: none !important; }
+footer { gap: 18px; }
+@media (max-width: 760px) { .gradio-container { padding: 0 12px 20px !important; } }
+</style>
 <script>
 document.addEventListener('keydown', (event) => {
   if (event.key !== 'Escape') return;
