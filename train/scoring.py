@@ -56,6 +56,7 @@ _LEADING = re.compile(
 )
 _BRACKETED = re.compile(r"[(\[{]\s*(?P<letter>[A-Za-z])\s*[)\]}]")
 _TRAILING = re.compile(r"(?:^|[\s(\[\"':])(?P<letter>[B-Z])[)\]\"'.!]*\s*$|(?:^|[.:!?]\s+|\n)(?P<a>A)[)\]\"'.!]*\s*$")
+_LINKED = re.compile(r"\b(?:or|nor|and|not)\s*$", re.IGNORECASE)  # "either A or B", "not B": no choice
 _STANDING = re.compile(r"(?<![\w'\-/&])(?P<letter>[B-HJ-Z]|A(?=\s*(?:[.,;:!?)\]]|$)))(?![\w'\-/&])")
 
 
@@ -124,7 +125,8 @@ def _names_letter(match: re.Match[str], labels: str) -> bool:
 
 
 def _implied(text: str, labels: str, options: Sequence[object]) -> tuple[str | None, str]:
-    if match := _TRAILING.search(text):
+    match = _TRAILING.search(text)
+    if match and not _LINKED.search(text[: match.start()]):
         letter = match["letter"] or match["a"]
         if letter in labels:
             return letter, "trailing"

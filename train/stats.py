@@ -1,4 +1,4 @@
-"""The few statistics that the measuring commands share; scipy and statsmodels do the work.
+"""The few statistics that the measuring commands share; scipy does the work.
 
 Input: counts, probabilities, labels. Output: numbers with their intervals. What this file does not know: models, files.
 Rates are fractions of 1, never per cent.
@@ -16,7 +16,6 @@ CONFIDENCE = 0.95
 ECE_BINS = 15  # equal-width bins of the top label's confidence, as in Guo et al. 2017, "On Calibration of Modern
 # Neural Networks" (arXiv 1706.04599), section 2, whose temperature scaling (section 4.2) is also what is fitted here
 TEMPERATURES = (0.05, 20.0)  # bounds of the fit
-EXACT_BELOW = 25  # discordant pairs below which McNemar's test uses the binomial distribution instead of chi-square
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,10 @@ def rate(count: int, total: int) -> Rate:
         raise ValueError(f"{count} of {total} is not a rate.")
     if total == 0:
         return Rate(0, 0, None, None, None)
-    from statsmodels.stats.proportion import proportion_confint
+    from scipy.stats import binomtest
 
-    low, high = proportion_confint(count, total, alpha=1 - CONFIDENCE, method="wilson")
-    return Rate(int(count), int(total), count / total, max(0.0, float(low)), min(1.0, float(high)))
+    interval = binomtest(int(count), int(total)).proportion_ci(CONFIDENCE, method="wilson")
+    return Rate(int(count), int(total), count / total, float(interval.low), float(interval.high))
 
 
 def macro_rate(groups: Sequence[tuple[int, int]]) -> tuple[float, float, float] | None:
@@ -71,7 +70,7 @@ def macro_rate(groups: Sequence[tuple[int, int]]) -> tuple[float, float, float] 
 @dataclass(frozen=True)
 class Paired:
     """Two answers to the same questions. gain: second minus first, with its 95 % interval (Agresti and Min 2005: half
-    a pair added to each of the four cells); p: McNemar's test, two-sided."""
+    a pair added to each of the four cells); p: McNemar's test, two-sided, by the binomial distribution of the discordant pairs."""
 
     both: int
     only_first: int
@@ -91,27 +90,26 @@ def paired(first: Sequence[bool], second: Sequence[bool]) -> Paired:
     a, b = np.asarray(first, bool), np.asarray(second, bool)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise ValueError("A paired comparison needs two equally long, non-empty rows of answers.")
-    from scipy.stats import norm
-    from statsmodels.stats.contingency_tables import mcnemar
+    from scipy.stats import binomtest, norm
 
     both, one, two, none = (int(x.sum()) for x in (a & b, a & ~b, ~a & b, ~a & ~b))
-    test = mcnemar([[both, one], [two, none]], exact=one + two < EXACT_BELOW, correction=True)
+    p = float(binomtest(two, one + two).pvalue) if one + two else 1.0
     n = len(a) + 2
     p12, p21 = (one + 0.5) / n, (two + 0.5) / n
     half = float(norm.ppf(0.5 + CONFIDENCE / 2)) * np.sqrt(max(0.0, p12 + p21 - (p12 - p21) ** 2) / n)
     return Paired(
         both, one, two, none, (two - one) / len(a),
-        max(-1.0, p21 - p12 - half), min(1.0, p21 - p12 + half), float(np.nan_to_num(test.pvalue, nan=1.0)),
+        max(-1.0, p21 - p12 - half), min(1.0, p21 - p12 + half), p,
     )  # fmt: skip
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given."""
-    if not p_values:
-        return []
-    from statsmodels.stats.multitest import multipletests
-
-    return [float(p) for p in multipletests(list(p_values), method="holm")[1]]
+    """Holm's adjusted p-values (1979), in the order given."""
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = least
+    return adjusted
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
