@@ -1,9 +1,9 @@
 """Any picture a user may hand over -> one upright RGB image of bounded size.
 
-Inputs: a path, the bytes of a file, an open binary file, a PIL image or a numpy array. Files may be JPEG (MPO included,
-which phones write), PNG, WebP, HEIC or GIF; the format is read from the content, never from the name. Nothing is written
-to disk and no metadata (EXIF, GPS) survives. What this module does not know: faces, models, and colour profiles (a
-wide-gamut photo is read as if it were sRGB).
+Inputs: a path, the bytes of a file, an open binary file, a PIL image or a numpy array. Files may be JPEG (also MPO,
+as phones write it), PNG, WebP, HEIC or GIF; the format is read from the content, never from the name. Nothing is
+written to disk and no metadata (EXIF, GPS) survives. What this module does not know: faces, models, colour profiles
+(a wide-gamut photo is read as if it were sRGB).
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def load_image(source: str | os.PathLike | bytes | bytearray | memoryview | Imag
     """Open `source` as an upright RGB image.
 
     Args:
-        source: a path (no URL), the bytes of an image file, an open binary file, a PIL image of any mode, or an array of
-            shape (height, width) or (height, width, 1 | 3 | 4), channels last, as bool, uint8, uint16, another integer
-            type holding 0..255, or finite floats in 0..1 or 0..255.
+        source: a path (no URL), the bytes of an image file, an open binary file, a PIL image of any mode, or an array
+            of shape (height, width) or (height, width, 1 | 3 | 4), channels last, as bool, uint8, uint16, another
+            integer type holding 0..255, or finite floats in 0..1 or 0..255.
 
     Returns:
         A new `PIL.Image.Image` in mode RGB, upright by its EXIF orientation, at most `MAX_SIDE` px a side, without
@@ -83,8 +83,8 @@ def load_image(source: str | os.PathLike | bytes | bytearray | memoryview | Imag
     if hasattr(source, "read"):
         return _from_file(source)
     raise ImageError(
-        f"An image cannot be made from a {type(source).__name__}: give a path, the bytes of a file, an open binary file, "
-        "a PIL image or a numpy array."
+        f"An image cannot be made from a {type(source).__name__}: give a path, the bytes of a file, an open binary "
+        "file, a PIL image or a numpy array."
     )
 
 
@@ -142,7 +142,8 @@ def _decode(file: io.BytesIO, name: str) -> Image.Image:
         if any(head.startswith(magic) for magic in (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")) or formats == ("HEIF",):
             raise ImageError(f"{name} is damaged or incomplete: save or upload it again.") from error
         raise ImageError(
-            f"{name} is {_what_is(head)}, not an image that can be read here: use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
+            f"{name} is {_what_is(head)}, not an image that can be read here: "
+            f"use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
         ) from error
     with image:
         return _finish(image, name)
@@ -155,7 +156,8 @@ def _finish(image: Image.Image, name: str) -> Image.Image:
         raise ImageError(f"{name} is {width} x {height} px, {_too_many_pixels()}")
     if min(width, height) < MIN_SIDE:
         raise ImageError(
-            f"{name} is {width} x {height} px, too small to see a face in: its shorter side must be {MIN_SIDE} px or more."
+            f"{name} is {width} x {height} px, too small to see a face in: "
+            f"its shorter side must be {MIN_SIDE} px or more."
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageError(
