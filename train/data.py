@@ -206,8 +206,8 @@ def check_lengths(rows: Sequence[Tokens], cutoff: int, skip: bool = False) -> li
         worst = max(long, key=lambda row: len(row.ids))
         raise FaceLLMError(
             f"{len(long)} of {len(rows)} conversations are longer than the cutoff of {cutoff} tokens and would be cut: "
-            f"the first is {long[0].example.where} ({long[0].example.image}, {len(long[0].ids)} tokens); raise --cutoff to "
-            f"{len(worst.ids)}, or leave them out with --skip-long."
+            f"the first is {long[0].example.where} ({long[0].example.image}, {len(long[0].ids)} tokens); raise "
+            f"--cutoff to {len(worst.ids)}, or leave them out with --skip-long."
         )
     kept = [row for row in rows if len(row.ids) <= cutoff]
     if not kept:

@@ -33,8 +33,11 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m train lora", description=__doc__.splitlines()[0])
     made.add_argument("--data", type=Path, required=True, help="folder with dataset.json (or .jsonl) and its images")
     made.add_argument(
-        "--model", default="facellm/nano", help="base model: folder or hub name, optionally name@revision"
+        "--model",
+        default="nano",
+        help="base model: a name (nano, 1b, 8b, ...), a folder, or a hub name, optionally name@revision",
     )
+    made.add_argument("--base-name", default=None, help="what to call the base in the adapter (default: --model)")
     made.add_argument("--out", type=Path, required=True, help="folder for the adapter, checkpoints and figures")
     made.add_argument("--recipe", default=None, help=f"{', '.join(names())}, or the path of a .yaml file")
     made.add_argument(
@@ -56,6 +59,7 @@ def main(argv: Sequence[str]) -> int:
         args.model,
         args.out,
         recipe,
+        base_name=args.base_name,
         features=args.features,
         skip_long=args.skip_long,
         val_data=args.val_data,
@@ -73,6 +77,7 @@ def train(
     out: Path,
     recipe: Recipe,
     *,
+    base_name: str | None = None,
     features: Path | None = None,
     skip_long: bool = False,
     val_data: Path | None = None,
@@ -99,8 +104,8 @@ def train(
     out = Path(out)
     arguments = _arguments(out, recipe, device)
     first = arguments.process_index == 0
-    folder = base_folder(*_name_and_revision(model))
-    base = identify(model, folder)
+    folder = base_folder(model)
+    base = identify(base_name or model, folder)
     dataset = read_dataset(data)
     if val_data is not None:
         held_out = read_dataset(val_data)
@@ -111,7 +116,7 @@ def train(
 
     where = str(arguments.device)
     net, processor = open_base(folder, recipe.precision, recipe.quantization, where)
-    images = _images(features or out / "features", net, processor, dataset, recipe, arguments, check_images)
+    images = _images(_features(features, dataset, out), net, processor, dataset, recipe, arguments, check_images)
     train_packs, val_packs = (
         _packs(check_lengths(tokenize(processor, rows), recipe.cutoff, skip_long), recipe, net.config.image_token_id)
         for rows in (dataset.train, dataset.val)
@@ -152,16 +157,11 @@ def train(
     return figures
 
 
-def _name_and_revision(model: str) -> tuple[str, str | None]:
-    name, _, revision = str(model).partition("@")
-    return name, revision or None
-
-
 def _elsewhere(other: Any, folder: Path) -> tuple:
     """The examples of another data folder, their image paths made absolute."""
     rows = other.train + other.val
     return tuple(
-        r if r.image is None else dataclasses.replace(r, image=os.path.abspath(other.path(r.image))) for r in rows
+        r if r.image is None else dataclasses.replace(r, image=str(other.path(r.image).absolute())) for r in rows
     )
 
 
@@ -232,6 +232,11 @@ def _resume_point(out: Path, run: dict, overwrite: bool, first: bool) -> Path | 
             f"{run['recipe'][changed[0]]}; use the same settings, name another --out, or begin anew with --overwrite."
         )
     return whole[-1].parent
+
+
+def _features(given: Path | None, dataset: Any, out: Path) -> Path:
+    beside = dataset.folder / "features"
+    return given or (beside if (beside / "index.json").is_file() else out / "features")
 
 
 def _images(folder: Path, net: Any, processor: Any, dataset: Any, recipe: Recipe, arguments: Any, check: Any) -> Any:

@@ -22,6 +22,11 @@ from .base import COMPLETE, TRAINING, BaseId
 from .data import DataSet, tokenize
 from .recipe import Recipe, dump
 
+LOGGED = (
+    "loss", "grad_norm", "learning_rate",
+    "eval_loss", "eval_token_accuracy", "eval_short_accuracy", "eval_short_answers",
+)  # fmt: skip
+
 
 class Log(TrainerCallback):
     """metrics.jsonl, a line on the terminal and loss.png. `trainer` is set once it exists."""
@@ -43,7 +48,7 @@ class Log(TrainerCallback):
             return
         seconds = time.monotonic() - self.began
         entry = {"step": state.global_step, "epoch": round(state.epoch or 0.0, 4)}
-        entry |= {k: v for k, v in logs.items() if k in ("loss", "grad_norm", "learning_rate", "eval_loss")}
+        entry |= {k: v for k, v in logs.items() if k in LOGGED}
         entry |= {
             "seconds": round(seconds, 1),
             "tokens_per_second": round(self.trainer.tokens_seen / max(seconds, 1e-9)),
@@ -76,6 +81,10 @@ class Log(TrainerCallback):
             "pairs_per_step": round(self.plan.batch, 2),
             "train_loss": losses[-1] if losses else None,
             "val_loss": final.get("eval_loss"),
+            "val_token_accuracy": final.get("eval_token_accuracy"),
+            "val_short_accuracy": final.get("eval_short_accuracy"),
+            "val_short_answers": final.get("eval_short_answers"),
+            "trainable": self.trainer.model.get_nb_trainable_parameters()[0],
             "seconds": round(time.monotonic() - self.began, 1),
             "tokens_per_second": lines[-1]["tokens_per_second"] if lines else None,
         }
@@ -191,9 +200,10 @@ def summary(
     tokens = sum(len(p) for p in train)
     begin = f"going on from {checkpoint.name}" if checkpoint else "from the start"
     return (
-        f"{base.name}: {trains:,} of {total:,} parameters train (rank {recipe.rank}); {len(data.train):,} conversations "
-        f"in {len(train):,} {'packs' if recipe.packed else 'rows'}, {tokens:,} tokens; {len(val):,} for validation; "
-        f"{plan.steps} steps an epoch of {plan.batch:.1f} pairs, {plan.accumulate} micro-batches each; {begin}"
+        f"{base.name}: {trains:,} of {total:,} parameters train (rank {recipe.rank}); {len(data.train):,} "
+        f"conversations in {len(train):,} {'packs' if recipe.packed else 'rows'}, {tokens:,} tokens; {len(val):,} for "
+        f"validation; {plan.steps} steps an epoch of {plan.batch:.1f} pairs, {plan.accumulate} micro-batches each; "
+        f"{begin}"
     )
 
 
@@ -215,6 +225,8 @@ base's own. Open it with `python -m facellm describe IMAGE --model {base} --adap
 | steps | {steps} of {pairs_per_step} conversations |
 | training loss | {train_loss} nats a token at the end |
 | validation loss | {val_loss} nats a token |
+| validation, next token right | {val_token_accuracy} |
+| validation, short answers right | {val_short_accuracy} of {val_short_answers} |
 | time | {seconds} s |
 | date | {date} |
 
@@ -228,6 +240,9 @@ def finish(out: Path, recipe: Recipe, base: BaseId, data: DataSet, figures: dict
     part = out / "adapter.part"
     for name in ("training_args.bin", "README.md"):
         (part / name).unlink(missing_ok=True)  # the Trainer's pickle of its arguments is of no use and names paths
+    config = json.loads((part / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = base.name
+    (part / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     (part / "recipe.yaml").write_text(dump(recipe))
     known = {
         "base": base.to_dict(),

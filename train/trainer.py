@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -25,6 +24,7 @@ from facellm.errors import FaceLLMError
 
 from .packing import IGNORE, Pack, answer_loss, collate, packed_forward
 
+SHORT = 8  # tokens, with the end-of-turn mark
 ImageReader = Callable[[Sequence[Any]], dict[str, torch.Tensor]]  # images of a batch -> image_features or pixel_values
 
 
@@ -60,8 +60,7 @@ class StepPlan:
     def __iter__(self) -> Iterator[list[int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.lengths))
         for step in np.array_split(order, self.steps):
-            for micro in self._split(step)[self.rank :: self.world]:
-                yield micro
+            yield from self._split(step)[self.rank :: self.world]
 
     def _split(self, step: np.ndarray) -> list[list[int]]:
         """Longest first, each into the micro-batch with the fewest tokens so far; none stays empty."""
@@ -87,6 +86,16 @@ def collate_plain(packs: Sequence[Pack]) -> dict:
         padded = [np.pad(row, (0, length - len(row)), constant_values=filler) for row in rows]
         batch[name] = torch.from_numpy(np.stack(padded).astype(np.int64))
     return {**batch, "images": [p.image for p in packs if p.image is not None]}
+
+
+def _short(labels: torch.Tensor, right: np.ndarray) -> tuple[int, int]:
+    """How many answers have at most SHORT tokens, and of how many of them every token is right."""
+    learnt = (labels.flatten() != IGNORE).cpu().numpy()
+    begins = np.flatnonzero(np.diff(learnt, prepend=False) & learnt)  # no two answers touch: a question is between
+    ends = np.flatnonzero(np.diff(learnt, append=False) & learnt) + 1
+    lengths = ends - begins
+    whole = np.minimum.reduceat(right, np.concatenate([[0], np.cumsum(lengths)[:-1]]))
+    return int((lengths <= SHORT).sum()), int(whole[lengths <= SHORT].sum())
 
 
 class FaceTrainer(Trainer):
@@ -124,18 +133,20 @@ class FaceTrainer(Trainer):
 
     def summed_loss(self, model: torch.nn.Module, batch: dict) -> tuple[torch.Tensor, int]:
         """Cross-entropy summed over the batch's answer tokens, and how many they are."""
+        logits, targets = self.answers(model, batch)
+        return answer_loss(logits, targets, tokens=1), len(targets)
+
+    def answers(self, model: torch.nn.Module, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (answer tokens, vocabulary) and targets (answer tokens,), in the batch's order."""
         features, pixels = batch.get("image_features"), batch.get("pixel_values")
         if self.packed:
-            logits, targets = packed_forward(model, batch, features, pixels)
-            return answer_loss(logits, targets, tokens=1), len(targets)
+            return packed_forward(model, batch, features, pixels)
         given = {} if pixels is None else {"pixel_values": pixels}
         if features is not None:
             given["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=features)}
         out = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False, **given)
         targets = batch["labels"][:, 1:].flatten()
-        logits = out.logits[:, :-1].flatten(0, 1).float()
-        loss = functional.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
-        return loss, int((targets != IGNORE).sum())
+        return out.logits[:, :-1].flatten(0, 1)[targets != IGNORE], targets[targets != IGNORE]
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         loss, tokens = self.summed_loss(model, inputs)
@@ -150,7 +161,11 @@ class FaceTrainer(Trainer):
         return self._evaluated[1] if self._evaluated[0] == self.state.global_step else {}
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval") -> dict[str, float]:
-        """Mean loss an answer token over the validation packs, shared among the processes."""
+        """Figures over the validation packs, shared among the processes.
+
+        Mean loss an answer token; share of answer tokens that are the most likely one; and of short answers (option
+        letters, labels: up to SHORT tokens with the end mark) the share that greedy decoding would give whole.
+        """
         packs = list(eval_dataset or self.eval_dataset)
         if not packs:
             return {}
@@ -162,7 +177,7 @@ class FaceTrainer(Trainer):
                 size = 0
             groups[-1].append(packs[place])
             size += len(packs[place])
-        total = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        total = torch.zeros(5, dtype=torch.float64, device=self.args.device)
         model = self.model_wrapped
         was_training = model.training
         model.eval()
@@ -170,14 +185,20 @@ class FaceTrainer(Trainer):
         for place in range(rank, math.ceil(len(groups) / world) * world, world):
             batch = self._prepare_inputs(self.collate(groups[min(place, len(groups) - 1)]))
             with torch.no_grad(), self.compute_loss_context_manager():
-                loss, tokens = self.summed_loss(model, batch)
+                logits, targets = self.answers(model, batch)
             if place < len(groups):
-                total += torch.tensor([loss.item(), tokens], dtype=torch.float64, device=total.device)
+                loss = answer_loss(logits, targets, tokens=1).item()
+                right = (logits.argmax(-1) == targets).cpu().numpy()
+                counts = (loss, len(targets), right.sum(), *_short(batch["labels"], right))
+                total += torch.tensor(counts, dtype=torch.float64, device=total.device)
         model.train(was_training)
         if world > 1:
             total = self.accelerator.reduce(total, reduction="sum")
         metrics = {
             f"{metric_key_prefix}_loss": float(total[0] / total[1]),
+            f"{metric_key_prefix}_token_accuracy": float(total[2] / total[1]),
+            f"{metric_key_prefix}_short_answers": int(total[3]),
+            f"{metric_key_prefix}_short_accuracy": float(total[4] / total[3]) if total[3] else None,
             f"{metric_key_prefix}_seconds": round(time.monotonic() - began, 2),
         }
         self._evaluated = (self.state.global_step, metrics)
