@@ -191,8 +191,8 @@ class Batched:
         found = []
         for row in out.tolist():
             stop = next((k for k, token in enumerate(row) if token in self._stops), None)
-            text = row if stop is None else row[:stop]
-            found.append(
-                (self.tokenizer.decode(text, skip_special_tokens=True).strip(), len(text) + (stop is not None))
-            )
+            ids = row if stop is None else row[:stop]
+            # Cut at the limit, the last character may lack bytes; the engine leaves it out as well.
+            text = self.tokenizer.decode(ids, skip_special_tokens=True).rstrip("\ufffd").strip()
+            found.append((text, len(ids) + (stop is not None)))
         return found

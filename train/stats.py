@@ -70,7 +70,8 @@ def macro_rate(groups: Sequence[tuple[int, int]]) -> tuple[float, float, float] 
 @dataclass(frozen=True)
 class Paired:
     """Two answers to the same questions. gain: second minus first, with its 95 % interval (Agresti and Min 2005: half
-    a pair added to each of the four cells); p: McNemar's test, two-sided, by the binomial distribution of the discordant pairs."""
+    a pair added to each of the four cells); p: McNemar's test, two-sided, by the binomial distribution of
+    the discordant pairs."""
 
     both: int
     only_first: int

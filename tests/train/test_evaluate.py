@@ -1,0 +1,381 @@
+"""`evaluate` on all 14 sub-tasks: stand-in models of known skill, resuming, faults, and the tiny model itself."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from facellm.errors import FaceLLMError
+from tests.tiny import make_tiny_adapter, make_tiny_internvl, picture
+from tests.train.faces import edit, write_benchmark
+from train import facexbench
+from train.answering import Arm, Reply, read_replies, rotated, run_arm
+from train.evaluate import evaluate
+from train.facexbench import CATEGORIES
+from train.scoring import extract_published
+
+SETTINGS = {"model": "stand-in", "setting": "zero-shot"}
+
+
+@pytest.fixture(autouse=True)
+def quick_plots(monkeypatch, request):
+    """Plots are drawn only in the tests that look at them: they cost more than all the rest."""
+    if request.node.name != "test_html_report_is_one_whole_page":
+        for name in ("plot_scores", "plot_letters"):
+            monkeypatch.setattr(f"train.evaluation_report.{name}", lambda *_: "<svg></svg>")
+
+
+class StandIn:
+    """Answers by a rule; counts what it was asked, and dies after `alive` replies."""
+
+    which = ("base", "facellm")
+
+    def __init__(self, rule, alive: int | None = None):
+        self.rule, self.alive, self.asked = rule, alive, Counter()
+
+    def answer(self, questions, arm):
+        for question in questions:
+            if self.alive is not None and sum(self.asked.values()) >= self.alive:
+                raise KeyboardInterrupt
+            self.asked[arm.name, question.key] += 1
+            yield Reply(question.key, self.rule(question, arm), 1, 0.01)
+
+
+def oracle(question, arm):
+    return rotated(question, arm.rotation)[1]
+
+
+def constant(letter):
+    return lambda question, arm: letter
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_benchmark(tmp_path_factory.mktemp("facexbench") / "benchmark")
+
+
+@pytest.fixture(scope="module")
+def made(folder):
+    return facexbench.read(folder)
+
+
+def test_all_sub_tasks_are_read(made):
+    assert not made.problems and not made.notes
+    assert {q.task for q in made.questions} == {t for tasks in CATEGORIES.values() for t in tasks}
+    assert {len(q.images) for q in made.questions if q.num_images == "multiple"} == {2, 3}
+    tools = next(q for q in made.questions if q.task == "tools_retrieval")
+    assert tools.texts["context"].startswith("Ignore the black image") and len(tools.images) == 1
+    counts = next(q for q in made.questions if q.task == "crowd_counting")
+    assert set(counts.options) == {"3", "7", "12", "40"}
+
+
+def test_oracle_is_always_right_and_beats_a_constant(made, tmp_path):
+    def rule(question, arm):
+        return oracle(question, arm) if arm.which == "facellm" else "B"
+
+    results = evaluate(made, StandIn(rule), tmp_path, SETTINGS, which=("base", "facellm"))
+    best = results["models"]["facellm"]["generate"]
+    assert best["overall"]["accuracy"]["value"] == 1.0 and len(best["tasks"]) == 14 and len(best["categories"]) == 6
+    share = sum(q.correct == "B" for q in made.questions)
+    base = results["models"]["base"]["generate"]
+    assert base["overall"]["accuracy"]["count"] == share and base["letters"]["chosen"] == {"B": len(made.questions)}
+    pair = results["paired"]["generate"]["overall"]
+    assert pair["only_first"] == 0 and pair["only_second"] == len(made.questions) - share and pair["p"] < 1e-6
+
+
+@pytest.mark.parametrize("letter", "ABCD")
+def test_a_constant_letter_scores_its_share(made, tmp_path, letter):
+    results = evaluate(made, StandIn(constant(letter)), tmp_path, SETTINGS, which=("base",))
+    for task, numbers in results["models"]["base"]["generate"]["tasks"].items():
+        own = [q for q in made.questions if q.task == task]
+        assert numbers["accuracy"]["count"] == sum(q.correct == letter for q in own), task
+    # "D" is no option of a question with two, so nothing is read from it there.
+    short = sum(len(q.options) == 2 for q in made.questions) if letter in "CD" else 0
+    assert results["models"]["base"]["generate"]["overall"]["unparsed"] == short
+
+
+def test_resume_after_a_kill_asks_nothing_twice(made, tmp_path):
+    first = StandIn(oracle, alive=20)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(made, first, tmp_path, SETTINGS, which=("facellm",))
+    path = tmp_path / "replies" / "facellm-generate.jsonl"
+    with path.open("a") as half:  # the kill came in the middle of a line
+        half.write('{"key": "cut off')
+    second = StandIn(oracle)
+    results = evaluate(made, second, tmp_path, SETTINGS, which=("facellm",))
+    assert max((first.asked + second.asked).values()) == 1
+    assert sum(first.asked.values()) == 20 and sum(second.asked.values()) == len(made.questions) - 20
+    assert results["models"]["facellm"]["generate"]["overall"]["accuracy"]["value"] == 1.0
+    keys = [json.loads(line)["key"] for line in path.read_text().splitlines()]
+    assert len(keys) == len(set(keys)) == len(made.questions)
+    third = StandIn(oracle)
+    evaluate(made, third, tmp_path, SETTINGS, which=("facellm",))
+    assert not third.asked
+
+
+def test_another_run_is_not_mixed_in(made, tmp_path):
+    evaluate(made, StandIn(oracle), tmp_path, SETTINGS, which=("base",), limit=1)
+    with pytest.raises(FaceLLMError, match=r"another run .*setting"):
+        evaluate(made, StandIn(oracle), tmp_path, {**SETTINGS, "setting": "in-context"}, which=("base",))
+
+
+def test_broken_reply_file_is_named(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"key": "a"\n{"key": "b", "text": "B"}\n')
+    with pytest.raises(FaceLLMError, match=r"x\.jsonl, line 1"):
+        read_replies(path)
+
+
+def test_refusals_unparsed_and_disagreement_are_counted(made, tmp_path):
+    texts = ["I'm sorry, but I can't help with that.", "A young face, so the answer is B", "Nice weather.", "C"]
+    number = {q.key: i for i, q in enumerate(made.questions)}
+    results = evaluate(
+        made, StandIn(lambda q, arm: texts[number[q.key] % 4]), tmp_path, SETTINGS, which=("base",)
+    )["models"]["base"]["generate"]  # fmt: skip
+    n = len(made.questions)
+    assert results["overall"]["refused"]["count"] == n // 4
+    two = sum(len(q.options) == 2 and number[q.key] % 4 == 3 for q in made.questions)  # "C" of two options
+    assert results["overall"]["unparsed"] == n // 2 + two
+    assert results["scorers_differ"] >= n // 4
+    report = (tmp_path / "report.md").read_text()
+    assert "refusals, %" in report and "no letter found" in report
+
+
+def test_published_scorer_reads_the_article(made, tmp_path):
+    stand_in = StandIn(constant("A young face, so the answer is B"))
+    results = evaluate(made, stand_in, tmp_path, SETTINGS, which=("base",), scorer="published")
+    share = sum(q.correct == "A" for q in made.questions)
+    assert results["models"]["base"]["generate"]["overall"]["accuracy"]["count"] == share
+
+
+def test_predictions_are_in_the_published_results_format(made, tmp_path):
+    evaluate(made, StandIn(oracle), tmp_path, SETTINGS, which=("base",))
+    right = total = 0
+    for path in (tmp_path / "predictions" / "base-generate").glob("*.json"):
+        data = json.loads(path.read_text())
+        assert {"category", "sub-category", "num_images", "questions"} <= set(data)
+        for question in data["questions"].values():
+            total += 1
+            right += extract_published(question["prediction"], question["options"]) == question["correct_answer_option"]
+    assert right == total == len(made.questions)
+
+
+def test_permutation_finds_letter_bias(made, tmp_path):
+    biased = evaluate(made, StandIn(constant("A")), tmp_path / "a", SETTINGS, which=("base",), permute=True)
+    fair = evaluate(made, StandIn(oracle), tmp_path / "b", SETTINGS, which=("base",), permute=True)
+    biased, fair = (r["permuted"]["base"]["generate"] for r in (biased, fair))
+    assert biased["by_place"]["A"]["value"] == 1 and biased["by_place"]["B"]["value"] == 0
+    assert biased["recall_std"] > 0.4 and biased["steady"]["value"] == 0
+    assert fair["recall_std"] == 0 and fair["steady"]["value"] == 1 and fair["voted"]["value"] == 1
+
+
+def test_rotation_moves_options_and_letter_together(made):
+    for question in made.questions[:20]:
+        for by in range(4):
+            options, letter = rotated(question, by)
+            assert options["ABCD".index(letter)] == question.right
+            assert sorted(options) == sorted(question.options)
+
+
+def test_blind_arm_is_asked_without_images(made, tmp_path):
+    seen = Counter()
+
+    def rule(question, arm):
+        seen[arm.blind] += 1
+        return "A" if arm.blind else oracle(question, arm)
+
+    results = evaluate(made, StandIn(rule), tmp_path, SETTINGS, which=("base",), blind=True)
+    assert seen[True] == seen[False] == len(made.questions)
+    assert results["models"]["base"]["generate"]["overall"]["accuracy"]["value"] == 1
+    assert results["blind"]["base"]["generate"]["overall"]["accuracy"]["value"] < 0.6
+
+
+def test_html_report_is_one_whole_page(made, tmp_path):
+    evaluate(made, StandIn(oracle), tmp_path, SETTINGS, which=("base", "facellm"), permute=True, blind=True)
+    page = (tmp_path / "report.html").read_text()
+    assert page.startswith("<!doctype html>") and page.count("<svg") == 2 and "<script" not in page
+    for words in ("tools_retrieval", "FaceLLM-38B (published", "60.5", "Without any image", "Option order", "p (Holm)"):
+        assert words in page, words
+    assert page.count("<table") == page.count("</table>") >= 8
+
+
+def test_overlap_lists_questions_whose_image_was_trained_on(made, folder, tmp_path):
+    train = tmp_path / "train"
+    train.mkdir()
+    copied = made.questions[0]
+    from PIL import Image
+
+    Image.open(copied.images[0]).resize((64, 64)).save(train / "copy.jpg", quality=80)
+    picture(999_999).save(train / "other.png")
+    results = evaluate(made, StandIn(oracle), tmp_path / "out", SETTINGS, which=("base",), overlap=train)
+    found = results["overlap"]
+    assert copied.key in {key for key, name, _ in found["pairs"] if name == "copy.jpg"}
+    assert found["without"]["base-generate"]["total"] < found["with"]["base-generate"]["total"]
+
+
+# --- what is wrong with the input --------------------------------------------------------------------------------
+
+
+def _break(question_change=None, file_change=None):
+    def change(data):
+        if question_change:
+            question_change(data["questions"]["2"])
+        if file_change:
+            file_change(data)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "left_out", "words"),
+    [
+        (_break(lambda q: q.update(image_paths=["images/nowhere.png"])), 1, ("question 2", "nowhere.png", "missing")),
+        (_break(lambda q: q.update(image_paths=[])), 1, ("question 2", "no image")),
+        (_break(lambda q: q.update(correct_answer_option="E")), 1, ("question 2", "correct_answer_option", "'E'")),
+        (_break(lambda q: q.pop("correct_answer_option")), 1, ("question 2", "None")),
+        (_break(lambda q: q.update(options=["one"])), 1, ("question 2", "options")),
+        (_break(lambda q: q.update(question_text="")), 1, ("question 2", "question_text")),
+        (_break(file_change=lambda d: d["questions"].update({"2": "text"})), 1, ("question 2", "not an object")),
+        (_break(file_change=lambda d: d.update({"sub-category": "ear_shape"})), 4, ("ear_shape", "14")),
+        (_break(file_change=lambda d: d.update(questions=[1, 2])), 4, ("FaceXBench's form",)),
+    ],
+)
+def test_faults_are_sentences_and_the_rest_is_scored(tmp_path, change, left_out, words):
+    folder = write_benchmark(tmp_path / "benchmark")
+    edit(folder / "made_single_mcq_age.json", change)
+    read = facexbench.read(folder)
+    assert len(read.questions) == 56 - left_out and len(read.problems) == 1
+    assert all(w in read.problems[0] for w in ("made_single_mcq_age.json", *words))
+    results = evaluate(read, StandIn(oracle), tmp_path / "out", SETTINGS, which=("base",))
+    assert results["models"]["base"]["generate"]["overall"]["accuracy"]["value"] == 1
+    assert read.problems[0] in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_oddities_are_kept_and_noted(tmp_path):
+    folder = write_benchmark(tmp_path / "benchmark")
+    edit(folder / "made_single_mcq_race.json", _break(lambda q: q.update(answer="Martian")))
+    edit(folder / "made_single_mcq_age.json", _break(file_change=lambda d: d.update(category="tools_use")))
+    (folder / "images" / "made_zero_mcq_tools_retrieval" / "question_1.png").unlink()
+    read = facexbench.read(folder)
+    assert len(read.questions) == 56 and not read.problems and len(read.notes) == 3
+    assert any("Martian" in n and "the letter is scored" in n for n in read.notes)
+    assert any("asked without" in n for n in read.notes)
+
+
+def test_image_that_is_no_image(tmp_path):
+    folder = write_benchmark(tmp_path / "benchmark")
+    (folder / "images" / "made_single_mcq_age" / "question_3.png").write_text("not a picture")
+    read = facexbench.read(folder)
+    assert "question 3" in read.problems[0] and "does not open" in read.problems[0]
+
+
+def test_nothing_to_read(tmp_path):
+    with pytest.raises(FaceLLMError, match="There is no folder"):
+        facexbench.read(tmp_path / "missing")
+    with pytest.raises(FaceLLMError, match="no JSON"):
+        facexbench.read(tmp_path)
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(FaceLLMError, match=r"a\.json is not JSON"):
+        facexbench.read(tmp_path)
+
+
+# --- the tiny model ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    from facellm.loading import open_model
+
+    root = tmp_path_factory.mktemp("tiny")
+    base = make_tiny_internvl(root / "base", end_bias=0.5)
+    adapter = make_tiny_adapter(base, root / "adapter")
+    return base, adapter, open_model(str(base), adapter=str(adapter), device="cpu", dtype="float32")
+
+
+def test_batched_scores_and_texts_equal_the_engine(tiny):
+    from facellm.engine import Engine, Row, Sampling
+    from train.batched import Ask, Batched
+
+    _, _, loaded = tiny
+    images = {i: picture(i) for i in range(3)}
+    questions = ["What is it?", "Describe the face pose of the image.", "Is the mouth open or closed?"]
+    asks = [Ask(q, (i,), ("open", "closed", "A")) for i in images for q in questions]
+    engine, batched = Engine(loaded), Batched(loaded, images.__getitem__, rows=4)
+    for which in ("base", "facellm"):
+        for index, scores, _ in batched.score(asks, which):
+            ask = asks[index]
+            expected = engine.score(images[ask.images[0]], ask.prompt, ask.labels, which)
+            assert scores == pytest.approx(expected, abs=2e-4)
+        for index, found in batched.generate(asks, which, 12):
+            ask = asks[index]
+            answer = engine.answer(images[ask.images[0]], [Row(which, ask.prompt)], Sampling(max_new_tokens=12))[0]
+            assert found.text == answer.text.strip()
+
+
+def test_multi_image_prompt_has_marks_and_all_images(tiny):
+    from train.batched import Ask, Batched
+
+    _, _, loaded = tiny
+    batched = Batched(loaded, lambda key: picture(key))
+    token = loaded.processor.image_token_id
+    ids = batched.ids(Ask("Who?", (1, 2, 3)))
+    assert ids.count(token) == 3 * loaded.processor.image_seq_length
+    text = loaded.processor.tokenizer.decode(ids)
+    assert "Image 1: " in text and "Image 3: " in text and text.index("Image 3") < text.index("Who?")
+    assert "Image" not in loaded.processor.tokenizer.decode(batched.ids(Ask("Who?", (1,))))
+    one, two = ([s for _, s, _ in batched.score([Ask("Who?", k, ("A", "B"))], "base")] for k in ((1, 2), (2, 1)))
+    assert one != two  # the order of the images matters
+    assert [s for _, s, _ in batched.score([Ask("Who?", (), ("A", "B"))], "base")] != one
+
+
+def test_command_on_the_tiny_model(tiny, folder, tmp_path, capsys):
+    from train.__main__ import main
+
+    base, adapter, _ = tiny
+    command = ["evaluate", str(folder), "--model", str(base), "--adapter", str(adapter), "--both", "--method", "both",
+               "--limit", "2", "--device", "cpu", "--out", str(tmp_path / "out")]  # fmt: skip
+    assert main(command) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["asked"] == 28 and set(results["models"]) == {"base", "facellm"}
+    assert results["models"]["base"]["likelihood"]["overall"]["unparsed"] == 0  # a letter is always the likeliest
+    assert results["methods"]["facellm"]["same"]["total"] == 28
+    assert "Sub-tasks, by likelihood" in capsys.readouterr().out
+    before = {p: p.read_bytes() for p in (tmp_path / "out" / "replies").iterdir()}
+    assert len(before) == 4 and main(command) == 0
+    assert before == {p: p.read_bytes() for p in before}  # nothing was asked again
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--both"], "leave out --both"),
+        (["--base", "--limit", "0"], "at least 1"),
+    ],
+)
+def test_command_refuses_in_a_sentence(tiny, folder, tmp_path, capsys, arguments, words):
+    from train.__main__ import main
+
+    assert main(["evaluate", str(folder), "--model", str(tiny[0]), *arguments, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert words in error
+
+
+def test_prompt_longer_than_the_model_is_reported_not_asked(tiny, tmp_path):
+    from train.answering import ModelAnswerer
+
+    folder = write_benchmark(tmp_path / "benchmark", 1)
+    edit(folder / "made_zero_mcq_tools_retrieval.json", lambda d: d.update(context="api " * 4000))
+    read = facexbench.read(folder)
+    answerer = ModelAnswerer(tiny[2])
+    results = evaluate(read, answerer, tmp_path / "out", SETTINGS, which=("base",), methods=("likelihood",))
+    numbers = results["models"]["base"]["likelihood"]
+    assert numbers["questions"] == 13 and "the model has 2048" in numbers["errors"][0]
+
+
+def test_run_arm_reports_progress(made, tmp_path):
+    told = []
+    run_arm(made.questions[:3], StandIn(oracle), Arm("base", "generate"), tmp_path / "a.jsonl",
+            lambda done, n: told.append((done, n)))  # fmt: skip
+    assert told == [(1, 3), (2, 3), (3, 3)]
