@@ -9,6 +9,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from .checkpoint import read_json, tensor_shapes
 from .errors import FaceLLMError
 
@@ -18,8 +20,8 @@ FROZEN = ("vision_tower", "multi_modal_projector", "vision_model", "mlp1")
 RENAMED = (("language_model.model.", "model.language_model."),)
 
 
-def attach(model: Any, folder: Path, name: str, base_name: str) -> tuple[Any, bool, list[str]]:
-    """(PeftModel, whether base and adapter rows can share a batch, notes).
+def attach(model: Any, folder: Path, name: str, base_name: str) -> Any:
+    """The base wrapped as a PeftModel, the adapter active, in the base's dtype.
 
     Raises FaceLLMError for an adapter that is not a LoRA, that changes encoder or projector (their features are
     shared by base and FaceLLM), or whose shapes are not this base's.
@@ -37,7 +39,7 @@ def attach(model: Any, folder: Path, name: str, base_name: str) -> tuple[Any, bo
             wrapped = PeftModel.from_pretrained(
                 model, folder, adapter_name=name, is_trainable=False, autocast_adapter_dtype=False, **options
             )
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         raise FaceLLMError(
             f"The adapter in {folder} cannot be put onto {base_name} ({error}).".replace("\n", " ")
         ) from error
@@ -45,14 +47,7 @@ def attach(model: Any, folder: Path, name: str, base_name: str) -> tuple[Any, bo
     for key, weight in wrapped.named_parameters():
         if "lora_" in key and weight.dtype != model.lm_head.weight.dtype:
             weight.data = weight.data.to(model.lm_head.weight.dtype)
-    mixable = not (config.get("use_dora") or config.get("lora_bias") or config.get("alora_invocation_tokens"))
-    notes = []
-    if not mixable:
-        notes.append(
-            "this adapter (DoRA or LoRA with bias) cannot share a batch with its base, so the two are answered as two "
-            "batches that take turns"
-        )
-    return wrapped, mixable, notes
+    return wrapped
 
 
 def _check(model: Any, folder: Path, base_name: str) -> dict[str, str]:

@@ -128,6 +128,8 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
+            if length > path.stat().st_size:
+                raise ValueError("its header is longer than the file")
             header = json.loads(file.read(length))
     except (OSError, ValueError, struct.error) as error:
         raise FaceLLMError(f"{path} is not a safetensors file ({_short(error)}).") from None

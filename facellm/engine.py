@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .adapter import AdapterSwitch
 from .cache import FeatureStore, PrefixStore
 from .decode import Batch, Network
 from .detokenize import TextStream
@@ -90,7 +89,7 @@ class Engine:
         self.loaded = loaded
         self.processor = loaded.processor
         self.tokenizer = loaded.processor.tokenizer
-        self.lock = threading.Lock()
+        self.lock = loaded.lock
         self.features = FeatureStore()
         self.prefixes = PrefixStore(max(STORE_LEAST, int(STORE_SHARE * loaded.report.memory_bytes)))
         self._networks = _networks(loaded)
@@ -328,9 +327,8 @@ class _memory:
 
 def _networks(loaded: LoadedModel) -> dict[str, Network]:
     """{"base": ..., "facellm": ...}: the same Network twice where FaceLLM is an adapter."""
-    if loaded.adapter_name is not None:
-        switch = AdapterSwitch(loaded.model, loaded.adapter_name)
-        network = Network(loaded.model.get_base_model(), "shared", switch)
+    if loaded.switch is not None:
+        network = Network(loaded.model.get_base_model(), "shared", loaded.switch)
         return dict.fromkeys(loaded.which, network)
     networks = {loaded.which[0]: Network(loaded.model, loaded.which[0])}
     if loaded.merged is not None:

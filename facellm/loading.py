@@ -7,14 +7,18 @@ know: images, questions, answers.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from . import checkpoint
+from .adapter import AdapterSwitch
+from .adapter_loading import attach
 from .errors import FaceLLMError
 from .processor import FaceProcessor
 from .registry import GIB, QUANTIZATIONS, Device, Source, choose, resolve
@@ -66,6 +70,7 @@ class LoadedModel:
 
     model: InternVLForConditionalGeneration, or a PeftModel around it.  adapter_name: of its adapter.
     merged: a FaceLLM with weights of its own.  which: the models that can be asked.  folder: where `model` lies.
+    switch: turns the adapter on and off per row.  lock: held for every forward pass, because that switch is one.
     """
 
     model: Any
@@ -75,7 +80,9 @@ class LoadedModel:
     which: tuple[str, ...]
     report: LoadReport
     folder: Path
-    is_nano: bool = field(default=False)
+    is_nano: bool = False
+    switch: AdapterSwitch | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
 
 def device_facts(device: str | None = None) -> Device:
@@ -200,14 +207,18 @@ def _open(source: Source, facts: Device, reason, quantization, device, dtype, ba
 
     model = _weights(first, chosen, quantization, target)
     merged = _weights(merged_folder, chosen, quantization, target) if base_folder and merged_folder else None
-    adapter_name, sharing = None, "two batches" if merged is not None else "one model"
+    switch, adapter_name, sharing = None, None, "two batches" if merged is not None else "one model"
     if adapter_folder is not None:
-        from .adapter_loading import attach
-
         adapter_name = "facellm"
-        model, mixable, more = attach(model, adapter_folder, adapter_name, source.name)
-        notes += more
-        sharing = "one batch" if mixable and base else "two batches" if base else "one model"
+        model = attach(model, adapter_folder, adapter_name, source.name)
+        switch = AdapterSwitch(model, adapter_name)
+        if base:
+            sharing = "one batch" if switch.mixable else "two batches"
+            if not switch.mixable:
+                notes.append(
+                    "this adapter (DoRA or LoRA with bias) cannot share a batch with its base, so the two are answered "
+                    "as two batches that take turns"
+                )
     which = _which(bool(base_folder), adapter_folder is not None or merged_folder is not None, base)
     memory = sum(m.get_memory_footprint() for m in (model, merged) if m is not None)
     facellm_place = adapter_folder or merged_folder or (first if which == ("facellm",) else None)
@@ -228,7 +239,7 @@ def _open(source: Source, facts: Device, reason, quantization, device, dtype, ba
     logger.info("opened %s", report)
     processor = checkpoint.open_processor(first)
     is_nano = source.spec is not None and source.spec.name == "nano"
-    return LoadedModel(model, processor, adapter_name, merged, which, report, first, is_nano)
+    return LoadedModel(model, processor, adapter_name, merged, which, report, first, is_nano, switch)
 
 
 def _which(has_base: bool, has_facellm: bool, base: bool) -> tuple[str, ...]:
@@ -257,7 +268,7 @@ def _weights(folder: Path, dtype: torch.dtype, quantization: str, device: str):
         raise FaceLLMError(
             f"{folder.name} does not fit the memory of {device}; use --quantization nf4 or a smaller model."
         ) from None
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise FaceLLMError(f"The weights in {folder} cannot be read ({_first_line(error)}).") from error
     if quantization != "none":
         check_quantized(model, quantization)

@@ -157,7 +157,7 @@ def resolve(name: str, adapter: str | None = None) -> Source:
         )
     else:
         path = Path(plain).expanduser()
-        if path.is_dir():
+        if plain and path.is_dir():
             plain = str(path)
         elif plain.count("/") != 1 or plain.startswith((".", "/", "~")) or plain.endswith("/"):
             raise FaceLLMError(

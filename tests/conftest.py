@@ -1,0 +1,65 @@
+"""What several tests share: tiny models, opened once, and no network."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+os.environ.pop("FACELLM_SENSITIVE", None)
+
+import pytest
+
+from tests import tiny
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """Tiny models on disk: base, adapter, merged (a repository with its files in the subfolder `model`)."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    root = tmp_path_factory.mktemp("tiny")
+    base = tiny.make_tiny_internvl(root / "base")
+    adapter = tiny.make_tiny_adapter(base, root / "adapter")
+    tiny.make_tiny_merged(base, adapter, root / "merged" / "model")
+    return SimpleNamespace(root=root, base=base, adapter=adapter, merged=root / "merged")
+
+
+@pytest.fixture(scope="session")
+def loaded(folders):
+    """Base and adapter in float32 on the CPU."""
+    from facellm.loading import open_model
+
+    return open_model(str(folders.base), adapter=str(folders.adapter), dtype="float32", device="cpu")
+
+
+@pytest.fixture
+def engine(loaded):
+    """A new engine (empty caches) on the shared weights."""
+    from facellm.engine import Engine
+
+    return Engine(loaded)
+
+
+@pytest.fixture(scope="session")
+def model(loaded):
+    """The Python interface on the shared weights."""
+    from facellm.model import FaceLLM
+
+    return FaceLLM(loaded)
+
+
+@pytest.fixture(scope="session")
+def photo():
+    """A picture without a face."""
+    return tiny.picture(3, 120)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The reference data beside the checkout; tests that need it are skipped where it is not there."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip("the reference data in ../shared is not here")
+    return folder
