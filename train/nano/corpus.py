@@ -77,32 +77,34 @@ class Views:
 
 
 def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
-    """What FaceLLM-nano learns from one view: one or two attributes at length, labels in several forms."""
+    """What FaceLLM-nano learns from one view: an attribute at length now and then, labels in several forms always.
+
+    Long answers hold most of the answer tokens, hence of the loss, so they are the minority of the pairs."""
     facts, labelled = views.facts(view), bool(views.utk[view])
-    attributes = list(WRITERS)
-    chosen = rng.sample(attributes, 1 + (rng.random() < 0.35))
-    if not labelled and rng.random() < 0.5:
-        chosen[0] = "expression"
-    pairs: list[Turns | None] = [attribute_answer(key, facts, rng) for key in dict.fromkeys(chosen)]
+
+    def some(*shares: tuple[str, float]) -> list[str]:
+        return [name for name, share in shares if rng.random() < share]
+
+    attributes = rng.sample(list(WRITERS), 1 + (rng.random() < 0.1)) if rng.random() < 0.7 else []
     if labelled:
-        tasks = [task for task, share in (("age", 0.75), ("race", 0.5), ("gender", 0.35), ("headpose", 0.3)) if rng.random() < share]
-        fields = rng.sample(("age_group", "age_group", "gender", "ethnicity", "pose", "mouth", "eyes", "lighting", "sharpness"), 1)
-        if rng.random() < 0.15:
-            tasks.append("expression")
+        tasks = some(("age", 0.8), ("race", 0.55), ("gender", 0.4), ("headpose", 0.25), ("expression", 0.1))
+        fields = some(("age_group", 0.6), ("gender", 0.2), ("ethnicity", 0.3))
+        fields += rng.sample(("pose", "mouth", "eyes", "lighting", "sharpness"), rng.randint(0, 1))
     else:
-        tasks = ["expression", *(["headpose"] if rng.random() < 0.3 else [])]
-        fields = rng.sample(("expression", "expression", "expression", "pose", "mouth", "eyes"), 1)
+        if attributes and rng.random() < 0.5:
+            attributes = ["expression"]
+        tasks = ["expression", *some(("expression", 0.3), ("headpose", 0.25))]
+        fields = ["expression", *some(("pose", 0.1), ("mouth", 0.15), ("eyes", 0.15))]
+    pairs: list[Turns | None] = [attribute_answer(key, facts, rng) for key in attributes]
     pairs += [multiple_choice(task, facts, rng) for task in tasks]
     pairs += [profile_answer(key, facts, rng, views.eyes(view)) for key in fields]
-    if rng.random() < 0.5:
-        pairs.append(short(facts, rng))
-    if rng.random() < 0.10:
-        pairs.append(conversation(facts, rng))
-    if rng.random() < 0.06:
-        pairs.append(limits(rng))
-    if rng.random() < 0.04:
-        pairs.append(small_talk(rng))
-    return [pair for pair in pairs if pair]
+    for share, make in (
+        (0.4, lambda: short(facts, rng)), (0.08, lambda: conversation(facts, rng)),
+        (0.05, lambda: limits(rng)), (0.03, lambda: small_talk(rng)),
+    ):  # fmt: skip
+        if rng.random() < share:
+            pairs.append(make())
+    return [pair for pair in pairs if pair] or [attribute_answer("detail", facts, rng)]
 
 
 def base_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:

@@ -1,7 +1,8 @@
 """Stage 1 of nano: the vision tower tuned on labels, measurements and face descriptors together.
 
-`python -m train.nano encoder --data DIR --onnx FILE --work DIR`: reads the packed faces, writes `encoder.pt` (tower
-and heads, the best by validation) and `encoder.jsonl` (losses and validation figures); resumes from `encoder.last.pt`.
+`python -m train.nano encoder --data DIR --onnx FILE --work DIR` runs the first cycle, with `--polish` the second, which
+goes on from `encoder.pt` with gentler augmentation and more weight on the labels. Each writes `encoder.pt` (tower and
+heads) and `encoder.jsonl` (losses, validation figures) and resumes from its own `CYCLE.last.pt`.
 The heads see only the mean of the patch tokens, which is all of the image that the decoder will be given too.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,6 @@ from train.nano.pretrained import WIDTH, load_tower
 IMAGE_PX = 112
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as the pretrained tower expects
 YEARS = 101
-KEPT_PATCHES, KEEP_ALL_FROM = 40, 0.55  # of 64 patches, until this share of the training is done
 AGE_SIGMA = 2.5  # years; width of the soft age target
 GROUP_STARTS = torch.tensor([0, 3, 10, 20, 30, 40, 50, 60, 70])
 PIXEL_STATS = ("brightness", "contrast", "sharpness", "saturation", "light_left_minus_right")
@@ -42,6 +43,36 @@ EXPRESSION_DRAWS = {
     "neutral": 1300, "happiness": 1300, "surprise": 1100, "sadness": 1000, "anger": 1000, "disgust": 800,
     "fear": 120, "contempt": 60,
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One rise and fall of the learning rate.
+
+    rate: peak for the tower; the heads get ten times that.  strength: of the augmentation, 1 is full.
+    kept: patches of 64 that pass through the tower until `all_from` of the cycle is done.
+    draws: factor on `EXPRESSION_DRAWS`.  weights: of the loss terms.
+    """
+
+    name: str
+    rate: float
+    strength: float
+    kept: int
+    all_from: float
+    draws: float
+    weights: dict[str, float]
+
+
+FIRST = Cycle(
+    "encoder", 1e-4, 1.0, 40, 0.55, 1.0,
+    {"gender": 1.0, "race": 1.0, "age_group": 0.7, "age_years": 1.0, "expression": 1.0, "mesh": 1.0, "pixels": 0.5,
+     "descriptor": 1.5},
+)  # fmt: skip
+POLISH = Cycle(
+    "polish", 8e-5, 0.5, 48, 0.4, 0.6,
+    {"gender": 1.5, "race": 1.5, "age_group": 1.2, "age_years": 1.0, "expression": 1.0, "mesh": 0.6, "pixels": 0.3,
+     "descriptor": 0.8},
+)  # fmt: skip
 
 
 class FaceNet(nn.Module):
@@ -91,19 +122,22 @@ def pixel_stats(pixels: torch.Tensor) -> torch.Tensor:
     )
 
 
-def augment(raw: torch.Tensor, mesh: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def augment(
+    raw: torch.Tensor, mesh: torch.Tensor, rng: torch.Generator, strength: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """uint8 (n, s, s, 3) and measurements (n, 13) -> pixels (n, 3, 112, 112) in 0..1 and the measurements that go
     with them: a flip mirrors yaw, roll and the eyes; a rotation adds to roll. Scale and shift vary enough for the
     crops of a detector, which are less well aligned than the sets."""
     count = len(raw)
 
     def uniform(low: float, high: float) -> torch.Tensor:
-        return torch.rand(count, generator=rng) * (high - low) + low
+        middle = (low + high) / 2  # every range is symmetric about "no change"
+        return middle + strength * (torch.rand(count, generator=rng) - 0.5) * (high - low)
 
     def chance(share: float) -> torch.Tensor:
-        return torch.rand(count, generator=rng) < share
+        return torch.rand(count, generator=rng) < share * strength
 
-    flip, angle, scale = chance(0.5), uniform(-10, 10) * chance(0.6), torch.exp(uniform(-0.22, 0.22))
+    flip, angle, scale = torch.rand(count, generator=rng) < 0.5, uniform(-10, 10) * chance(0.6), torch.exp(uniform(-0.22, 0.22))
     shift_x, shift_y = uniform(-0.12, 0.12), uniform(-0.12, 0.12)
     mirror = torch.where(flip, -1.0, 1.0)
     cos, sin = torch.cos(torch.deg2rad(angle)) * scale, torch.sin(torch.deg2rad(angle)) * scale
@@ -144,9 +178,9 @@ def augment(raw: torch.Tensor, mesh: torch.Tensor, rng: torch.Generator) -> tupl
     return pixels, mesh
 
 
-def erase(pixels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Fills one rectangle of a quarter of the images with noise (random erasing, Zhong et al. 2020)."""
-    for index in (torch.rand(len(pixels), generator=rng) < 0.25).nonzero().squeeze(1).tolist():
+def erase(pixels: torch.Tensor, rng: torch.Generator, share: float = 0.25) -> torch.Tensor:
+    """Fills one rectangle of a share of the images with a colour (random erasing, Zhong et al. 2020)."""
+    for index in (torch.rand(len(pixels), generator=rng) < share).nonzero().squeeze(1).tolist():
         height, width = (torch.randint(14, 44, (2,), generator=rng)).tolist()
         top = int(torch.randint(0, IMAGE_PX - height, (1,), generator=rng))
         left = int(torch.randint(0, IMAGE_PX - width, (1,), generator=rng))
@@ -154,14 +188,14 @@ def erase(pixels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     return pixels
 
 
-def loss_of(out: dict[str, torch.Tensor], target: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def loss_of(
+    out: dict[str, torch.Tensor], target: dict[str, torch.Tensor], weights: dict[str, float]
+) -> dict[str, torch.Tensor]:
     """The terms of the joint loss, each already weighted. Missing labels (-1, NaN) take no part."""
     terms: dict[str, torch.Tensor] = {}
-    for name, weight in {"gender": 1.0, "race": 1.0, "age_group": 0.7, "expression": 1.0}.items():
+    for name in ("gender", "race", "age_group", "expression"):
         if (target[name] >= 0).any():
-            terms[name] = weight * F.cross_entropy(
-                out[name], target[name], ignore_index=data.MISSING, label_smoothing=0.05
-            )
+            terms[name] = F.cross_entropy(out[name], target[name], ignore_index=data.MISSING, label_smoothing=0.05)
     aged = target["age_years"] >= 0
     if aged.any():
         years, truth = torch.arange(YEARS).float(), target["age_years"][aged].clamp(max=YEARS - 1)
@@ -169,14 +203,14 @@ def loss_of(out: dict[str, torch.Tensor], target: dict[str, torch.Tensor]) -> di
         log_p = out["age_years"][aged].log_softmax(1)
         expected = (log_p.exp() * years).sum(1)
         terms["age_years"] = 0.4 * -(soft * log_p).sum(1).mean() + 0.05 * F.l1_loss(expected, truth)
-    for name, weight in {"mesh": 1.0, "pixels": 0.5}.items():
+    for name in ("mesh", "pixels"):
         known = ~target[name].isnan().any(1)
         if known.any():
-            terms[name] = weight * F.smooth_l1_loss(out[name][known], target[name][known], beta=0.5)
+            terms[name] = F.smooth_l1_loss(out[name][known], target[name][known], beta=0.5)
     known = ~target["descriptor"].isnan().any(1)
     if known.any():
-        terms["descriptor"] = 1.5 * (1 - F.cosine_similarity(out["descriptor"][known], target["descriptor"][known])).mean()
-    return terms
+        terms["descriptor"] = (1 - F.cosine_similarity(out["descriptor"][known], target["descriptor"][known])).mean()
+    return {name: weights[name] * term for name, term in terms.items()}
 
 
 class Targets:
@@ -201,11 +235,12 @@ class Targets:
         return target
 
 
-def epoch_rows(faces: data.Faces, rng: np.random.Generator) -> np.ndarray:
+def epoch_rows(faces: data.Faces, rng: np.random.Generator, draws: float = 1.0) -> np.ndarray:
     """Rows of one epoch, shuffled: every UTKFace training image once, expressions drawn by `EXPRESSION_DRAWS`."""
     drawn = [np.flatnonzero(faces.is_train & (faces.gender >= 0))]
     for name, count in EXPRESSION_DRAWS.items():
         rows = np.flatnonzero(faces.is_train & (faces.expression == data.EXPRESSIONS.index(name)))
+        count = round(count * draws)
         drawn.append(rng.choice(rows, count, replace=count > len(rows)))
     return rng.permutation(np.concatenate(drawn))
 
@@ -219,7 +254,7 @@ def centre(raw: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def predict(model: FaceNet, faces: data.Faces, rows: np.ndarray) -> dict[str, torch.Tensor]:
-    """Outputs on the untouched crops of `rows`, the mean over the image and its mirror for the class heads."""
+    """Outputs on the untouched crops of `rows`."""
     model.eval()
     outputs: list[dict[str, torch.Tensor]] = []
     for start in range(0, len(rows), 128):
@@ -259,27 +294,29 @@ def validate(model: FaceNet, faces: data.Faces, targets: Targets) -> dict[str, f
 
 
 def train(
-    folder: Path, onnx: Path, work: Path, *, epochs: int = 4, batch: int = 64, rate: float = 1e-4, seed: int = 0,
+    folder: Path, onnx: Path, work: Path, *, cycle: Cycle = FIRST, epochs: int = 4, batch: int = 64, seed: int = 0,
     max_minutes: float = math.inf,
 ) -> dict[str, float]:  # fmt: skip
-    """Runs the stage and returns the last validation figures. One cycle: linear rise over 5 % of the steps, then
-    cosine to zero; the tower at `rate`, the heads at ten times that. With `max_minutes` the cycle is measured in
-    time, so that it always ends."""
+    """Runs one cycle and returns the last validation figures: the rate rises over 5 % of it, then falls as a cosine to
+    zero. With `max_minutes` the cycle is measured in time, so that it always ends."""
     torch.manual_seed(seed)
     faces = data.load(folder, work)
     targets = Targets(faces)
     model = FaceNet(load_tower(onnx, IMAGE_PX))
+    if cycle is not FIRST:
+        model.load_state_dict(torch.load(work / "encoder.pt", weights_only=True)["model"])
     model.tower.set_attn_implementation("eager")  # on CPU its backward is four times as fast as SDPA's
     tower = list(model.tower.parameters())
     heads = [p for name, p in model.named_parameters() if not name.startswith("tower.")]
+    rates = (cycle.rate, 10 * cycle.rate)
     optimizer = torch.optim.AdamW(
-        [{"params": tower, "lr": rate, "peak": rate}, {"params": heads, "lr": 10 * rate, "peak": 10 * rate}],
+        [{"params": group, "lr": rate, "peak": rate} for group, rate in zip((tower, heads), rates, strict=True)],
         weight_decay=0.05,
         betas=(0.9, 0.98),
     )
     sampler, rng = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    per_epoch = len(epoch_rows(faces, np.random.default_rng(seed))) // batch
-    step, spent, last = 0, 0.0, work / "encoder.last.pt"
+    per_epoch = len(epoch_rows(faces, np.random.default_rng(seed), cycle.draws)) // batch
+    step, spent, last = 0, 0.0, work / f"{cycle.name}.last.pt"
     if last.exists():
         state = torch.load(last, weights_only=False)
         model.load_state_dict(state["model"])
@@ -289,7 +326,7 @@ def train(
     total, log = epochs * per_epoch, (work / "encoder.jsonl").open("a")
     began, sums = time.monotonic() - spent, {}
     while step < total:
-        rows_of_epoch = epoch_rows(faces, sampler)
+        rows_of_epoch = epoch_rows(faces, sampler, cycle.draws)
         for at in range(per_epoch):
             spent = time.monotonic() - began
             done = max(step / total, spent / 60 / max_minutes)
@@ -301,11 +338,12 @@ def train(
             rows = np.sort(rows_of_epoch[at * batch : (at + 1) * batch])
             index = torch.from_numpy(rows)
             model.train()
-            pixels, mesh = augment(torch.from_numpy(faces.pixels[rows]), targets.mesh[index], rng)
+            pixels, mesh = augment(torch.from_numpy(faces.pixels[rows]), targets.mesh[index], rng, cycle.strength)
             target = targets.at(index, mesh, pixels)
             with torch.autocast("cpu", torch.bfloat16):
-                out = model(normalise(erase(pixels, rng)), keep=KEPT_PATCHES if done < KEEP_ALL_FROM else None)
-            terms = loss_of({name: value.float() for name, value in out.items()}, target)
+                erased = erase(pixels, rng, 0.25 * cycle.strength)
+                out = model(normalise(erased), keep=cycle.kept if done < cycle.all_from else None)
+            terms = loss_of({name: value.float() for name, value in out.items()}, target, cycle.weights)
             loss = sum(terms.values())
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -315,11 +353,11 @@ def train(
             for name, value in terms.items():
                 sums.setdefault(name, []).append(value.item())
             if step % 50 == 0:
-                line = {"step": step, "of": total, "share_done": round(done, 3), "seconds": round(spent, 1)}
+                line = {"cycle": cycle.name, "step": step, "of": total, "share_done": round(done, 3), "seconds": round(spent, 1)}
                 line |= {name: round(float(np.mean(values)), 4) for name, values in sums.items()}
                 print(json.dumps(line), file=log, flush=True)
                 sums = {}
-        line = {"step": step, "seconds": round(time.monotonic() - began, 1), "val": validate(model, faces, targets)}
+        line = {"cycle": cycle.name, "step": step, "seconds": round(time.monotonic() - began, 1), "val": validate(model, faces, targets)}
         print(json.dumps(line), file=log, flush=True)
         state = {
             "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "rng": rng.get_state(),

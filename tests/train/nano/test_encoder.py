@@ -30,10 +30,10 @@ def test_missing_labels_take_no_part_in_the_loss():
     target = {name: torch.full((4,), data.MISSING) for name in ("gender", "race", "age_group", "expression")}
     target |= {"age_years": torch.full((4,), -1.0), "mesh": torch.full((4, 13), float("nan"))}
     target |= {"pixels": torch.zeros(4, 5), "descriptor": torch.full((4, 128), float("nan"))}
-    assert set(encoder.loss_of(out, target)) == {"pixels"}
+    assert set(encoder.loss_of(out, target, encoder.FIRST.weights)) == {"pixels"}
     target["race"] = torch.tensor([1, -1, -1, -1])
     target["age_years"][0] = 30
-    terms = encoder.loss_of(out, target)
+    terms = encoder.loss_of(out, target, encoder.FIRST.weights)
     assert set(terms) == {"pixels", "race", "age_years"} and all(term.isfinite() for term in terms.values())
 
 
