@@ -22,7 +22,8 @@ DETECT_SIDE = 800  # px: longest side of the copy that is searched
 MIN_DETECT_SIDE = 240  # px: smaller images are enlarged to this, or the smallest pyramid level would miss the face
 MIN_FACE = 24  # px in that copy: faces from 3 % of the photo's longest side on
 BORDER = 0.1  # of each side, mirrored around the copy: a face that touches all edges is found only with some
-MIN_SCORE = 0.9
+MIN_SCORE = 0.9  # of the last network; of 300 tight crops of real faces, all but two score more
+MIN_VISIBLE = 0.6  # of the box's area inside the photo; less is mostly mirrored border
 TRAINING_MARGIN = 0.25  # dlib's padding, as in UTKFace's aligned crops
 MAX_MARGIN = 2.0
 
@@ -192,11 +193,12 @@ def _search(copy: Image.Image, image: Image.Image, quarter_turns: int) -> list[F
     points *= (image.width / width, image.height / height)
     faces = []
     for score, face in zip(scores, points, strict=True):
-        centre = face[:2].mean(axis=0)
-        if score < MIN_SCORE or (centre < 0).any() or centre[0] >= image.width or centre[1] >= image.height:
-            continue  # a centre beyond the edge is the mirror image of a face in the border
-        left, right = np.clip(sorted(face[:2, 0]), 0, image.width)
-        top, bottom = np.clip(sorted(face[:2, 1]), 0, image.height)
+        full = face[:2].min(axis=0), face[:2].max(axis=0)
+        left, top = np.clip(full[0], 0, image.size)
+        right, bottom = np.clip(full[1], 0, image.size)
+        visible = (right - left) * (bottom - top) / float(np.prod(full[1] - full[0]))
+        if score < MIN_SCORE or visible < MIN_VISIBLE:
+            continue
         marks = tuple((float(x), float(y)) for x, y in face[2:])
         faces.append(Face((float(left), float(top), float(right), float(bottom)), float(score), marks))
     return faces
@@ -206,7 +208,7 @@ def _brightened(image: Image.Image) -> Image.Image:
     """Stretch the contrast; lift the middle of what is still dark. For the detector's eyes only."""
     image = ImageOps.autocontrast(image, cutoff=1, preserve_tone=True)
     mean = float(np.asarray(image.convert("L")).mean()) / 255
-    gamma = np.clip(np.log(0.45) / np.log(max(mean, 1e-3)), 0.3, 1.0)
+    gamma = np.clip(np.log(0.45) / np.log(np.clip(mean, 1e-3, 0.999)), 0.3, 1.0)
     return image.point([round(255 * (v / 255) ** gamma) for v in range(256)] * 3)
 
 

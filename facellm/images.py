@@ -139,7 +139,7 @@ def _decode(file: io.BytesIO, name: str) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"{name} has {_too_many_pixels()}") from None
     except Exception as error:  # Pillow's readers raise anything at hostile bytes; all of it means "not a picture"
-        if any(head.startswith(magic) for magic in (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")) or formats == ("HEIF",):
+        if _is_accepted(head) or formats == ("HEIF",):
             raise ImageError(f"{name} is damaged or incomplete: save or upload it again.") from error
         raise ImageError(
             f"{name} is {_what_is(head)}, not an image that can be read here: "
@@ -243,9 +243,8 @@ def _from_array(array: np.ndarray) -> Image.Image:
     elif array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise ImageError("The array holds NaN or infinite values: replace them before handing it over.")
-        if array.max() <= 1:
-            array = array * 255.0
-        array = array.round() if array.min() >= 0 else array
+        if array.min() >= 0:
+            array = (array * 255.0 if array.max() <= 1 else array).round()
     elif array.dtype.kind not in "iu":
         raise ImageError(f"An array of type {array.dtype} is not an image: give uint8, or floats in 0..1.")
     if array.min() < 0 or array.max() > 255:
@@ -253,6 +252,11 @@ def _from_array(array: np.ndarray) -> Image.Image:
             f"The array's values run from {array.min():g} to {array.max():g}: scale them to 0..255, or floats to 0..1."
         )
     return Image.fromarray(np.ascontiguousarray(array.astype(np.uint8)))
+
+
+def _is_accepted(head: bytes) -> bool:
+    """True for the first bytes of a JPEG, PNG, GIF or WebP: what then cannot be opened is damaged."""
+    return head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8")) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
 def _is_avif(head: bytes) -> bool:
