@@ -18,17 +18,19 @@ def main(argv: list[str] | None = None) -> int:
     try:
         options = read_options(sys.argv[1:] if argv is None else argv)
         port = free_port(options)
-        from demo import blocks, worker  # Gradio takes seconds: --help and a wrong option must not
+        from demo import worker
 
         worker.check_model_name(options)
+        from demo import blocks  # Gradio takes seconds to import: --help and a wrong option must not
+
         page, ctx = blocks.build(options)
         worker.serve(ctx.host)
         try:
             page.launch(**blocks.launch_arguments(options, port))
         except ImportError as error:
             raise OptionError(f"--mcp needs the package mcp ({error}): pip install 'gradio[mcp]'.") from None
-        except OSError as error:
-            raise OptionError(f"The page cannot listen on {options.host}:{port}: {error}") from None
+        except OSError:
+            raise OptionError(f"Port {port} on {options.host} was just taken: choose another with --port.") from None
     except FaceLLMError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2

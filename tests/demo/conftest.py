@@ -1,0 +1,166 @@
+"""One page and one browser for all tests of the demo.
+
+The page runs in this process on the embedded model (on the tiny one until the embedded weights are there), so that a
+test can look at the model's side too: who runs, which face was shown, whether it is idle.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from demo import blocks, worker
+from demo.options import Options, free_port
+from demo.photo import EXAMPLES
+
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
+NANO = Path(worker.__file__).parents[1] / "facellm" / "nano"
+# ms: for everything that waits on the model; generous, because two busy cores may serve it
+PATIENCE = 120_000
+
+
+def has_nano() -> bool:
+    """Whether the embedded weights are in this checkout."""
+    return (NANO / "config.json").is_file() and any(NANO.glob("*.safetensors"))
+
+
+@pytest.fixture(scope="session")
+def served_model(request):
+    """(model, adapter) to serve."""
+    if has_nano():
+        return "nano", None
+    folders = request.getfixturevalue("folders")
+    return str(folders.base), str(folders.adapter)
+
+
+@pytest.fixture(scope="session")
+def options(served_model, tmp_path_factory):
+    model, adapter = served_model
+    votes = tmp_path_factory.mktemp("votes") / "votes.sqlite3"
+    return Options(model=model, adapter=adapter, device="cpu", votes=votes, port=17860)
+
+
+def launch(options: Options, host: worker.Host | None = None) -> SimpleNamespace:
+    """Serve the page as app.py does.  url, ctx, page, app."""
+    port = free_port(options)
+    page, ctx = blocks.build(options, host)
+    worker.serve(ctx.host)
+    app, url, _ = page.launch(**blocks.launch_arguments(options, port))
+    blocks.close_side_doors(page)
+    return SimpleNamespace(url=url.rstrip("/"), ctx=ctx, page=page, app=app)
+
+
+@pytest.fixture(scope="session")
+def site(options):
+    """The running page, its model loaded."""
+    running = launch(options)
+    running.ctx.host.start()
+    for _ in running.ctx.host.wait():
+        pass
+    yield running
+    running.page.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = [shutil.which("chromium"), "/usr/bin/chromium", playwright.chromium.executable_path]
+        path = next((p for p in found if p and Path(p).exists()), None)
+        if path is None:
+            pytest.fail("Chromium is not installed: run tests/install_chromium.sh", pytrace=False)
+        running = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(site, browser):
+    """Open the page as a new visitor.  After the test: no console error, no request to any other host."""
+    contexts, errors, strangers = [], [], []
+
+    def allowed(url: str) -> bool:
+        return url.startswith((site.url, "data:", "blob:", "about:"))
+
+    def opened(query: str = "", url: str | None = None, **settings):
+        here = url or site.url
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        context.set_default_timeout(PATIENCE)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: errors.append(str(e)))
+        page.on("request", lambda r: None if allowed(r.url) or r.url.startswith(here) else strangers.append(r.url))
+        page.goto(f"{here}/{query}")
+        page.wait_for_selector("#tabs [role=tab]")
+        page.wait_for_selector("#model-state .ready, #model-state .notice")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not strangers, f"requests to other hosts: {strangers}"
+    assert not errors, f"console errors: {errors}"
+
+
+@pytest.fixture
+def with_photo(visit):
+    """A new visitor with an example portrait."""
+
+    def opened(example: str = "collins.jpg", query: str = "", **settings):
+        page = visit(query, **settings)
+        page.click(f'[data-example="{example}"]')
+        page.wait_for_selector("#stage img.crop")
+        return page
+
+    return opened
+
+
+@pytest.fixture
+def slowly(site, monkeypatch):
+    """The model answers with pauses, so that a test can act in mid-answer.  Records what each request was shown."""
+    real, seen = site.ctx.host.stream, []
+
+    def stream(view, rows, sampling, cancel, tiles=1):
+        seen.append(SimpleNamespace(view=view, rows=rows, cancel=cancel, sampling=sampling))
+        source = real(view, rows, sampling, cancel, tiles)
+        try:
+            for i, delta in enumerate(source):
+                if i % len(rows) == 0:
+                    time.sleep(0.05)
+                yield delta
+        finally:
+            source.close()
+
+    monkeypatch.setattr(site.ctx.host, "stream", stream)
+    return seen
+
+
+def eventually(true: Callable[[], bool], seconds: float = 20, what: str = "") -> None:
+    """Wait until `true()`; fails with `what` after `seconds`."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, what or "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def portrait() -> Path:
+    return EXAMPLES / "collins.jpg"
