@@ -114,7 +114,8 @@ def train(
     with arguments.main_process_first(local=False, desc="preparing the run's folder"):
         checkpoint = _resume_point(out, run, overwrite, first)
 
-    where = str(arguments.device)
+    # A sharded model is read into main memory; accelerate then puts each process's part onto its GPU.
+    where = "cpu" if os.environ.get("ACCELERATE_USE_FSDP") == "true" else str(arguments.device)
     net, processor = open_base(folder, recipe.precision, recipe.quantization, where)
     images = _images(_features(features, dataset, out), net, processor, dataset, recipe, arguments, check_images)
     train_packs, val_packs = (
@@ -130,7 +131,8 @@ def train(
     set_seed(recipe.seed)
     peft = _adapter(net, recipe)
     if recipe.gradient_checkpointing:
-        peft.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        enable = getattr(net, "activation_checkpointing_enable", None) or net.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     if recipe.packed:
         use_packed_attention(peft)
     log = report.Log(out, plan, first)

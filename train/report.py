@@ -43,6 +43,11 @@ class Log(TrainerCallback):
             kept = [line for line in read_metrics(self.path) if line["step"] <= state.global_step]
             write_lines(self.path, kept)
 
+    def on_step_end(self, args, state, control, **kwargs):
+        # A line is a mean since the last line; ending it at every checkpoint makes a resumed run's lines equal.
+        if control.should_save:
+            control.should_log = True
+
     def on_log(self, args, state, control, logs=None, **kwargs):
         if not self.first or "train_runtime" in (logs or {}):
             return
