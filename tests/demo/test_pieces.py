@@ -1,0 +1,274 @@
+"""The tabs' own functions, without a browser: conversations, pairs, reports, settings, tickets, photos, the host."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from demo import about, blocks, chat, compare, plots, profile, report, settings
+from demo.options import Options
+from demo.photo import EXAMPLES, PORTRAITS, Photos, choose_face, read_photo, stage
+from demo.runs import Runs, Ticket
+from demo.streaming import Cell, fill
+from demo.worker import Host, Status, sentence
+from facellm.attributes import ATTRIBUTES
+from facellm.errors import FaceLLMError
+
+
+@pytest.fixture(scope="module")
+def collins():
+    return read_photo(EXAMPLES / "collins.jpg")
+
+
+@pytest.fixture(scope="module")
+def host(model):
+    """A host that already has the tiny model."""
+    made = Host(Options())
+    made._model = model
+    made._settled.set()
+    return made
+
+
+# -- chat ---------------------------------------------------------------------------------------------------------
+
+
+def say(*texts):
+    return [{"role": "user" if i % 2 == 0 else "assistant", "content": t} for i, t in enumerate(texts)]
+
+
+def test_turns_pair_questions_with_answers_and_drop_what_has_none():
+    messages = say("a", "b", "c")
+    messages[1]["content"] = [{"type": "text", "text": "b"}]  # as the page sends it back
+    assert chat.turns(messages) == (("a", "b"),)
+    assert len(chat.turns(say(*"ab" * 50))) == settings.MAX_TURNS
+
+
+def test_upto_question_keeps_the_question_of_an_answer():
+    messages = say("a", "b", "c", "d")
+    assert [m["content"] for m in chat.upto_question(messages, 3)] == ["a", "b", "c"]
+    assert [m["content"] for m in chat.upto_question(messages, 1)] == ["a"]
+
+
+def test_follow_ups_are_what_was_not_asked_yet():
+    messages = say(ATTRIBUTES[0].question, "x")
+    assert [o["label"] for o in chat.follow_ups(messages, True)] == [a.title for a in ATTRIBUTES[1:4]]
+    assert all(o["value"] != ATTRIBUTES[3].question for o in chat.follow_ups(messages, False, most=8))
+
+
+# -- compare ------------------------------------------------------------------------------------------------------
+
+
+def test_marks_are_the_words_that_one_side_says():
+    html = compare.marked("The big <nose> is wide open.", "the nose is closed")
+    assert html == "The <mark>big</mark> &lt;nose&gt; is <mark>wide open</mark>."
+
+
+@given(st.text(max_size=80), st.text(max_size=80))
+def test_marks_change_no_word(text, other):
+    from html import escape
+
+    plain = compare.marked(text, other).replace("<mark>", "").replace("</mark>", "")
+    assert plain == escape(text)
+    assert "<mark>" not in compare.marked(text, text)
+
+
+def test_blind_rounds_shuffle_and_hide_until_the_vote():
+    lefts = {compare.make_round("pose", "", True, True, random.Random(i)).pairs[0].left for i in range(20)}
+    assert lefts == {"base", "facellm"}
+    assert all(p.left == "base" for p in compare.make_round("all", "", False, True).pairs)
+    blind = compare.make_round("pose", "", True, True)
+    for cell in blind.pairs[0].cells.values():
+        cell.state, cell.text = "done", f"words of {cell.which}"
+    html = compare.show(blind)
+    assert "Base model" not in html and "tokens/s" not in html and blind.open_vote is blind.pairs[0]
+    blind.pairs[0].vote = "tie"
+    assert "Base model" in compare.show(blind) and blind.open_vote is None
+
+
+def test_questions_respect_the_switch():
+    assert len(compare.questions("all", "", True)) == 8 and len(compare.questions("all", "", False)) == 6
+    with pytest.raises(FaceLLMError, match="switched off"):
+        compare.questions("demographic", "", False)
+    with pytest.raises(FaceLLMError, match="Write a question"):
+        compare.questions("own", "  ", True)
+
+
+# -- settings -----------------------------------------------------------------------------------------------------
+
+
+@given(st.one_of(st.none(), st.text(), st.floats(), st.integers()))
+def test_any_value_gives_parameters_or_a_sentence(value):
+    for name in ("max_new_tokens", "temperature", "top_p", "seed", "tiles"):
+        try:
+            made = settings.read(**{name: value}, look="whole")
+        except FaceLLMError as error:
+            assert "must be a number" in str(error)
+        else:
+            assert 1 <= made.max_new_tokens <= 512 and 0 <= made.temperature <= 2 and 0 < made.top_p <= 1
+
+
+def test_tiles_count_for_the_whole_photo_only():
+    assert settings.read(tiles=6).tiles == 1 and settings.read(tiles=6, look="whole").tiles == 6
+
+
+# -- tickets and photos -------------------------------------------------------------------------------------------
+
+
+def test_a_stop_pressed_while_waiting_counts_and_a_second_click_replaces_the_first():
+    runs = Runs()
+    first = runs.take("visitor", "chat")
+    runs.stop("visitor", "chat")
+    assert runs.get("visitor", "chat") is first and first.cancel.is_set() and not first.discarded
+    second = runs.take("visitor", "chat")
+    assert first.discarded and not second.cancel.is_set()
+    other = runs.take("another", "chat")
+    runs.discard("visitor")
+    assert second.discarded and not other.cancel.is_set()
+    runs.done("another", "chat", other)
+    assert runs.count() == 0
+
+
+def test_photos_are_kept_apart_bounded_and_forgotten(collins):
+    photos = Photos(forget_after=0.2, most=2)
+    for name in "abc":
+        photos.put(name, collins)
+    assert photos.get("a") is None and photos.get("c") is collins and photos.count() == 2
+    photos.drop("c")
+    assert photos.get("c") is None
+    time.sleep(0.25)
+    assert photos.get("b") is None
+
+
+def test_every_example_has_a_face_and_a_credit():
+    credits = (EXAMPLES / "CREDITS.md").read_text()
+    for name, _ in PORTRAITS:
+        assert read_photo(EXAMPLES / name).view.faces and f"`{name}`" in credits
+
+
+def test_choosing_a_face_changes_the_crop_and_nothing_else():
+    photo = read_photo(EXAMPLES / "two.jpg")
+    other = choose_face(photo, 1)
+    assert other.ident != photo.ident and other.which == 1 and other.source is photo.source
+    assert choose_face(other, 0).which == 0
+    with pytest.raises(FaceLLMError, match="no face 3"):
+        choose_face(photo, 2)
+    assert stage(photo).count('aria-pressed="true"') == 1
+
+
+def test_a_photo_without_a_face_is_used_whole():
+    photo = read_photo(Image.new("RGB", (300, 200), "grey"))
+    assert photo.view.face is None and photo.view.image.size == (300, 200)
+    assert "No face found" in stage(photo)
+
+
+# -- streaming ----------------------------------------------------------------------------------------------------
+
+
+def test_cells_fill_to_what_the_model_says(host, model, collins):
+    few = settings.read(max_new_tokens=6)
+    cells = [Cell("facellm", a.question, a.key) for a in ATTRIBUTES]
+    rounds = list(fill(host, collins.view, cells, few, Ticket(), every=0))
+    assert len(rounds) > 3 and all(c.finished for c in cells)
+    answers = model.describe(collins.view, max_new_tokens=6)
+    assert [c.text for c in cells] == [a.text for a in answers.answers]
+
+
+def test_closing_and_cancelling_stop_the_model(host, model, collins):
+    ticket = Ticket()
+    cells = [Cell("facellm", "Describe this image.")]
+    stream = fill(host, collins.view, cells, settings.read(max_new_tokens=512), ticket, every=0)
+    next(stream)
+    stream.close()
+    assert ticket.cancel.is_set() and not model.engine.lock.locked()
+    stopped = Ticket()
+    stopped.cancel.set()
+    (last,) = list(fill(host, collins.view, cells, settings.read(max_new_tokens=512), stopped, every=60))[-1:]
+    assert last[0].state == "stopped"
+
+
+# -- report, profile, about ---------------------------------------------------------------------------------------
+
+
+def finished(text="A <b>face</b>.\n\nSecond."):
+    return Cell("facellm", ATTRIBUTES[5].question, "pose", text=text, state="done", tokens=4, seconds=1.0, rate=4.0)
+
+
+def test_report_escapes_and_holds_its_picture(collins):
+    made = report.to_dict([finished(), Cell("facellm", "unfinished")], collins, {"name": "nano"})
+    assert len(made["answers"]) == 1 and made["photo"]["faces"] == 1
+    page = report.to_html(made, collins)
+    assert "<b>face</b>" not in page and "&lt;b&gt;" in page and "data:image/jpeg;base64," in page
+    assert "http" not in page.replace("charset", "")
+    assert report.links([Cell("facellm", "x")], collins, {}) == ""
+
+
+def test_profile_shows_each_field_once_per_model(host, collins):
+    measured = host.profiles(collins.view)
+    shown = profile.show(measured, True)
+    assert shown.count("<h3>") == len(profile.FIELDS) and "Not calibrated" in shown
+    muted = {w: profile.allowed(p, False) for w, p in measured.items()}
+    assert "ethnicity" not in muted["base"]["fields"] and "Ethnicity" not in profile.show(muted, False)
+    assert profile.tables(muted, False).count("<tr>") > 10
+
+
+def test_small_probabilities_are_not_shown_as_nothing():
+    assert plots.percent(0.0) == "0 %" and plots.percent(0.001) == "<1 %" and plots.percent(0.126) == "13 %"
+
+
+def test_about_shows_the_card_without_machine_paths(host):
+    html = about.model_card(host.card(), "")
+    assert "MiB" in html and "/tmp" not in html
+    assert "still" in about.model_card({}, "still loading")
+
+
+# -- host ---------------------------------------------------------------------------------------------------------
+
+
+def test_loading_failure_becomes_a_sentence_and_can_be_tried_again(monkeypatch, model):
+    from demo import worker
+
+    def refuse(options):
+        raise FaceLLMError("The hub cannot be reached.")
+
+    monkeypatch.setattr(worker, "open_model", refuse)
+    host = Host(Options())
+    host.start()
+    with pytest.raises(FaceLLMError, match="cannot be reached"):
+        list(host.wait())
+    assert host.status.state == "failed" and "cannot be reached" in blocks.pill(host.status, {})
+    monkeypatch.setattr(worker, "open_model", lambda options: model)
+    host.start()
+    list(host.wait())
+    assert host.ready and host.status.state == "ready"
+
+
+def test_waiting_ends_when_the_visitor_stops():
+    host = Host(Options())
+    host._state = Status("loading", "Reading the weights", 3)
+    cancel = threading.Event()
+    waiting = host.wait(cancel, every=0.01)
+    assert next(waiting).step == 3
+    cancel.set()
+    assert list(waiting) == []
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names its own."""
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OutOfMemoryError("CUDA"), "ran out of memory"),
+        (KeyError("x"), "reference"),
+        (FaceLLMError("Do this."), "Do this"),
+    ],
+)
+def test_errors_are_sentences(error, says):
+    assert says in sentence(error) and "Traceback" not in sentence(error)

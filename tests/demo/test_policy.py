@@ -1,0 +1,56 @@
+"""The operator's switch on texts: what is left out, what stays, and that nothing half-written slips through."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from demo.policy import REMOVED, allowed, attributes, visible
+from facellm.attributes import ATTRIBUTES
+
+
+def test_switched_on_everything_passes():
+    assert attributes(True) == ATTRIBUTES
+    assert visible("She is Asian and happy.", True) == "She is Asian and happy."
+
+
+def test_switched_off_two_attributes_are_gone():
+    assert [a.key for a in attributes(False)] == ["structure", "skin", "lighting", "pose", "forensic", "detail"]
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The person appears to be of East Asian descent.",
+        "She is a white woman.",
+        "He looks Middle Eastern.",
+        "The face shows happiness.",
+        "A neutral expression is seen.",
+        "The man seems angry.",
+        "Her ethnicity is hard to tell.",
+    ],
+)
+def test_sentences_about_ethnicity_or_emotion_are_left_out(sentence):
+    shown = visible(f"The head is upright. {sentence} The light is soft.", False)
+    assert sentence not in shown
+    assert shown == f"The head is upright. The light is soft.\n\n{REMOVED}"
+
+
+@pytest.mark.parametrize("text", ["Her hair is black and the wall is white.", "The mouth is open.", "A grey scarf."])
+def test_other_sentences_stay(text):
+    assert visible(text, False) == text and allowed(text, False)
+
+
+def test_an_unfinished_sentence_is_held_back():
+    assert visible("The head is upright. The person looks Ind", False, done=False) == "The head is upright."
+    assert visible("The person looks Ind", False, done=False) == ""
+
+
+@given(
+    st.lists(st.sampled_from(["The light is soft. ", "He is sad. ", "A white man. ", "Eyes are open. "]), max_size=6)
+)
+def test_growing_text_never_shows_what_the_end_hides(parts):
+    """Whatever is shown while an answer grows is a beginning of what stays in the end."""
+    text = "".join(parts)
+    end = visible(text, False).replace(REMOVED, "").strip()
+    for i in range(len(text)):
+        assert end.startswith(visible(text[:i], False, done=False))

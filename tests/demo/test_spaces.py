@@ -1,0 +1,115 @@
+"""The page as Hugging Face Spaces would run it: its environment, its entry point, its `spaces` package, its front matter."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from gradio_client import Client, handle_file
+
+from demo.photo import EXAMPLES
+
+ROOT = Path(__file__).parents[2]
+
+# Published in "Spaces Configuration Reference" of the Hugging Face hub's documentation.
+COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+HARDWARE = {
+    "cpu-basic", "cpu-upgrade", "t4-small", "t4-medium", "l4x1", "l4x4", "a10g-small", "a10g-large", "a10g-largex2",
+    "a10g-largex4", "a100-large", "zero-a10g", "l40sx1", "l40sx4", "l40sx8", "h100", "h100x8",
+}  # fmt: skip
+
+# Stands in for the package that only Spaces has: like ZeroGPU it pickles what goes in and what comes out.
+SPACES = """
+import inspect, pickle, sys
+assert "torch" not in sys.modules, "spaces has to be imported before torch"
+def GPU(task=None, *, duration=None, size=None):
+    if task is None:
+        return lambda t: GPU(t, duration=duration, size=size)
+    assert inspect.isgeneratorfunction(task)
+    def run(*args):
+        args = pickle.loads(pickle.dumps(args))
+        seconds = duration(*args) if callable(duration) else duration
+        assert 0 < seconds <= 120
+        print("GPU for", seconds, "s:", task.__name__, flush=True)
+        for item in task(*args):
+            yield pickle.loads(pickle.dumps(item))
+    return run
+"""
+
+
+def test_the_app_serves_as_a_zero_gpu_space(served_model, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (tmp_path / "spaces.py").write_text(textwrap.dedent(SPACES))
+    model, adapter = served_model
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path),
+        "SYSTEM": "spaces",
+        "SPACE_ID": "someone/facellm",
+        "SPACES_ZERO_GPU": "true",
+        "GRADIO_SERVER_NAME": "0.0.0.0",
+        "GRADIO_SERVER_PORT": str(port),
+        "FACELLM_MODEL": model,
+        "FACELLM_VOTES": str(tmp_path / "votes.sqlite3"),
+        "HF_HUB_OFFLINE": "1",
+    }
+    if adapter:
+        env["FACELLM_ADAPTER"] = adapter
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            end = time.monotonic() + 180
+            while "FaceLLM is at" not in log.read_text():
+                assert app.poll() is None and time.monotonic() < end, log.read_text()
+                time.sleep(0.2)
+            url = f"http://127.0.0.1:{port}"
+            assert httpx.get(url).status_code == 200
+            photo = handle_file(str(EXAMPLES / "collins.jpg"))
+            client = Client(url, verbose=False)
+            text, details = client.predict(photo=photo, question="Who?", max_new_tokens=6, api_name="/chat")
+            assert details["tokens"] <= 6 and details["text"] == text
+            assert client.predict(photo=photo, api_name="/profile")["fields"]["gender"]
+            assert "GPU for 10 s: _stream_on_gpu" in log.read_text()
+        finally:
+            app.terminate()
+            app.wait(20)
+
+
+def front_matter() -> dict:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    assert found, "README.md starts with the front matter that Spaces reads, between two lines of ---"
+    return yaml.safe_load(found[1])
+
+
+def test_front_matter_is_what_spaces_accepts():
+    card = front_matter()
+    assert card["sdk"] == "gradio" and (ROOT / card["app_file"]).is_file()
+    version = tuple(int(n) for n in str(card["sdk_version"]).split(".")[:2])
+    assert (6, 22) <= version < (7, 0), "the gradio that requirements.txt allows"
+    assert str(card["python_version"]) == "3.12"
+    assert card["title"] and card["emoji"] and card["license"]
+    assert card["colorFrom"] in COLOURS and card["colorTo"] in COLOURS
+    assert card["suggested_hardware"] in HARDWARE
+    assert 0 < len(card["short_description"]) <= 60
+    assert all(re.fullmatch(r"[\w.-]+/[\w.-]+", m) for m in card["models"]) and card["models"]
+    assert re.match(r"https://", str(card["thumbnail"])), "Spaces wants the thumbnail's address"
+
+
+@pytest.mark.parametrize("name", ["requirements.txt"])
+def test_requirements_do_not_pin_what_the_sdk_installs(name):
+    lines = (ROOT / name).read_text().splitlines()
+    gradio = next(line for line in lines if line.startswith("gradio"))
+    assert "==" not in gradio and ">=6.22" in gradio
