@@ -19,6 +19,7 @@ HEAD = """
 <meta name="color-scheme" content="light dark">
 <style>
 /* Here and not in style.css: Gradio prefixes that file's rules, which breaks those about its own outermost elements. */
+body { background: var(--body-background-fill) !important; }
 .gradio-container > .main { padding: 8px 0 !important; }
 footer .divider { display: none !important; }
 footer { gap: 18px; }
@@ -90,8 +91,8 @@ def theme() -> gr.themes.Base:
         input_placeholder_color_dark="*neutral_400",
         button_primary_background_fill="#0f766e",
         button_primary_background_fill_hover="#0b5f59",
-        button_primary_background_fill_dark="#14857c",
-        button_primary_background_fill_hover_dark="#109187",
+        button_primary_background_fill_dark="#0f766e",
+        button_primary_background_fill_hover_dark="#128077",
         button_primary_text_color="#ffffff",
         button_secondary_background_fill="#ffffff",
         button_secondary_background_fill_hover="#eef3f4",

@@ -171,7 +171,9 @@ def open_model(options: Options) -> FaceLLM:
     if options.backend_url:
         return importlib.import_module("facellm.remote").connect(options.backend_url, model=options.model)
     load = importlib.import_module("facellm").load
-    return load(options.model, adapter=options.adapter, quantization=options.quantization, device=options.device)
+    # ZeroGPU lends a large card by the request: bitsandbytes would have to quantise anew inside each of them.
+    quantization = "none" if gpu.ZERO else options.quantization
+    return load(options.model, adapter=options.adapter, quantization=quantization, device=options.device)
 
 
 def check_model_name(options: Options) -> None:

@@ -1,4 +1,4 @@
-"""The page as Hugging Face Spaces would run it: its environment, its entry point, its `spaces` package, its front matter."""
+"""The page as Hugging Face Spaces runs it: its environment, entry point, `spaces` package and front matter."""
 
 from __future__ import annotations
 
