@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
-from facellm.messages import build_messages, expand_image, render
+from facellm.messages import build_messages, clean, expand_image, render
 
 IGNORE = -100  # as in train.packing, which cannot be imported without torch
 TRAIN_FILES = ("dataset.json", "dataset.jsonl", "train.json", "train.jsonl")
@@ -79,10 +79,10 @@ def read_dataset(folder: str | Path) -> DataSet:
     return DataSet(folder, tuple(train), tuple(val), digest.hexdigest())
 
 
-def _rows(file: Path, raw: bytes) -> Iterator[dict]:
+def _rows(file: Path, raw: bytes) -> list[dict]:
     try:
         if file.suffix == ".jsonl":
-            rows = [json.loads(line) for line in raw.decode().splitlines() if line.strip()]
+            rows = [json.loads(line) for line in raw.decode().split("\n") if line.strip()]
         else:
             rows = json.loads(raw)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -127,8 +127,8 @@ def _example(row: dict, where: str) -> Example:
     marks = sum(text.count(IMAGE_MARK) for text in said[::2])
     if marks > len(images):
         raise FaceLLMError(f"{where} mentions {IMAGE_MARK} {marks} times but lists {len(images)} images.")
-    questions = [text.replace(IMAGE_MARK, "").strip() for text in said[::2]]
-    answers = [text.strip() for text in said[1::2]]
+    questions = [clean(text.replace(IMAGE_MARK, "")) for text in said[::2]]
+    answers = [clean(text) for text in said[1::2]]
     if not all(questions) or not all(answers):
         raise FaceLLMError(f"{where} has an empty question or answer; take it out or fill it in.")
     return Example(images[0] if images else None, tuple(zip(questions, answers, strict=True)), system, where)
@@ -176,7 +176,7 @@ def tokenize(processor: Any, examples: Sequence[Example], batch: int = 20_000) -
     for example in examples:
         mine, said = [], ""
         for turn, (_, answer) in enumerate(example.turns):
-            asked = prompt(example, turn)
+            asked, answer = prompt(example, turn), clean(answer)
             if not asked.startswith(said):
                 raise FaceLLMError(
                     f"{example.where}: the model's chat template rewrites earlier turns; split the turns."

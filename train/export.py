@@ -89,7 +89,7 @@ def export(
     check_base(folder, known, str(named), place)
 
     model, processor = open_base(place, merge_in, "none", device)
-    model, _, _ = attach(model, folder, "facellm", str(named))
+    model = attach(model, folder, "facellm", str(named))
     questions = _questions(processor, images, model)
     separate = [_answer(model, question) for question in questions]
     merged = model.merge_and_unload(safe_merge=True)

@@ -148,6 +148,12 @@ def cache_images(
         rows = {image: cache.find(image, path) for image, path in paths.items()}
         if None not in rows.values():
             return cache, rows
+    gone = [path for path in paths.values() if not path.is_file()]
+    if gone:
+        raise FaceLLMError(
+            f"The feature cache in {folder} lacks some of the images, and it cannot be made again because {len(gone)} "
+            f"files are missing (first: {gone[0]}); put them there, or write the cache again."
+        )
     keys = {image: image_key(path) for image, path in paths.items()}
     files = {key: paths[image] for image, key in keys.items()}
     cache = write_features(folder, list(files), _encoded(model, processor, list(files.values()), batch, progress), mark)

@@ -132,7 +132,7 @@ def test_the_guide_names_commands_and_recipes_that_exist():
 
     text = (ROOT / "docs" / "training.md").read_text()
     parsers = {"lora": lora.parser(), "export": export.parser(), "ablate": ablate.parser()}
-    found = re.findall(r"python -m train (\w+)((?: [^\n`\\]+| *\\\n)*)", text)
+    found = re.findall(r"-m train (\w+)((?: [^\n`\\]+| *\\\n)*)", text)
     checked = 0
     for verb, rest in found:
         if verb in parsers:
