@@ -18,8 +18,10 @@ VERBS = {
     "lora": "train a LoRA adapter on the decoder of an InternVL",
     "export": "merge an adapter into its base as a checkpoint of its own",
     "ablate": "train and measure one adapter for each rank",
+    "benchmark": "build a multiple-choice benchmark from labelled faces",
     "evaluate": "measure a model on multiple-choice questions",
-    "benchmark": "run the published face benchmarks",
+    "calibrate": "fit the profile's temperatures on labelled faces",
+    "freetext": "check what a model writes about labelled faces against the labels",
     "agreement": "compare descriptions with labels and with each other",
     "bias": "compare the figures of groups of people",
 }

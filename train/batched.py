@@ -192,7 +192,7 @@ class Batched:
         for row in out.tolist():
             stop = next((k for k, token in enumerate(row) if token in self._stops), None)
             ids = row if stop is None else row[:stop]
-            # Cut at the limit, the last character may lack bytes; the engine leaves it out as well.
-            text = self.tokenizer.decode(ids, skip_special_tokens=True).rstrip("\ufffd").strip()
+            # Bytes that are no character are left out, as the engine does.
+            text = self.tokenizer.decode(ids, skip_special_tokens=True).replace("\ufffd", "").strip()
             found.append((text, len(ids) + (stop is not None)))
         return found

@@ -1,0 +1,113 @@
+"""What is known of the labelled faces that models are measured on: profile labels and facts for free text, by image.
+
+Input: `FaceSet`s (labels.csv, measurements.csv). Output: `Known`, one per image. What this file does not know: models.
+Measured labels are given at the ends of a measurement's range only; the middle stays unnamed.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from facellm.profile import EXPRESSIONS
+from train.benchmark import FaceSet
+from train.tasks import pose_label
+
+# The measured teacher's thresholds (train.nano.facts, train.nano.corpus): inner lip gap over mouth width, and lid gap
+# over eye width (mean of both eyes).
+MOUTH_CLOSED, MOUTH_OPEN = 0.03, 0.15
+EYES_CLOSED, EYES_OPEN = 0.15, 0.26
+# Quantiles of mean brightness and of fine detail over the images at hand: below and above, and the middle.
+DARK, BALANCED, BRIGHT = 0.15, (0.25, 0.75), 0.85
+BLURRED, SHARP = 0.25, 0.60
+SIDE = 112  # px at which brightness and detail are measured, nano's input
+
+
+@dataclass(frozen=True)
+class Known:
+    """source, name: which image.  labels: profile field -> label.  years: age in years, None where unknown."""
+
+    source: FaceSet
+    name: str
+    labels: Mapping[str, str]
+    years: float | None
+
+    @property
+    def key(self) -> str:
+        return f"{self.source.name}/{self.name}"
+
+    def image(self) -> Image.Image:
+        with Image.open(io.BytesIO(self.source.read(self.name))) as image:
+            return image.convert("RGB")
+
+
+def read_known(sets: Sequence[FaceSet], split: str | None, limit: int | None = None, seed: int = 0) -> list[Known]:
+    """The split's images, at most `limit` of each set, in an order that hangs on the seed; with pixel labels."""
+    chosen: list[tuple[FaceSet, Any]] = []
+    for source in sets:
+        faces = sorted((f for f in source.faces(split) if source.has(f.name)), key=lambda f: f.name)
+        random.Random(f"{seed}:{source.name}").shuffle(faces)
+        chosen += [(source, face) for face in faces[:limit]]
+    pixels = _pixel_labels([source.read(face.name) for source, face in chosen])
+    found = []
+    for (source, face), more in zip(chosen, pixels, strict=True):
+        labels = {
+            field: face.labels[task]
+            for field, task in (("age_group", "age"), ("gender", "gender"), ("ethnicity", "race"))
+            if task in face.labels
+        }
+        if face.labels.get("expression") in EXPRESSIONS:
+            labels["expression"] = face.labels["expression"]
+        labels |= _mesh_labels(source.measurements.get(face.name, {})) | more
+        years = source.rows[face.name].get("age_years")
+        found.append(Known(source, face.name, labels, float(years) if years else None))
+    return found
+
+
+def _mesh_labels(mesh: Mapping[str, str]) -> dict[str, str]:
+    labels: dict[str, str | None] = {}
+    if mesh.get("found", "1") != "1":
+        return {}
+    if mesh.get("yaw_deg"):
+        labels["pose"] = pose_label(float(mesh["yaw_deg"]))
+    if mesh.get("mouth_open"):
+        gap = float(mesh["mouth_open"])
+        labels["mouth"] = "closed" if gap < MOUTH_CLOSED else "open" if gap > MOUTH_OPEN else None
+    if mesh.get("eye_open_left") and mesh.get("eye_open_right"):
+        gap = (float(mesh["eye_open_left"]) + float(mesh["eye_open_right"])) / 2
+        labels["eyes"] = "closed" if gap < EYES_CLOSED else "open" if gap > EYES_OPEN else None
+    return {field: label for field, label in labels.items() if label}
+
+
+def _pixel_labels(files: Sequence[bytes]) -> list[dict[str, str]]:
+    """lighting and sharpness of every image, by its place among all of them."""
+    if not files:
+        return []
+    stats = np.array([_brightness_and_detail(raw) for raw in files])
+    wanted = [DARK, *BALANCED, BRIGHT]
+    dark, low, high, bright = np.quantile(stats[:, 0], wanted)
+    blurred, sharp = np.quantile(stats[:, 1], [BLURRED, SHARP])
+    found = []
+    for light, detail in stats:
+        labels = {}
+        if light < dark or light > bright or low < light < high:
+            labels["lighting"] = "dark" if light < dark else "bright" if light > bright else "balanced"
+        if detail < blurred or detail > sharp:
+            labels["sharpness"] = "blurred" if detail < blurred else "sharp"
+        found.append(labels)
+    return found
+
+
+def _brightness_and_detail(raw: bytes) -> tuple[float, float]:
+    """Mean grey (0 to 1) and mean absolute Laplacian of the middle of the image at 112 px."""
+    with Image.open(io.BytesIO(raw)) as image:
+        small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    grey = np.asarray(small, np.float32)[14:-14, 14:-14] / 255
+    laplacian = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
+    return float(grey.mean()), float(np.abs(laplacian).mean())
