@@ -1,0 +1,97 @@
+"""Pictures of every tab, wide and narrow, light and dark: `python -m tests.demo.screenshots [TAB ...]`.
+
+Serves the embedded model, visits the page as a browser test does, and writes docs/screenshots/TAB-WIDTH-SCHEME.webp.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from demo.options import Options
+from tests.demo.conftest import CHROMIUM_ARGUMENTS, PATIENCE, launch
+
+OUT = Path(__file__).parents[2] / "docs" / "screenshots"
+SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
+MOST_BYTES, TALLEST = 200_000, 2400
+
+
+def chat(page) -> None:
+    page.click('[data-attribute="expression"]')
+    page.wait_for_selector("#chat-status >> text=/tokens ·/")
+    page.locator("#chat .option").first.click()
+    page.wait_for_function("document.querySelectorAll('#chat .bot.message').length == 2")
+    page.wait_for_selector("#chat-status >> text=/tokens ·/")
+
+
+def attributes(page) -> None:
+    page.click("#attributes-go")
+    page.wait_for_selector("#attributes-report a")
+
+
+def compare(page) -> None:
+    page.click("#compare-go")
+    page.wait_for_selector("#compare-status >> text=/one copy of the weights/")
+
+
+def profile(page) -> None:
+    page.click("#profile-go")
+    page.wait_for_selector("#profile-download a")
+
+
+def about(page) -> None:
+    page.wait_for_selector("#model-card dl")
+
+
+TABS = {"chat": chat, "attributes": attributes, "compare": compare, "profile": profile, "about": about}
+
+
+def save(png: bytes, path: Path) -> None:
+    """As WebP below 200 kB; very long pages are cut at the bottom."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    image = image.crop((0, 0, image.width, min(image.height, TALLEST)))
+    for quality in (88, 75, 60, 45):
+        out = io.BytesIO()
+        image.save(out, "WEBP", quality=quality, method=6)
+        if out.tell() < MOST_BYTES:
+            break
+    path.write_bytes(out.getvalue())
+    print(path.name, out.tell(), flush=True)
+
+
+def main(names: list[str]) -> None:
+    OUT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        site = launch(Options(model="nano", votes=Path(folder) / "votes.sqlite3", port=17990))
+        site.ctx.host.start()
+        for _ in site.ctx.host.wait():
+            pass
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_ARGUMENTS)
+            for width, (w, h) in SIZES.items():
+                for scheme in ("light", "dark"):
+                    page = browser.new_page(viewport={"width": w, "height": h}, color_scheme=scheme)
+                    page.set_default_timeout(PATIENCE)
+                    page.goto(site.url)
+                    page.wait_for_selector("#model-state .ready")
+                    page.click("#consent-read")
+                    page.click('[data-example="collins.jpg"]')
+                    page.wait_for_selector("#stage img.crop")
+                    for name in names or list(TABS):
+                        page.locator(f"[role=tab][data-tab-id={name}]").click()
+                        page.wait_for_timeout(300)
+                        TABS[name](page)
+                        page.wait_for_timeout(500)
+                        save(page.screenshot(full_page=True), OUT / f"{name}-{width}-{scheme}.webp")
+                    page.close()
+            browser.close()
+        site.page.close(verbose=False)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
