@@ -64,7 +64,7 @@ def test_merged_opens_alike_and_answers_as_the_adapter(world, adapter, tmp_path)
 
 
 def test_stored_in_bf16_and_in_shards(adapter, tmp_path):
-    figures = export.export(adapter, tmp_path / "merged", dtype="bf16", max_shard_size="300KB")
+    figures = export.export(adapter, tmp_path / "merged", dtype="bf16", max_shard_size="100KB")
     assert figures["dtype"] == "bf16" and figures["equal_before_storing"] == 4
     files = list((tmp_path / "merged").glob("*.safetensors"))
     assert len(files) > 1
