@@ -99,6 +99,18 @@ class FaceSet:
         return path.read_bytes()
 
 
+def open_sets(folders: Sequence[Path], labels: Path | None = None) -> list[FaceSet]:
+    """The labelled folders; one without labels.csv stands for those of its subfolders that have one."""
+    found = []
+    for folder in folders:
+        inside = sorted(p.parent for p in Path(folder).glob("*/labels.csv"))
+        if labels is None and inside and not (Path(folder) / "labels.csv").is_file():
+            found += [FaceSet(one) for one in inside]
+        else:
+            found.append(FaceSet(folder, labels))
+    return found
+
+
 def _csv(path: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         raise FaceLLMError(f"There is no {path}; labels are read from a CSV file with the column `file`.")
@@ -221,7 +233,7 @@ def main(argv: list[str]) -> int:
         raise FaceLLMError("--labels fits one --data only; give each folder its own labels.csv instead.")
     if args.per_task is not None and args.per_task < 1:
         raise FaceLLMError(f"--per-task is {args.per_task}; it must be at least 1.")
-    sets = [FaceSet(folder, args.labels) for folder in args.data]
+    sets = open_sets(args.data, args.labels)
     names = [name.strip() for name in args.tasks.split(",") if name.strip()]
     split = None if args.split == "all" else args.split
     written = build(sets, args.out, split=split, seed=args.seed, tasks=names, per_task=args.per_task)

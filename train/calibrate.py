@@ -23,7 +23,7 @@ import numpy as np
 from facellm.errors import FaceLLMError
 from facellm.profile import CALIBRATION, FIELDS, Field
 from train import stats
-from train.benchmark import FaceSet
+from train.benchmark import open_sets
 from train.labelled import Known, read_known
 
 DEFINITION = (
@@ -139,7 +139,7 @@ def main(argv: list[str]) -> int:
     for name in ("limit", "measured_limit"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise FaceLLMError(f"--{name.replace('_', '-')} must be at least 1.")
-    sets = [FaceSet(folder) for folder in args.data]
+    sets = open_sets(args.data)
     known = read_known(sets, None if args.split == "all" else args.split, args.limit)
     if not known:
         raise FaceLLMError(f"No labelled image of the split {args.split!r} was found; check --data and --split.")

@@ -24,7 +24,7 @@ from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from facellm.profile import POSES
 from train import stats
-from train.benchmark import FaceSet
+from train.benchmark import open_sets
 from train.labelled import Known, read_known
 
 NEW_TOKENS = 160
@@ -219,7 +219,7 @@ def main(argv: list[str]) -> int:
         if getattr(args, name) < 1:
             raise FaceLLMError(f"--{name.replace('_', '-')} must be at least 1.")
     split = None if args.split == "all" else args.split
-    faces = read_known([FaceSet(folder) for folder in args.data], split, args.faces, args.seed)
+    faces = read_known(open_sets(args.data), split, args.faces, args.seed)
     if not faces:
         raise FaceLLMError(f"No labelled image of the split {args.split!r} was found; check --data and --split.")
     from facellm.loading import open_model

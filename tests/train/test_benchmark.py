@@ -156,6 +156,13 @@ def test_bad_input_is_a_sentence(tmp_path, capsys, change, arguments, words):
     assert words in error and "\n" not in error and "Traceback" not in error
 
 
+def test_a_folder_of_labelled_folders(tmp_path):
+    for name in ("one", "two"):
+        write_face_set(tmp_path / "data" / name, 4)
+    assert [s.name for s in benchmark.open_sets([tmp_path / "data"])] == ["one", "two"]
+    assert [s.name for s in benchmark.open_sets([tmp_path / "data" / "two"])] == ["two"]
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not beside this checkout")
 def test_shared_faces_are_read_in_place(tmp_path):
     sets = [benchmark.FaceSet(SHARED / name) for name in ("utkface", "expressions")]
