@@ -21,6 +21,7 @@ from .common import (
     Tab,
     buttons,
     failure,
+    finally_restore,
     loading,
     running,
     status,
@@ -139,8 +140,8 @@ def build(ctx: Context, parameters: list) -> Tab:
 
         return stream
 
-    def restore():
-        return [*running(False), *[gr.update(interactive=True, value="Ask again") for _ in agains]]
+    def looks(on: bool) -> list:
+        return [*running(on), *[gr.update(interactive=not on, value="Ask again") for _ in agains]]
 
     def busy():
         return [gr.update(interactive=False) for _ in agains]
@@ -152,11 +153,12 @@ def build(ctx: Context, parameters: list) -> Tab:
         **MODEL,
     }
     outputs = [line, done, report, *flat]
-    go.click(begin, None, [line, go, stop, report, *flat], queue=False, **PRIVATE).then(
-        busy, None, agains, queue=False, **PRIVATE
-    ).then(run(None), [done, which, *parameters], outputs, **queued).then(
-        restore, None, [go, stop, *agains], queue=False, **PRIVATE
+    event = (
+        go.click(begin, None, [line, go, stop, report, *flat], queue=False, **PRIVATE)
+        .then(busy, None, agains, queue=False, **PRIVATE)
+        .then(run(None), [done, which, *parameters], outputs, **queued)
     )
+    finally_restore(ctx, "attributes", event, line, [go, stop, *agains], looks)
     for i, again in enumerate(agains):
 
         def one(request: gr.Request):
@@ -165,11 +167,12 @@ def build(ctx: Context, parameters: list) -> Tab:
             ctx.runs.take(request.session_hash, "attributes")
             return [status(texts.WAITING, "busy"), *running(True), "", foot(Cell("facellm", ""))]
 
-        again.click(one, None, [line, go, stop, texts_[i], states[i]], queue=False, **PRIVATE).then(
-            busy, None, agains, queue=False, **PRIVATE
-        ).then(run(i), [done, which, *parameters], outputs, **queued).then(
-            restore, None, [go, stop, *agains], queue=False, **PRIVATE
+        event = (
+            again.click(one, None, [line, go, stop, texts_[i], states[i]], queue=False, **PRIVATE)
+            .then(busy, None, agains, queue=False, **PRIVATE)
+            .then(run(i), [done, which, *parameters], outputs, **queued)
         )
+        finally_restore(ctx, "attributes", event, line, [go, stop, *agains], looks)
     stop.click(stopper(ctx, "attributes"), None, None, queue=False, **PRIVATE)
 
     def cleared() -> tuple:

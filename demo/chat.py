@@ -16,7 +16,19 @@ import gradio as gr
 from facellm.errors import FaceLLMError
 
 from . import policy, settings, texts
-from .common import MODEL, PRIVATE, Context, Tab, failure, loading, status, status_line, stopper, which_radio
+from .common import (
+    MODEL,
+    PRIVATE,
+    Context,
+    Tab,
+    failure,
+    finally_restore,
+    loading,
+    status,
+    status_line,
+    stopper,
+    which_radio,
+)
 from .settings import MAX_TURNS, RETRY_TEMPERATURE, SEED_LIMIT
 from .streaming import Cell, fill
 
@@ -203,7 +215,7 @@ def build(ctx: Context, parameters: list) -> Tab:
         chatbot.edit(edited, [chatbot], **quick),
     ]
     for start in starts:
-        start.then(
+        queued = start.then(
             run,
             [chatbot, attempts, which, *parameters],
             [chatbot, line],
@@ -211,7 +223,8 @@ def build(ctx: Context, parameters: list) -> Tab:
             show_progress_on=[line],
             api_visibility="private",
             **MODEL,
-        ).then(lambda: idle, None, [box], queue=False, **PRIVATE)
+        )
+        finally_restore(ctx, "chat", queued, line, [box], lambda on: [writing if on else idle])
     chatbot.undo(undone, [chatbot], **quick)
     box.stop(stopper(ctx, "chat"), None, None, queue=False, **PRIVATE)
 

@@ -5,7 +5,7 @@ Input: nothing of a visitor's. What this file does not know: any particular tab.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -100,6 +100,25 @@ def stopper(ctx: Context, tab: str) -> Callable:
         ctx.runs.stop(request.session_hash, tab)
 
     return stop
+
+
+def finally_restore(
+    ctx: Context, tab: str, event, line: gr.HTML, outputs: list, looks: Callable[[bool], Sequence]
+) -> None:
+    """After a queued event: the buttons as they look idle, also where the queue refused it, which gets a sentence.
+
+    looks: running? -> updates for `outputs`; a second run of the same tab that has begun meanwhile keeps its stop button.
+    """
+
+    def ended(request: gr.Request) -> list:
+        return list(looks(ctx.runs.active(request.session_hash, tab)))
+
+    def refused(request: gr.Request) -> list:
+        ctx.runs.drop(request.session_hash, tab)
+        return [status(texts.QUEUE_FULL, "bad"), *looks(False)]
+
+    event.success(ended, None, outputs, queue=False, **PRIVATE)
+    event.failure(refused, None, [line, *outputs], queue=False, **PRIVATE)
 
 
 def failure(error: BaseException) -> str:

@@ -18,7 +18,20 @@ from facellm.attributes import attribute
 from facellm.errors import FaceLLMError
 
 from . import plots, policy, settings, texts
-from .common import MODEL, PRIVATE, Context, Tab, buttons, failure, loading, running, status, status_line, stopper
+from .common import (
+    MODEL,
+    PRIVATE,
+    Context,
+    Tab,
+    buttons,
+    failure,
+    finally_restore,
+    loading,
+    running,
+    status,
+    status_line,
+    stopper,
+)
 from .report import downloads
 from .streaming import Cell, fill
 from .votes import OWN_QUESTION
@@ -270,7 +283,7 @@ def build(ctx: Context, parameters: list) -> Tab:
     begun = [state, line, shown, go, stop, bar, prompt]
     streamed = [line, shown, state, bar, prompt]
     for start in (go.click, own.submit):
-        start(begin, [choice, own, blind], begun, queue=False, **PRIVATE).then(
+        event = start(begin, [choice, own, blind], begun, queue=False, **PRIVATE).then(
             run,
             [state, *parameters],
             streamed,
@@ -278,7 +291,8 @@ def build(ctx: Context, parameters: list) -> Tab:
             show_progress_on=[line],
             api_visibility="private",
             **MODEL,
-        ).then(lambda: running(False), None, [go, stop], queue=False, **PRIVATE)
+        )
+        finally_restore(ctx, "compare", event, line, [go, stop], running)
     stop.click(stopper(ctx, "compare"), None, None, queue=False, **PRIVATE)
     choice.change(lambda c: gr.update(visible=c == OWN), [choice], [own], queue=False, **PRIVATE)
 

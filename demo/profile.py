@@ -16,7 +16,20 @@ from facellm.errors import FaceLLMError
 from facellm.profile import FIELDS, Field
 
 from . import plots, settings, texts
-from .common import MODEL, PRIVATE, Context, Tab, buttons, failure, loading, running, status, status_line, stopper
+from .common import (
+    MODEL,
+    PRIVATE,
+    Context,
+    Tab,
+    buttons,
+    failure,
+    finally_restore,
+    loading,
+    running,
+    status,
+    status_line,
+    stopper,
+)
 from .report import downloads
 
 AGE = "age_group"
@@ -146,7 +159,7 @@ def build(ctx: Context, parameters: list) -> Tab:
             )
 
     outputs = [line, shown, table, saved]
-    go.click(begin, None, [line, go, stop], queue=False, **PRIVATE).then(
+    event = go.click(begin, None, [line, go, stop], queue=False, **PRIVATE).then(
         run,
         parameters,
         outputs,
@@ -154,7 +167,8 @@ def build(ctx: Context, parameters: list) -> Tab:
         show_progress_on=[line],
         api_visibility="private",
         **MODEL,
-    ).then(lambda: running(False), None, [go, stop], queue=False, **PRIVATE)
+    )
+    finally_restore(ctx, "profile", event, line, [go, stop], running)
     stop.click(stopper(ctx, "profile"), None, None, queue=False, **PRIVATE)
 
     def cleared() -> tuple:

@@ -62,6 +62,18 @@ class Runs:
             if self._open.get((session, tab)) is ticket:
                 del self._open[session, tab]
 
+    def active(self, session: str, tab: str) -> bool:
+        """Whether that tab of the visitor's runs or waits."""
+        with self._lock:
+            return (session, tab) in self._open
+
+    def drop(self, session: str, tab: str) -> None:
+        """Stop and close that tab's ticket, if it has one."""
+        with self._lock:
+            ticket = self._open.pop((session, tab), None)
+            if ticket is not None:
+                ticket.cancel.set()
+
     def count(self) -> int:
         """How many tickets are open (0 when nothing runs or waits)."""
         with self._lock:

@@ -15,6 +15,7 @@ CONSENT = (
 PHOTO_FIRST = "Choose a photo first: drop one, take one, or click an example."
 QUESTION_FIRST = "Write a question first."
 NEW_PHOTO = "New photo, new conversation."
+QUEUE_FULL = "Too many people are waiting for the model right now, or the connection broke: try again in a moment."
 STOPPED = "Stopped."
 STOPPING = "Stopping…"
 WAITING = "Waiting for the model…"

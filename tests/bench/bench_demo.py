@@ -3,9 +3,10 @@
 first-words: in a headless Chromium, seconds from the click on "Describe all eight" to the first words in a card (median
   of --times), seconds until all eight are done, and that over the time of the longest of the eight asked alone.
 crowd: --visitors clients for --minutes over the real queue, each with a photo of its own, whose right answer was taken
-  beforehand, alone. Reported: requests, errors (only "queue is full" is none of ours), answers that were not the right one
-  (crosstalk), the server's resident memory before and after.
-start: seconds from `python app.py` to the first page served, over those that importing torch, transformers and gradio takes.
+  beforehand, alone. Reported: requests, errors (only "queue is full" is none of ours), answers that were not the right
+  one (crosstalk), the server's resident memory before and after.
+start: seconds from `python app.py` to the first page served, over those that importing torch, transformers and gradio
+  takes.
 
 All serve app.py in a process of its own, on the embedded model or --model. What this does not know: other machines.
 """

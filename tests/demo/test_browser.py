@@ -379,3 +379,16 @@ def test_the_crop_on_the_page_is_the_face(with_photo, slowly, tmp_path):
         seen = slowly[-1].view.image.resize(shown.size)
         a, b = shown.convert("L").resize((16, 16)), seen.convert("L").resize((16, 16))
         assert max(abs(x - y) for x, y in zip(a.tobytes(), b.tobytes(), strict=True)) < 24
+
+
+def test_a_full_queue_is_a_sentence_and_the_buttons_come_back(with_photo, site, monkeypatch):
+    page = with_photo()
+    tab(page, "Profile")
+    monkeypatch.setattr(site.page._queue, "max_size", 0)
+    page.click("#profile-go")
+    page.wait_for_selector("#profile-status >> text=/Too many people/")
+    page.wait_for_selector("#profile-go >> visible=true")
+    monkeypatch.undo()
+    assert site.ctx.runs.count() == 0
+    page.click("#profile-go")
+    page.wait_for_selector("#profile-download a")
