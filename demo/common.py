@@ -107,7 +107,7 @@ def finally_restore(
 ) -> None:
     """After a queued event: the buttons as they look idle, also where the queue refused it, which gets a sentence.
 
-    looks: running? -> updates for `outputs`; a second run of the same tab that has begun meanwhile keeps its stop button.
+    looks: running? -> updates for `outputs`; a second run of that tab which has begun meanwhile keeps its stop button.
     """
 
     def ended(request: gr.Request) -> list:

@@ -381,7 +381,8 @@ def test_the_crop_on_the_page_is_the_face(with_photo, slowly, tmp_path):
         assert max(abs(x - y) for x, y in zip(a.tobytes(), b.tobytes(), strict=True)) < 24
 
 
-def test_a_full_queue_is_a_sentence_and_the_buttons_come_back(with_photo, site, monkeypatch):
+def test_a_full_queue_is_a_sentence_and_the_buttons_come_back(with_photo, site, monkeypatch, expected):
+    expected.append("503 (Service Unavailable)")
     page = with_photo()
     tab(page, "Profile")
     monkeypatch.setattr(site.page._queue, "max_size", 0)
