@@ -27,8 +27,8 @@ def main(argv: list[str] | None = None) -> int:
         worker.serve(ctx.host)
         try:
             page.launch(**blocks.launch_arguments(options, port))
-        except ImportError as error:
-            raise OptionError(f"--mcp needs the package mcp ({error}): pip install 'gradio[mcp]'.") from None
+        except ImportError:  # Gradio looks for it at launch
+            raise OptionError("--mcp needs the package mcp: pip install 'gradio[mcp]'.") from None
         except OSError:
             raise OptionError(f"Port {port} on {options.host} was just taken: choose another with --port.") from None
     except FaceLLMError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import itertools
 import logging
 import threading
@@ -178,7 +179,10 @@ def open_model(options: Options) -> FaceLLM:
 
 def check_model_name(options: Options) -> None:
     """Refuse an unknown model before anything is loaded.  Raises FaceLLMError."""
-    if not options.backend_url and options.model != "auto":
+    if options.backend_url:
+        if importlib.util.find_spec("facellm.remote") is None:
+            raise FaceLLMError("This version cannot use a server yet: leave out --backend-url and give --model.")
+    elif options.model != "auto":
         importlib.import_module("facellm.registry").resolve(options.model, options.adapter)
 
 

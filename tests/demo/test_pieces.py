@@ -130,8 +130,17 @@ def test_a_stop_pressed_while_waiting_counts_and_a_second_click_replaces_the_fir
     other = runs.take("another", "chat")
     runs.discard("visitor")
     assert second.discarded and not other.cancel.is_set()
+    assert runs.active("another", "chat") and not runs.active("visitor", "chat")
     runs.done("another", "chat", other)
     assert runs.count() == 0
+
+
+def test_a_ticket_whose_run_never_came_can_be_dropped():
+    runs = Runs()
+    refused = runs.take("visitor", "profile")
+    runs.drop("visitor", "profile")
+    assert refused.cancel.is_set() and not runs.active("visitor", "profile")
+    runs.drop("visitor", "profile")
 
 
 def test_photos_are_kept_apart_bounded_and_forgotten(collins):
