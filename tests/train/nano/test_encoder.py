@@ -15,7 +15,7 @@ def test_a_flip_mirrors_yaw_roll_and_eyes_and_nothing_else():
     mesh = torch.arange(13.0).repeat(count, 1)
     mesh[:, 0] = 20.0
     pixels, changed = encoder.augment(raw, mesh, torch.Generator().manual_seed(0))
-    assert pixels.shape == (count, 3, encoder.IMAGE_PX, encoder.IMAGE_PX) and 0 <= pixels.min() and pixels.max() <= 1
+    assert pixels.shape == (count, 3, encoder.IMAGE_PX, encoder.IMAGE_PX) and pixels.min() >= 0 and pixels.max() <= 1
     light_on_left = pixels[:, :, :, :30].mean((1, 2, 3)) > pixels[:, :, :, -30:].mean((1, 2, 3))
     assert torch.equal(changed[:, 0] > 0, light_on_left)  # yaw keeps its sign where the picture was not mirrored
     left, right = data.MEASUREMENTS.index("eye_open_left"), data.MEASUREMENTS.index("eye_open_right")
