@@ -4,8 +4,9 @@ Input: a PeftModel with one LoRA adapter. What this file does not know: tokens, 
 
 A LoRA layer computes W x + s B (A x). Multiplying A x by 0 for base rows and by 1 for FaceLLM rows gives exactly the
 base's and exactly the adapter's result, row by row. PEFT's own `adapter_names` gives the same numbers, but gathers
-and scatters rows in every layer and registers its hooks at each call, and leaves them behind if the call raises; here
-one hook per layer is set once and reads a mask.
+and scatters rows in every layer and registers its hooks at each call, and leaves them behind if the call raises.
+Inside rows() each LoRA layer runs the three products itself: PEFT's forward takes as long as they do on small models.
+Outside, PEFT's forward runs as ever.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch.nn import functional
 
 # bitsandbytes, which PEFT imports, looks for an optional package at import and warns on a laptop that it is missing.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -31,39 +33,58 @@ class AdapterSwitch:
     """
 
     def __init__(self, model: PeftModel, adapter_name: str):
+        self._name = adapter_name
         self._layers = [m for m in model.modules() if isinstance(m, LoraLayer) and adapter_name in m.lora_A]
-        self._mask: torch.Tensor | None = None  # (rows, 1, 1), 1 where the adapter applies
-        self._kept: torch.Tensor | None = None
-        self._mask_rows: tuple[bool, ...] | None = None
         self.mixable = all(
             not layer.lora_variant.get(adapter_name) and not layer.lora_bias.get(adapter_name) for layer in self._layers
         )
+        self._rows: tuple[bool, ...] | None = None  # of the forward pass that is running
+        self._mask: torch.Tensor | None = None  # (rows, 1, 1), 1 where the adapter applies; None: everywhere
+        self._kept: tuple[tuple[bool, ...], torch.Tensor] | None = None  # a decode asks for the same mask at each step
         if self.mixable:
             for layer in self._layers:
-                layer.lora_A[adapter_name].register_forward_hook(self._gate)
+                layer.forward = self._gated(layer, adapter_name)
 
-    def _gate(self, module, inputs, output):
-        return None if self._mask is None else output * self._mask.to(output.dtype)
+    def _gated(self, layer: LoraLayer, name: str):
+        """The layer's forward: its own inside rows(), PEFT's outside."""
+        pefts = layer.forward
+        base, scale = layer.base_layer, layer.scaling[name]
+        down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
+
+        def forward(x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
+            if self._rows is None:
+                return pefts(x, *args, **kwargs)
+            result = base(x)
+            if not any(self._rows):
+                return result
+            inner = functional.linear(x, down)
+            if self._mask is not None:
+                inner = inner * self._mask
+            return result + functional.linear(inner, up) * scale
+
+        return forward
 
     @contextmanager
     def rows(self, applies: Sequence[bool], device: torch.device) -> Iterator[None]:
         """Inside, forward passes have len(applies) rows, and the adapter applies where True; after, to everything."""
-        mixed = any(applies) and not all(applies)
-        if mixed and not self.mixable:
-            raise ValueError("This adapter's rows cannot share a batch with the base's.")
-        if mixed:
-            wanted = tuple(applies)
-            if wanted != self._mask_rows:
-                self._kept = torch.tensor(wanted, device=device).view(-1, 1, 1)
-                self._mask_rows = wanted
-            self._mask = self._kept
-        elif not any(applies):
-            self._enable(False)
+        wanted = tuple(applies)
+        mixed = any(wanted) and not all(wanted)
+        if not self.mixable:
+            if mixed:
+                raise ValueError("This adapter's rows cannot share a batch with the base's.")
+            self._enable(all(wanted))
+        elif mixed:
+            if self._kept is None or self._kept[0] != wanted:
+                dtype = next(iter(self._layers)).lora_A[self._name].weight.dtype
+                self._kept = (wanted, torch.tensor(wanted, dtype=dtype, device=device).view(-1, 1, 1))
+            self._mask = self._kept[1]
         try:
+            if self.mixable:
+                self._rows = wanted
             yield
         finally:
-            self._mask = None
-            if not any(applies):
+            self._rows = self._mask = None
+            if not self.mixable:
                 self._enable(True)
 
     def _enable(self, enabled: bool) -> None:
