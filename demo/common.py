@@ -110,8 +110,9 @@ def finally_restore(
     looks: running? -> updates for `outputs`; a second run of that tab which has begun meanwhile keeps its stop button.
     """
 
-    def ended(request: gr.Request) -> list:
-        return list(looks(ctx.runs.active(request.session_hash, tab)))
+    def ended(request: gr.Request) -> Any:
+        updates = list(looks(ctx.runs.active(request.session_hash, tab)))
+        return updates if len(updates) > 1 else updates[0]  # Gradio takes a list for a single output as its value
 
     def refused(request: gr.Request) -> list:
         ctx.runs.drop(request.session_hash, tab)

@@ -73,6 +73,7 @@ def test_chat_streams_and_answers_can_be_regenerated_edited_undone_cleared(with_
     set_slider(page, "Max new tokens", 24)
     page.click('[data-attribute="structure"]')
     page.wait_for_selector(DONE)
+    page.wait_for_selector("#chat-box button.submit-button")
     first = replies(page)
     assert len(first) == 1 and len(first[0]) > 3
     assert page.locator("#chat .user.message").first.inner_text().strip() == ATTRIBUTES[1].question
