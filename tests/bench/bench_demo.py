@@ -4,7 +4,7 @@ first-words: in a headless Chromium, seconds from the click on "Describe all eig
   of --times), seconds until all eight are done, and that over the time of the longest of the eight asked alone.
 crowd: --visitors clients for --minutes over the real queue, each with a photo of its own, whose right answer was taken
   beforehand, alone. Reported: requests, errors (only "queue is full" is none of ours), answers that were not the right
-  one (crosstalk), the server's resident memory before and after.
+  one (crosstalk), the server's resident memory before (after one round of all) and after.
 start: seconds from `python app.py` to the first page served, over those that importing torch, transformers and gradio
   takes.
 
@@ -147,10 +147,11 @@ def crowd(arguments: argparse.Namespace) -> None:
         visitors = [client(url) for _ in photos]
         right = [ask(visitors[0], photo, arguments.tokens) for photo in photos]
         print(f"{len(set(right))} different answers for {len(photos)} photos", flush=True)
-        before, end = resident(pid), time.monotonic() + 60 * arguments.minutes
 
-        def come(i: int) -> None:
-            while time.monotonic() < end:
+        def come(i: int, end: float) -> None:
+            first = True
+            while first or time.monotonic() < end:
+                first = False
                 try:
                     kind = "right" if ask(visitors[i], photos[i], arguments.tokens) == right[i] else "WRONG ANSWER"
                 except Exception as error:  # whatever a client may meet is what is counted here
@@ -159,11 +160,16 @@ def crowd(arguments: argparse.Namespace) -> None:
                 with lock:
                     counts[kind] += 1
 
-        threads = [threading.Thread(target=come, args=(i,)) for i in range(len(photos))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        def together(end: float) -> None:
+            threads = [threading.Thread(target=come, args=(i, end)) for i in range(len(photos))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+        together(0)  # everybody once at the same time: threads, caches and arenas are there before memory is read
+        before = resident(pid)
+        together(time.monotonic() + 60 * arguments.minutes)
         time.sleep(5)
         after = resident(pid)
     print(f"{arguments.visitors} visitors, {arguments.minutes:g} min: {dict(counts)}")

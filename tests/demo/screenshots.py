@@ -1,6 +1,6 @@
 """Pictures of every tab, wide and narrow, light and dark: `python -m tests.demo.screenshots [TAB ...]`.
 
-Serves the embedded model, visits the page as a browser test does, and writes docs/screenshots/TAB-WIDTH-SCHEME.webp.
+Serves the embedded model (or FACELLM_MODEL), visits the page as a browser test does, and writes docs/screenshots/TAB-WIDTH-SCHEME.webp.
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from demo.options import Options
+from demo.options import read_options
 from tests.demo.conftest import CHROMIUM_ARGUMENTS, PATIENCE, launch
 
 OUT = Path(__file__).parents[2] / "docs" / "screenshots"
@@ -67,7 +68,9 @@ def save(png: bytes, path: Path) -> None:
 def main(names: list[str]) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        site = launch(Options(model="nano", votes=Path(folder) / "votes.sqlite3", port=17990))
+        chosen = read_options([])
+        model = "nano" if chosen.model == "auto" else chosen.model
+        site = launch(replace(chosen, model=model, votes=Path(folder) / "votes.sqlite3", port=17990))
         site.ctx.host.start()
         for _ in site.ctx.host.wait():
             pass
