@@ -93,8 +93,8 @@ def words(sensitive: bool) -> str:
     switch = "" if sensitive else f'<p class="notice">{escape(texts.SENSITIVE_OFF)}</p>'
     return (
         f"{switch}<h3>What this is</h3><p>FaceLLM is a vision-language model (InternVL3) with a small adapter on its "
-        "language decoder, tuned to describe faces. Both run here from one copy of the weights: the adapter is "
-        "switched off for the base model’s answers.</p>"
+        "language decoder, tuned to describe faces. Where it is an adapter, both run from one copy of the "
+        "weights: it is switched off for the base model’s answers.</p>"
         f"<h3>What it must not be used for</h3><ul>{banned}</ul>"
         "<p>It learned from descriptions that another model wrote, for photos that are not the whole world. Its errors "
         "are not the same for everybody; the model card says how they were measured.</p>"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from html import escape
+from pathlib import Path
 
 import gradio as gr
 
@@ -42,7 +43,7 @@ _THEME_BUTTON = (
 def pill(s: Status, card: dict) -> str:
     """The model's state, for the header."""
     if s.state == "ready":
-        parts = [str(card.get("name", "model")), str(card.get("device", ""))]
+        parts = [Path(str(card.get("name", "model"))).name, str(card.get("device", ""))]
         if card.get("quantization") not in (None, "", "none"):
             parts.append(str(card["quantization"]))
         words = " · ".join(p for p in parts if p) + " · ready"

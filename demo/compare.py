@@ -187,7 +187,7 @@ def compare(ctx: Context, session: str, round_: Round, raw: tuple, slot: str = "
             if ticket.discarded:
                 return
             yield status(f"Writing… {sum(c.finished for c in cells)} of {len(cells)} answers done", "busy")
-        yield status(_summary(cells))
+        yield status(_summary(cells, ctx.host.card().get("sharing") == "one batch"))
     except Exception as error:  # whatever fails must end as a sentence with working buttons (worker.sentence)
         if not ticket.discarded:
             yield failure(error)
@@ -195,10 +195,11 @@ def compare(ctx: Context, session: str, round_: Round, raw: tuple, slot: str = "
         ctx.runs.done(session, slot, ticket)
 
 
-def _summary(cells: Sequence[Cell]) -> str:
+def _summary(cells: Sequence[Cell], shared: bool) -> str:
     tokens, seconds = sum(c.tokens for c in cells), max(c.seconds for c in cells)
+    copy = " from one copy of the weights" if shared else ""
     said = f"{texts.STOPPED} " if any(c.state == "stopped" for c in cells) else ""
-    return f"{said}{len(cells)} answers from one copy of the weights, {tokens} tokens in {seconds:.1f} s."
+    return f"{said}{len(cells)} answers{copy}, {tokens} tokens in {seconds:.1f} s."
 
 
 def tally(ctx: Context) -> str:

@@ -1,6 +1,7 @@
 """Pictures of every tab, wide and narrow, light and dark: `python -m tests.demo.screenshots [TAB ...]`.
 
-Serves the embedded model (or FACELLM_MODEL), visits the page as a browser test does, and writes docs/screenshots/TAB-WIDTH-SCHEME.webp.
+Serves the embedded model (or FACELLM_MODEL), visits the page as a browser test does, and writes
+docs/screenshots/TAB-WIDTH-SCHEME.webp.
 """
 
 from __future__ import annotations
