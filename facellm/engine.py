@@ -92,8 +92,8 @@ class Engine:
         self.lock = loaded.lock
         self.features = FeatureStore()
         self.prefixes = PrefixStore(max(STORE_LEAST, int(STORE_SHARE * loaded.report.memory_bytes)))
-        self._networks = _networks(loaded)
-        self._stops = _stop_tokens(loaded)
+        self._networks = networks_of(loaded)
+        self._stops = stop_tokens(loaded)
 
     @property
     def which(self) -> tuple[str, ...]:
@@ -325,7 +325,7 @@ class _memory:
         ) from None
 
 
-def _networks(loaded: LoadedModel) -> dict[str, Network]:
+def networks_of(loaded: LoadedModel) -> dict[str, Network]:
     """{"base": ..., "facellm": ...}: the same Network twice where FaceLLM is an adapter."""
     if loaded.switch is not None:
         network = Network(loaded.model.get_base_model(), "shared", loaded.switch)
@@ -336,7 +336,7 @@ def _networks(loaded: LoadedModel) -> dict[str, Network]:
     return networks
 
 
-def _stop_tokens(loaded: LoadedModel) -> frozenset[int]:
+def stop_tokens(loaded: LoadedModel) -> frozenset[int]:
     """Ids that end an answer: the generation config's and the tokenizer's."""
     stops = {loaded.processor.tokenizer.eos_token_id}
     for model in (loaded.model, loaded.merged):

@@ -38,7 +38,7 @@ def score_rows(
     shared = min(common_prefix(prompts), min(map(len, prompts)) - 1)
     kinds = sorted(set(adapters))
     cache = prefill_prefix(network, prompts[0][:shared], features, kinds, image_key, store)
-    rows = [_Layout(prompt[shared:], labels, shared) for prompt, labels in zip(prompts, continuations, strict=True)]
+    rows = [Layout(prompt[shared:], labels, shared) for prompt, labels in zip(prompts, continuations, strict=True)]
     width = max(len(r.ids) for r in rows)
     n = len(rows)
     ids = torch.full((n, width), prompts[0][0])
@@ -65,7 +65,7 @@ def score_rows(
     return scores
 
 
-class _Layout:
+class Layout:
     """One row: ids, positions, and for every label's every token the place from which it is predicted.
 
     targets: (place in the row, token to predict there, label's number).

@@ -17,11 +17,11 @@ import torch
 
 from facellm.cache import RowsCache
 from facellm.decode import Network
-from facellm.engine import _networks, _stop_tokens
+from facellm.engine import networks_of, stop_tokens
 from facellm.errors import FaceLLMError
 from facellm.loading import LoadedModel
 from facellm.messages import build_messages, render
-from facellm.score import _Layout
+from facellm.score import Layout
 
 ROWS = 48  # questions in a pass
 TOKENS = 12_288  # and at most so many tokens with padding, so that long prompts do not exhaust memory
@@ -56,8 +56,8 @@ class Batched:
         """load: image key -> RGB PIL image."""
         self.loaded, self.load, self.rows = loaded, load, rows
         self.processor, self.tokenizer = loaded.processor, loaded.processor.tokenizer
-        self.networks = _networks(loaded)
-        self._stops = sorted(_stop_tokens(loaded))
+        self.networks = networks_of(loaded)
+        self._stops = sorted(stop_tokens(loaded))
         self._features: dict[tuple[str, Hashable], torch.Tensor] = {}
 
     def ids(self, ask: Ask) -> list[int]:
@@ -86,7 +86,7 @@ class Batched:
         network, end = self.networks[which], [self.tokenizer.eos_token_id]
         cut = {label: self._label(label) + end for ask in asks for label in ask.labels}
         prompts = [self.ids(ask) for ask in asks]
-        rows = [_Layout(p, [cut[x] for x in a.labels], 0) for p, a in zip(prompts, asks, strict=True)]
+        rows = [Layout(p, [cut[x] for x in a.labels], 0) for p, a in zip(prompts, asks, strict=True)]
         for part in self._parts([len(row.ids) for row in rows]):
             started = time.perf_counter()
             values = self._score([asks[i] for i in part], [rows[i] for i in part], network, which)
@@ -142,7 +142,7 @@ class Batched:
         return [which == "facellm" and self.networks[which].switch is not None] * rows
 
     @torch.inference_mode()
-    def _score(self, asks, rows: list[_Layout], network: Network, which: str) -> list[list[float]]:
+    def _score(self, asks, rows: list[Layout], network: Network, which: str) -> list[list[float]]:
         n, width, device = len(rows), max(len(row.ids) for row in rows), network.device
         ids = torch.full((n, width), self.tokenizer.pad_token_id)
         positions = torch.zeros(n, width, dtype=torch.long)

@@ -86,9 +86,15 @@ def validate(model: Any, tokens: Tokens, packs: list[Pack]) -> float:
 
 
 def train(
-    work: Path, *, epochs: int = 1, batch_tokens: int = 4096, rate: float = 1.5e-3, seed: int = 0,
-    max_minutes: float = math.inf, limit: int | None = None,
-) -> dict[str, float]:  # fmt: skip
+    work: Path,
+    *,
+    epochs: int = 1,
+    batch_tokens: int = 4096,
+    rate: float = 1.5e-3,
+    seed: int = 0,
+    max_minutes: float = math.inf,
+    limit: int | None = None,
+) -> dict[str, float]:
     """Runs the stage; one cycle (rise over 3 %, then cosine to 2 %), measured in time with `max_minutes`."""
     processor = assemble.make_processor(work / "corpus" / "tokenizer.json")
     model = assemble.make_model(processor, load_encoder(work).tower, seed)
@@ -100,7 +106,10 @@ def train(
     trained = [p for p in model.parameters() if p.requires_grad]
     matrices = [p for p in trained if p.dim() > 1]
     optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.05}, {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0}],
+        [
+            {"params": matrices, "weight_decay": 0.05},
+            {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+        ],
         lr=rate,
         betas=(0.9, 0.95),
     )
@@ -113,7 +122,11 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         seen, epoch, spent, step, group_in_epoch = (state[k] for k in ("seen", "epoch", "spent", "step", "group"))
     began, done = time.monotonic() - spent, 0.0
-    print(json.dumps({"packs": len(packs), "tokens": total, "trained": sum(p.numel() for p in trained)}), file=log, flush=True)
+    print(
+        json.dumps({"packs": len(packs), "tokens": total, "trained": sum(p.numel() for p in trained)}),
+        file=log,
+        flush=True,
+    )
     model.train()
     while done < 1 and epoch < epochs:
         for number, group in enumerate(batches(packs, batch_tokens, np.random.default_rng(seed + epoch))):
@@ -134,12 +147,28 @@ def train(
             seen, step = seen + sum(len(p) for p in group), step + 1
             losses.append(loss.item())
             if step % 50 == 0:
-                line = {"step": step, "seen": seen, "done": round(done, 3), "seconds": round(spent, 1), "loss": round(float(np.mean(losses)), 4)}
+                line = {
+                    "step": step,
+                    "seen": seen,
+                    "done": round(done, 3),
+                    "seconds": round(spent, 1),
+                    "loss": round(float(np.mean(losses)), 4),
+                }
                 if step % 300 == 0:
                     line["val_loss"] = round(validate(model, tokens, held_out), 4)
                     kept = {k: v for k, v in model.state_dict().items() if "vision_tower" not in k}
-                    torch.save({"model": kept, "optimizer": optimizer.state_dict(), "seen": seen, "epoch": epoch,
-                                "spent": time.monotonic() - began, "step": step, "group": number + 1}, last.with_suffix(".tmp"))  # fmt: skip
+                    torch.save(
+                        {
+                            "model": kept,
+                            "optimizer": optimizer.state_dict(),
+                            "seen": seen,
+                            "epoch": epoch,
+                            "spent": time.monotonic() - began,
+                            "step": step,
+                            "group": number + 1,
+                        },
+                        last.with_suffix(".tmp"),
+                    )
                     last.with_suffix(".tmp").rename(last)
                 print(json.dumps(line), file=log, flush=True)
                 losses = []

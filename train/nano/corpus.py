@@ -31,9 +31,15 @@ VOCABULARY = 4096
 VAL_VIEWS = 400  # validation faces whose pairs give the validation loss of the decoder
 # How many lines a set's expression views get, so that the rare expressions are met as often as the frequent ones.
 EXPRESSION_LINES = {
-    "neutral": 1500, "happiness": 1500, "surprise": 1300, "sadness": 1300, "anger": 1300, "disgust": 1000,
-    "fear": 100, "contempt": 60,
-}  # fmt: skip
+    "neutral": 1500,
+    "happiness": 1500,
+    "surprise": 1300,
+    "sadness": 1300,
+    "anger": 1300,
+    "disgust": 1000,
+    "fear": 100,
+    "contempt": 60,
+}
 EYES_CLOSED, EYES_OPEN = 0.15, 0.26  # lid gap over eye width, mean of both eyes
 
 
@@ -99,9 +105,11 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
     pairs += [multiple_choice(task, facts, rng) for task in tasks]
     pairs += [profile_answer(key, facts, rng, views.eyes(view)) for key in fields]
     for share, make in (
-        (0.4, lambda: short(facts, rng)), (0.08, lambda: conversation(facts, rng)),
-        (0.05, lambda: limits(rng)), (0.03, lambda: small_talk(rng)),
-    ):  # fmt: skip
+        (0.4, lambda: short(facts, rng)),
+        (0.08, lambda: conversation(facts, rng)),
+        (0.05, lambda: limits(rng)),
+        (0.03, lambda: small_talk(rng)),
+    ):
         if rng.random() < share:
             pairs.append(make())
     return [pair for pair in pairs if pair] or [attribute_answer("detail", facts, rng)]
@@ -113,11 +121,15 @@ def base_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
     pairs: list[Turns | None] = [general.shallow_attribute(key, facts, rng) for key in rng.sample(list(WRITERS), 2)]
     pairs += [general.coarse_choice(facts, rng), general.text_choice(rng)]
     for share, make in (
-        (0.4, lambda: general.coarse_choice(facts, rng)), (0.5, lambda: general.coarse_question(facts, rng)),
-        (0.6, lambda: general.text_choice(rng)), (0.4, lambda: general.text_field(rng)),
-        (0.4, lambda: general.base_field(facts, rng)), (0.15, lambda: general.base_conversation(facts, rng)),
-        (0.1, lambda: small_talk(rng)), (0.1, lambda: limits(rng)),
-    ):  # fmt: skip
+        (0.4, lambda: general.coarse_choice(facts, rng)),
+        (0.5, lambda: general.coarse_question(facts, rng)),
+        (0.6, lambda: general.text_choice(rng)),
+        (0.4, lambda: general.text_field(rng)),
+        (0.4, lambda: general.base_field(facts, rng)),
+        (0.15, lambda: general.base_conversation(facts, rng)),
+        (0.1, lambda: small_talk(rng)),
+        (0.1, lambda: limits(rng)),
+    ):
         if rng.random() < share:
             pairs.append(make())
     return [pair for pair in pairs if pair]

@@ -20,9 +20,20 @@ GENDERS = ("Male", "Female")
 RACES = ("White", "Black", "Asian", "Indian", "Others")
 EXPRESSIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 MEASUREMENTS = (
-    "yaw_deg", "pitch_deg", "roll_deg", "mouth_open", "mouth_width", "smile_lift", "eye_open_left", "eye_open_right",
-    "brow_raise", "face_ratio", "jaw_ratio", "lip_thickness", "nose_width",
-)  # fmt: skip
+    "yaw_deg",
+    "pitch_deg",
+    "roll_deg",
+    "mouth_open",
+    "mouth_width",
+    "smile_lift",
+    "eye_open_left",
+    "eye_open_right",
+    "brow_raise",
+    "face_ratio",
+    "jaw_ratio",
+    "lip_thickness",
+    "nose_width",
+)
 STORED_PX = 144  # side of the packed crops: 112 px of input plus room to zoom in by 0.8 without upsampling
 SETS = ("utkface", "expressions")
 MISSING = -1

@@ -40,9 +40,15 @@ HEADS = {
 }
 # Draws per epoch for a set's images: rare expressions are seen more often, the two frequent ones less.
 EXPRESSION_DRAWS = {
-    "neutral": 1300, "happiness": 1300, "surprise": 1100, "sadness": 1000, "anger": 1000, "disgust": 800,
-    "fear": 120, "contempt": 60,
-}  # fmt: skip
+    "neutral": 1300,
+    "happiness": 1300,
+    "surprise": 1100,
+    "sadness": 1000,
+    "anger": 1000,
+    "disgust": 800,
+    "fear": 120,
+    "contempt": 60,
+}
 
 
 @dataclass(frozen=True)
@@ -66,16 +72,42 @@ class Cycle:
 
 
 FIRST = Cycle(
-    "encoder", 1e-4, 1.0, 40, 0.55, 1.0,
-    {"gender": 1.0, "race": 1.0, "age_group": 0.7, "age_years": 1.0, "expression": 1.0, "mesh": 1.0, "pixels": 0.5,
-     "descriptor": 1.5},
-)  # fmt: skip
+    "encoder",
+    1e-4,
+    1.0,
+    40,
+    0.55,
+    1.0,
+    {
+        "gender": 1.0,
+        "race": 1.0,
+        "age_group": 0.7,
+        "age_years": 1.0,
+        "expression": 1.0,
+        "mesh": 1.0,
+        "pixels": 0.5,
+        "descriptor": 1.5,
+    },
+)
 POLISH = Cycle(
-    "polish", 8e-5, 0.5, 48, 0.4, 0.6,
-    {"gender": 1.5, "race": 1.5, "age_group": 1.2, "age_years": 1.0, "expression": 1.0, "mesh": 0.6, "pixels": 0.3,
-     "descriptor": 0.8},
+    "polish",
+    8e-5,
+    0.5,
+    48,
+    0.4,
+    0.6,
+    {
+        "gender": 1.5,
+        "race": 1.5,
+        "age_group": 1.2,
+        "age_years": 1.0,
+        "expression": 1.0,
+        "mesh": 0.6,
+        "pixels": 0.3,
+        "descriptor": 0.8,
+    },
     average=True,
-)  # fmt: skip
+)
 
 
 class FaceNet(nn.Module):
@@ -111,7 +143,9 @@ def pixel_stats(pixels: torch.Tensor) -> torch.Tensor:
     """(n, 3, h, w) in 0..1 -> (n, 5): `PIXEL_STATS` of the grey image's middle, each near 0..1."""
     grey = (pixels * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1)
     inner = grey[:, 14:-14, 14:-14]
-    laplacian = inner[:, 1:-1, 1:-1] * 4 - inner[:, :-2, 1:-1] - inner[:, 2:, 1:-1] - inner[:, 1:-1, :-2] - inner[:, 1:-1, 2:]
+    laplacian = (
+        inner[:, 1:-1, 1:-1] * 4 - inner[:, :-2, 1:-1] - inner[:, 2:, 1:-1] - inner[:, 1:-1, :-2] - inner[:, 1:-1, 2:]
+    )
     half = inner.shape[2] // 2
     return torch.stack(
         [
@@ -140,7 +174,11 @@ def augment(
     def chance(share: float) -> torch.Tensor:
         return torch.rand(count, generator=rng) < share * strength
 
-    flip, angle, scale = torch.rand(count, generator=rng) < 0.5, uniform(-10, 10) * chance(0.6), torch.exp(uniform(-0.22, 0.22))
+    flip, angle, scale = (
+        torch.rand(count, generator=rng) < 0.5,
+        uniform(-10, 10) * chance(0.6),
+        torch.exp(uniform(-0.22, 0.22)),
+    )
     shift_x, shift_y = uniform(-0.12, 0.12), uniform(-0.12, 0.12)
     mirror = torch.where(flip, -1.0, 1.0)
     cos, sin = torch.cos(torch.deg2rad(angle)) * scale, torch.sin(torch.deg2rad(angle)) * scale
@@ -157,9 +195,11 @@ def augment(
     grey = pixels.mean(1, keepdim=True)
     keep_colour = torch.where(chance(0.1), torch.zeros(count), uniform(0.7, 1.3))
     pixels = grey + (pixels - grey) * per_image(keep_colour)
-    pixels = pixels * (1 + per_image(uniform(-0.1, 0.1))) * torch.stack([1 + uniform(-0.04, 0.04) for _ in range(3)], 1)[
-        :, :, None, None
-    ]
+    pixels = (
+        pixels
+        * (1 + per_image(uniform(-0.1, 0.1)))
+        * torch.stack([1 + uniform(-0.04, 0.04) for _ in range(3)], 1)[:, :, None, None]
+    )
     middle = pixels.mean((1, 2, 3), keepdim=True)
     pixels = (pixels - middle) * per_image(uniform(0.7, 1.3)) + middle + per_image(uniform(-0.12, 0.12))
     pixels = pixels.clamp(0, 1) ** per_image(torch.exp(uniform(-0.3, 0.3)))
@@ -297,9 +337,16 @@ def validate(model: FaceNet, faces: data.Faces, targets: Targets) -> dict[str, f
 
 
 def train(
-    folder: Path, onnx: Path, work: Path, *, cycle: Cycle = FIRST, epochs: int = 4, batch: int = 64, seed: int = 0,
+    folder: Path,
+    onnx: Path,
+    work: Path,
+    *,
+    cycle: Cycle = FIRST,
+    epochs: int = 4,
+    batch: int = 64,
+    seed: int = 0,
     max_minutes: float = math.inf,
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     """Runs one cycle and returns the last validation figures: the rate rises over 5 % of it, then falls as a cosine to
     zero. With `max_minutes` the cycle is measured in time, so that it always ends."""
     torch.manual_seed(seed)
@@ -356,16 +403,31 @@ def train(
             for name, value in terms.items():
                 sums.setdefault(name, []).append(value.item())
             if step % 50 == 0:
-                line = {"cycle": cycle.name, "step": step, "of": total, "share_done": round(done, 3), "seconds": round(spent, 1)}
+                line = {
+                    "cycle": cycle.name,
+                    "step": step,
+                    "of": total,
+                    "share_done": round(done, 3),
+                    "seconds": round(spent, 1),
+                }
                 line |= {name: round(float(np.mean(values)), 4) for name, values in sums.items()}
                 print(json.dumps(line), file=log, flush=True)
                 sums = {}
-        line = {"cycle": cycle.name, "step": step, "seconds": round(time.monotonic() - began, 1), "val": validate(model, faces, targets)}
+        line = {
+            "cycle": cycle.name,
+            "step": step,
+            "seconds": round(time.monotonic() - began, 1),
+            "val": validate(model, faces, targets),
+        }
         print(json.dumps(line), file=log, flush=True)
         state = {
-            "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "rng": rng.get_state(),
-            "sampler": sampler.bit_generator.state, "spent": time.monotonic() - began,
-        }  # fmt: skip
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+            "rng": rng.get_state(),
+            "sampler": sampler.bit_generator.state,
+            "spent": time.monotonic() - began,
+        }
         torch.save(state, last.with_suffix(".tmp"))
         last.with_suffix(".tmp").rename(last)
         if done >= 1:

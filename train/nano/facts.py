@@ -148,8 +148,22 @@ class FactReader:
             expression_label=expression_label,
             pose=pose_of(value["yaw_deg"]),
             yaw_deg=None if np.isnan(value["yaw_deg"]) else value["yaw_deg"],
-            pitch=None if np.isnan(pitch) else "down" if pitch > 10 else "up" if pitch < -10 else "level" if abs(pitch) < 5 else None,
-            tilt=None if np.isnan(value["roll_deg"]) else True if abs(value["roll_deg"]) > 7 else False if abs(value["roll_deg"]) < 3 else None,
+            pitch=None
+            if np.isnan(pitch)
+            else "down"
+            if pitch > 10
+            else "up"
+            if pitch < -10
+            else "level"
+            if abs(pitch) < 5
+            else None,
+            tilt=None
+            if np.isnan(value["roll_deg"])
+            else True
+            if abs(value["roll_deg"]) > 7
+            else False
+            if abs(value["roll_deg"]) < 3
+            else None,
             mouth=_band(value["mouth_open"], 0.03, 0.15, ("closed", None, "open")),
             eyes=_band(eyes, 0.22, 0.42, ("narrowed", None, "wide")),
             brows=_band(value["brow_raise"], 0.165, 0.25, ("low", None, "raised")),
@@ -158,14 +172,27 @@ class FactReader:
             lips=_band(value["lip_thickness"], 0.127, 0.205, ("thin", None, "full")),
             nose=_band(value["nose_width"], 0.455, 0.53, ("narrow", None, "broad")),
             mouth_width=_band(value["mouth_width"], 0.50, 0.72, ("small", None, "wide")),
-            light="dark" if stats[0] < s[0.15][0] else "bright" if stats[0] > s[0.85][0] else "balanced" if s[0.25][0] < stats[0] < s[0.75][0] else None,
+            light="dark"
+            if stats[0] < s[0.15][0]
+            else "bright"
+            if stats[0] > s[0.85][0]
+            else "balanced"
+            if s[0.25][0] < stats[0] < s[0.75][0]
+            else None,
             contrast=_band(stats[1], s[0.15][1], s[0.85][1], ("low", None, "high")),
             sharpness=_band(stats[2], s[0.25][2], s[0.60][2], ("blurred", None, "sharp")),
             colour="greyscale" if grey else _band(stats[3], s[0.25][3], s[0.85][3], ("muted", None, "vivid")),
             light_side=side or ("even" if abs(stats[4]) < 0.15 else None),
-            tone=None if grey else _band(skin[0], k[0.25][0], k[0.75][0], ("deep", "medium" if k[0.40][0] < skin[0] < k[0.60][0] else None, "light")),
+            tone=None
+            if grey
+            else _band(
+                skin[0],
+                k[0.25][0],
+                k[0.75][0],
+                ("deep", "medium" if k[0.40][0] < skin[0] < k[0.60][0] else None, "light"),
+            ),
             texture=_band(skin[1], k[0.25][1], k[0.85][1], ("smooth", None, "textured")),
-        )  # fmt: skip
+        )
 
 
 def skin_stats(pixels: np.ndarray) -> np.ndarray:
@@ -174,5 +201,7 @@ def skin_stats(pixels: np.ndarray) -> np.ndarray:
     grey = pixels[:, 0] * 0.299 + pixels[:, 1] * 0.587 + pixels[:, 2] * 0.114
     cheeks = np.concatenate([grey[:, 58:78, 22:42], grey[:, 58:78, 70:90]], axis=2)
     level = cheeks.mean((1, 2))
-    fine = np.abs(np.diff(cheeks[:, :, :20], axis=2)).mean((1, 2)) + np.abs(np.diff(cheeks[:, :, 20:], axis=2)).mean((1, 2))
+    fine = np.abs(np.diff(cheeks[:, :, :20], axis=2)).mean((1, 2)) + np.abs(np.diff(cheeks[:, :, 20:], axis=2)).mean(
+        (1, 2)
+    )
     return np.stack([level, fine / (level + 0.05)], axis=1)

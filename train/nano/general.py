@@ -17,10 +17,43 @@ from train.prompts import ANSWER_WITH_LETTER, LETTERS, choice_prompt
 from train.tasks import TASKS
 
 WORDS = (
-    "apple", "river", "window", "table", "green", "seven", "music", "stone", "paper", "winter", "yellow", "horse", "north",
-    "circle", "bread", "cloud", "engine", "garden", "silver", "bottle", "summer", "island", "letter", "purple", "forest",
-    "three", "copper", "market", "square", "violin", "lemon", "harbour", "mountain", "twelve", "orange", "castle",
-)  # fmt: skip
+    "apple",
+    "river",
+    "window",
+    "table",
+    "green",
+    "seven",
+    "music",
+    "stone",
+    "paper",
+    "winter",
+    "yellow",
+    "horse",
+    "north",
+    "circle",
+    "bread",
+    "cloud",
+    "engine",
+    "garden",
+    "silver",
+    "bottle",
+    "summer",
+    "island",
+    "letter",
+    "purple",
+    "forest",
+    "three",
+    "copper",
+    "market",
+    "square",
+    "violin",
+    "lemon",
+    "harbour",
+    "mountain",
+    "twelve",
+    "orange",
+    "castle",
+)
 
 
 def who(facts: Facts) -> str:
@@ -40,7 +73,9 @@ def _frontal(facts: Facts) -> bool | None:
 
 def coarse(facts: Facts) -> dict[str, tuple[str, ...]]:
     """Name of a coarse fact -> (right word, other words)."""
-    table: dict[str, tuple[str, ...]] = {"subject": (who(facts), *[w for w in ("a child", "a man", "a woman") if w != who(facts)])}
+    table: dict[str, tuple[str, ...]] = {
+        "subject": (who(facts), *[w for w in ("a child", "a man", "a woman") if w != who(facts)])
+    }
     if who(facts) == "a person":
         table.pop("subject")
     if (smiling := _smiling(facts)) is not None:
@@ -72,8 +107,13 @@ def caption(facts: Facts, rng: random.Random) -> str:
     smile = " who is smiling" if _smiling(facts) else ""
     view = {True: " seen from the front", False: " seen from the side"}.get(_frontal(facts), "")
     kind = f" {words['colour'][0]}" if "colour" in words and rng.random() < 0.5 else ""
-    first = pick(rng, f"a picture{kind} of {person}{view}{smile}", f"the picture shows the face of {person}{smile}",
-                 f"this is a close-up photo of {person}{view}{smile}", f"{person} looks out of a small picture{kind}{smile and ', smiling'}")  # fmt: skip
+    first = pick(
+        rng,
+        f"a picture{kind} of {person}{view}{smile}",
+        f"the picture shows the face of {person}{smile}",
+        f"this is a close-up photo of {person}{view}{smile}",
+        f"{person} looks out of a small picture{kind}{smile and ', smiling'}",
+    )
     rest = [f"the picture is {words[name][0]}" for name in ("light", "focus") if name in words]
     rng.shuffle(rest)
     return join(rng, [first, *rest[: rng.randint(0, 2)]])
@@ -87,21 +127,47 @@ def shallow_attribute(key: str, facts: Facts, rng: random.Random) -> Turns:
     words, person = coarse(facts), who(facts)
     light = f"the picture is {words['light'][0]}" if "light" in words else None
     focus = f"the picture is {words['focus'][0]}" if "focus" in words else None
-    general = pick(rng, "more cannot be said with confidence", "the picture gives no further detail", "", "nothing else stands out")
+    general = pick(
+        rng, "more cannot be said with confidence", "the picture gives no further detail", "", "nothing else stands out"
+    )
     body = {
-        "demographic": [pick(rng, f"the picture shows {person}", f"the person appears to be {person}"),
-                        pick(rng, "the exact age is hard to tell", "age and background are hard to tell from one picture")],
-        "structure": [pick(rng, "the face has eyes, a nose and a mouth in ordinary proportions", "all parts of the face are in their usual places"),
-                      pick(rng, "the shape of the face is ordinary", "the features look balanced")],
+        "demographic": [
+            pick(rng, f"the picture shows {person}", f"the person appears to be {person}"),
+            pick(rng, "the exact age is hard to tell", "age and background are hard to tell from one picture"),
+        ],
+        "structure": [
+            pick(
+                rng,
+                "the face has eyes, a nose and a mouth in ordinary proportions",
+                "all parts of the face are in their usual places",
+            ),
+            pick(rng, "the shape of the face is ordinary", "the features look balanced"),
+        ],
         "skin": [pick(rng, "the skin looks ordinary", "the skin has a natural look"), focus],
-        "expression": [{True: pick(rng, "the person is smiling", "the face shows a smile"), False: pick(rng, "the person is not smiling", "there is no smile")}.get(
-            _smiling(facts), "the expression is hard to name"), pick(rng, "the feeling behind it is unknown", "")],
-        "lighting": [light or "the light is ordinary", focus, f"the picture is {words['colour'][0]}" if "colour" in words else None],
-        "pose": [{True: "the face is seen from the front", False: "the face is seen from the side"}.get(_frontal(facts), "the head is held in an ordinary way")],
-        "forensic": [pick(rng, "a single picture is little to go on", "one picture says little about a person"), focus,
-                     pick(rng, "no obvious sign of editing is visible", "nothing unusual is visible")],
+        "expression": [
+            {
+                True: pick(rng, "the person is smiling", "the face shows a smile"),
+                False: pick(rng, "the person is not smiling", "there is no smile"),
+            }.get(_smiling(facts), "the expression is hard to name"),
+            pick(rng, "the feeling behind it is unknown", ""),
+        ],
+        "lighting": [
+            light or "the light is ordinary",
+            focus,
+            f"the picture is {words['colour'][0]}" if "colour" in words else None,
+        ],
+        "pose": [
+            {True: "the face is seen from the front", False: "the face is seen from the side"}.get(
+                _frontal(facts), "the head is held in an ordinary way"
+            )
+        ],
+        "forensic": [
+            pick(rng, "a single picture is little to go on", "one picture says little about a person"),
+            focus,
+            pick(rng, "no obvious sign of editing is visible", "nothing unusual is visible"),
+        ],
         "detail": [caption(facts, rng)],
-    }[key]  # fmt: skip
+    }[key]
     return [(question, join(rng, [*body, general]))]
 
 
@@ -111,7 +177,9 @@ def coarse_question(facts: Facts, rng: random.Random) -> Turns:
     if name == "none":
         return small_talk(rng)
     right = words[name][0]
-    answer = {"subject": f"{right}", "view": f"the face is {right}", "smile": f"the person is {right}"}.get(name, f"the picture is {right}")
+    answer = {"subject": f"{right}", "view": f"the face is {right}", "smile": f"the person is {right}"}.get(
+        name, f"the picture is {right}"
+    )
     return [(pick(rng, *COARSE_QUESTIONS[name]), sentence(answer))]
 
 
@@ -146,8 +214,13 @@ def text_choice(rng: random.Random) -> Turns:
             pool += ["Both", "None of the above"]
     options = rng.sample(pool, min(4, len(pool)))
     right = rng.choice(options)
-    question = pick(rng, f'Which option says "{right}"?', f"Select {right}.", f"The answer is {right}. Which letter is it?",
-                    f"Find {right} among the options.")  # fmt: skip
+    question = pick(
+        rng,
+        f'Which option says "{right}"?',
+        f"Select {right}.",
+        f"The answer is {right}. Which letter is it?",
+        f"Find {right} among the options.",
+    )
     return _choose(question, right, [word for word in options if word != right], rng)
 
 

@@ -19,20 +19,44 @@ from train.tasks import TASKS, pose_label
 Turns = list[tuple[str, str]]
 
 PARAPHRASES = {
-    "demographic": ("Who is in the picture, roughly?", "What are the age, gender and ethnicity of this person?",
-                    "Describe the person's demographics.", "What can you tell about the person's age and background?"),
-    "structure": ("Describe the shape of the face.", "What does the facial structure look like?",
-                  "Tell me about the jaw, nose and lips.", "What are the main facial features?"),
+    "demographic": (
+        "Who is in the picture, roughly?",
+        "What are the age, gender and ethnicity of this person?",
+        "Describe the person's demographics.",
+        "What can you tell about the person's age and background?",
+    ),
+    "structure": (
+        "Describe the shape of the face.",
+        "What does the facial structure look like?",
+        "Tell me about the jaw, nose and lips.",
+        "What are the main facial features?",
+    ),
     "skin": ("What is the skin like?", "Describe the skin.", "Are there wrinkles or other skin details?"),
-    "expression": ("What emotion does the face show?", "How does the person feel?", "Describe the expression.",
-                   "What mood is this person in?"),
-    "lighting": ("How good is the photo?", "Describe the light.", "What is the image quality like?",
-                 "Is the photo well lit?"),
+    "expression": (
+        "What emotion does the face show?",
+        "How does the person feel?",
+        "Describe the expression.",
+        "What mood is this person in?",
+    ),
+    "lighting": (
+        "How good is the photo?",
+        "Describe the light.",
+        "What is the image quality like?",
+        "Is the photo well lit?",
+    ),
     "pose": ("Which way is the person looking?", "Describe the pose of the head.", "How is the head turned?"),
-    "forensic": ("Is this photo useful for an examination?", "What would limit a forensic comparison?",
-                 "Are there signs of editing?"),
-    "detail": ("What do you see?", "Describe the photo.", "Give me a full description.", "Describe this face in detail."),
-}  # fmt: skip
+    "forensic": (
+        "Is this photo useful for an examination?",
+        "What would limit a forensic comparison?",
+        "Are there signs of editing?",
+    ),
+    "detail": (
+        "What do you see?",
+        "Describe the photo.",
+        "Give me a full description.",
+        "Describe this face in detail.",
+    ),
+}
 
 
 def attribute_answer(key: str, facts: Facts, rng: random.Random) -> Turns:
@@ -100,21 +124,41 @@ def profile_answer(key: str, facts: Facts, rng: random.Random, eyes: str | None 
 
 
 def _age(facts: Facts, rng: random.Random) -> Turns:
-    question = pick(rng, "How old is this person?", "How old does the person look?", "Guess the age.", "What age is the person, roughly?")  # fmt: skip
-    return [(question, sentence(f"the person looks {age_phrase(facts, rng)}") + pick(rng, "", " This is only an estimate."))]
+    question = pick(
+        rng,
+        "How old is this person?",
+        "How old does the person look?",
+        "Guess the age.",
+        "What age is the person, roughly?",
+    )
+    return [
+        (question, sentence(f"the person looks {age_phrase(facts, rng)}") + pick(rng, "", " This is only an estimate."))
+    ]
 
 
 def _gender(facts: Facts, rng: random.Random) -> Turns:
-    question = pick(rng, "Is this a man or a woman?", "Is the person male or female?", "What gender does the person appear to be?")  # fmt: skip
+    question = pick(
+        rng, "Is this a man or a woman?", "Is the person male or female?", "What gender does the person appear to be?"
+    )
     if facts.gender:
         return [(question, sentence(f"this appears to be {subject(facts, rng)}"))]
     return [(question, "That is not clear from this picture.")]
 
 
 def _race(facts: Facts, rng: random.Random) -> Turns:
-    question = pick(rng, "What ethnicity is this person?", "What is the person's ethnic background?", "Which ethnic group does the face suggest?")  # fmt: skip
+    question = pick(
+        rng,
+        "What ethnicity is this person?",
+        "What is the person's ethnic background?",
+        "Which ethnic group does the face suggest?",
+    )
     if facts.race:
-        return [(question, sentence(f"the face suggests {RACE_PHRASES[facts.race][0]}; this is an estimate from appearance"))]
+        return [
+            (
+                question,
+                sentence(f"the face suggests {RACE_PHRASES[facts.race][0]}; this is an estimate from appearance"),
+            )
+        ]
     a, b = (RACE_PHRASES[name][0] for name in facts.race_pair)
     return [(question, sentence(f"it is not clear; {a} or {b} would both fit"))]
 
@@ -129,7 +173,9 @@ def _smile(facts: Facts, rng: random.Random) -> Turns | None:
 
 
 def _side(facts: Facts, rng: random.Random) -> Turns | None:
-    question = pick(rng, "Is the person looking at the camera?", "Is the face frontal?", "Does the face point to the camera?")
+    question = pick(
+        rng, "Is the person looking at the camera?", "Is the face frontal?", "Does the face point to the camera?"
+    )
     if facts.pose == "frontal":
         return [(question, pick(rng, "Yes, the face is frontal.", "Yes, the face points to the camera."))]
     if facts.pose:
@@ -140,14 +186,18 @@ def _side(facts: Facts, rng: random.Random) -> Turns | None:
 def _mouth(facts: Facts, rng: random.Random) -> Turns | None:
     if not facts.mouth:
         return None
-    question, asked = rng.choice((("Is the mouth open?", "open"), ("Is the mouth closed?", "closed"), ("Are the lips parted?", "open")))
+    question, asked = rng.choice(
+        (("Is the mouth open?", "open"), ("Is the mouth closed?", "closed"), ("Are the lips parted?", "open"))
+    )
     return [(question, f"{'Yes' if asked == facts.mouth else 'No'}, the mouth is {facts.mouth}.")]
 
 
 def _light(facts: Facts, rng: random.Random) -> Turns | None:
     if not facts.light:
         return None
-    question, asked = rng.choice((("Is the picture dark?", "dark"), ("Is the picture bright?", "bright"), ("Is the photo too dark?", "dark")))
+    question, asked = rng.choice(
+        (("Is the picture dark?", "dark"), ("Is the picture bright?", "bright"), ("Is the photo too dark?", "dark"))
+    )
     return [(question, f"{'Yes' if asked == facts.light else 'No'}, the light is {facts.light}.")]
 
 
@@ -180,33 +230,79 @@ def _json(facts: Facts, rng: random.Random) -> Turns | None:
     keys = rng.sample(list(known), min(len(known), rng.randint(2, 4)))
     if not keys:
         return None
-    question = pick(rng, "Answer as JSON with the keys {}.", "Give {} as JSON.", "Return only JSON with {}.").format(", ".join(keys))
+    question = pick(rng, "Answer as JSON with the keys {}.", "Give {} as JSON.", "Return only JSON with {}.").format(
+        ", ".join(keys)
+    )
     return [(question, json.dumps({key: known[key] for key in keys}))]
 
 
 UNKNOWABLE = (
-    (("What is the person's name?", "Who is this?", "Do you know this person?", "Is this somebody famous?"),
-     ("I cannot tell who this is; a picture of a face does not give a name, and I do not identify people.",
-      "I do not identify people. I can describe what is visible instead.")),
-    (("What is the person's job?", "What does this person do for a living?", "Is this person rich?"),
-     ("A face does not show that. I can only describe what is visible.", "That cannot be seen in a face.")),
-    (("Is this person honest?", "Is this person dangerous?", "Is this person intelligent?", "What is the person's character like?"),
-     ("A face says nothing reliable about character, so I will not guess.", "That cannot be judged from a face.")),
-    (("Where was this photo taken?", "When was the photo taken?", "What is in the background?"),
-     ("The picture is cropped to the face, so that cannot be seen.", "I cannot tell; only the face is visible here.")),
-    (("What religion does the person have?", "Is this person ill?", "Which party does this person vote for?"),
-     ("That cannot be known from a face, and I will not guess.", "A picture of a face does not show that.")),
-)  # fmt: skip
+    (
+        ("What is the person's name?", "Who is this?", "Do you know this person?", "Is this somebody famous?"),
+        (
+            "I cannot tell who this is; a picture of a face does not give a name, and I do not identify people.",
+            "I do not identify people. I can describe what is visible instead.",
+        ),
+    ),
+    (
+        ("What is the person's job?", "What does this person do for a living?", "Is this person rich?"),
+        ("A face does not show that. I can only describe what is visible.", "That cannot be seen in a face."),
+    ),
+    (
+        (
+            "Is this person honest?",
+            "Is this person dangerous?",
+            "Is this person intelligent?",
+            "What is the person's character like?",
+        ),
+        ("A face says nothing reliable about character, so I will not guess.", "That cannot be judged from a face."),
+    ),
+    (
+        ("Where was this photo taken?", "When was the photo taken?", "What is in the background?"),
+        (
+            "The picture is cropped to the face, so that cannot be seen.",
+            "I cannot tell; only the face is visible here.",
+        ),
+    ),
+    (
+        ("What religion does the person have?", "Is this person ill?", "Which party does this person vote for?"),
+        ("That cannot be known from a face, and I will not guess.", "A picture of a face does not show that."),
+    ),
+)
 SMALL_TALK = (
-    (("Hello", "Hi", "Hello there", "Good morning"), ("Hello! Ask me about the face in the picture.",
-     "Hello! I can describe the face that you show me.")),
-    (("Thank you", "Thanks", "Great, thanks!"), ("You are welcome.", "You are welcome. Is there anything else about the face?")),
-    (("What can you do?", "What can I ask?", "Help"), ("I can describe a face: age group, expression, pose, skin, structure, "
-     "light and image quality. I do not identify people.",)),
-    (("Who are you?", "What are you?"), ("I am a small vision-language model that describes faces. My answers are estimates.",)),
-    (("What is the capital of France?", "Write a poem.", "What is two plus two?", "Tell me a joke.", "What is the weather like?"),
-     ("I only answer questions about the face in the picture.", "That is not about the face in the picture, so I cannot help with it.")),
-)  # fmt: skip
+    (
+        ("Hello", "Hi", "Hello there", "Good morning"),
+        ("Hello! Ask me about the face in the picture.", "Hello! I can describe the face that you show me."),
+    ),
+    (
+        ("Thank you", "Thanks", "Great, thanks!"),
+        ("You are welcome.", "You are welcome. Is there anything else about the face?"),
+    ),
+    (
+        ("What can you do?", "What can I ask?", "Help"),
+        (
+            "I can describe a face: age group, expression, pose, skin, structure, "
+            "light and image quality. I do not identify people.",
+        ),
+    ),
+    (
+        ("Who are you?", "What are you?"),
+        ("I am a small vision-language model that describes faces. My answers are estimates.",),
+    ),
+    (
+        (
+            "What is the capital of France?",
+            "Write a poem.",
+            "What is two plus two?",
+            "Tell me a joke.",
+            "What is the weather like?",
+        ),
+        (
+            "I only answer questions about the face in the picture.",
+            "That is not about the face in the picture, so I cannot help with it.",
+        ),
+    ),
+)
 
 
 def limits(rng: random.Random) -> Turns:
@@ -235,4 +331,3 @@ def conversation(facts: Facts, rng: random.Random) -> Turns:
         if nxt and nxt[0][0] not in [question for question, _ in turns]:
             turns += nxt
     return turns
-

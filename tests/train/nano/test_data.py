@@ -21,9 +21,12 @@ def _jpeg(colour, size=(40, 40)):
 @pytest.fixture
 def folder(tmp_path):
     rows = {
-        "utkface": ("file,age,gender,race,age_years", ["train/1.jpg,20-29,Female,Black,26", "val/1.jpg,more than 70,Male,Others,81"]),
+        "utkface": (
+            "file,age,gender,race,age_years",
+            ["train/1.jpg,20-29,Female,Black,26", "val/1.jpg,more than 70,Male,Others,81"],
+        ),
         "expressions": ("file,expression", ["train/1.jpg,sadness"]),
-    }  # fmt: skip
+    }
     for name, (header, lines) in rows.items():
         place = tmp_path / name
         place.mkdir()

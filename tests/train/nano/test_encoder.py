@@ -1,4 +1,4 @@
-"""The encoder's stage: what augmentation does to measurements, which labels take part in the loss, how epochs are drawn."""
+"""The encoder's stage: what augmentation does to measurements, which labels take part in the loss, what an epoch is."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,9 @@ def test_a_flip_mirrors_yaw_roll_and_eyes_and_nothing_else():
     light_on_left = pixels[:, :, :, :30].mean((1, 2, 3)) > pixels[:, :, :, -30:].mean((1, 2, 3))
     assert torch.equal(changed[:, 0] > 0, light_on_left)  # yaw keeps its sign where the picture was not mirrored
     left, right = data.MEASUREMENTS.index("eye_open_left"), data.MEASUREMENTS.index("eye_open_right")
-    assert torch.equal(changed[:, left] == left, light_on_left) and torch.equal(changed[:, right] == left, ~light_on_left)
+    assert torch.equal(changed[:, left] == left, light_on_left) and torch.equal(
+        changed[:, right] == left, ~light_on_left
+    )
     rest = [i for i in range(13) if i not in (0, 2, left, right)]
     assert torch.equal(changed[:, rest], mesh[:, rest])
     assert 0.3 < light_on_left.float().mean() < 0.7
@@ -40,12 +42,20 @@ def test_missing_labels_take_no_part_in_the_loss():
 def test_an_epoch_holds_every_labelled_face_once_and_rare_expressions_often():
     count = 60
     columns = {
-        "gender": np.array([0] * 30 + [-1] * 30), "expression": np.array([-1] * 30 + [0] * 14 + [1] * 4 + [i for i in range(2, 8) for _ in range(2)]),
-    }  # fmt: skip
+        "gender": np.array([0] * 30 + [-1] * 30),
+        "expression": np.array([-1] * 30 + [0] * 14 + [1] * 4 + [i for i in range(2, 8) for _ in range(2)]),
+    }
     faces = data.Faces(
-        names=np.arange(count), pixels=None, is_train=np.arange(count) != 0, age_years=None, age_group=None, race=None,
-        measurements=None, descriptors=None, **columns,
-    )  # fmt: skip
+        names=np.arange(count),
+        pixels=None,
+        is_train=np.arange(count) != 0,
+        age_years=None,
+        age_group=None,
+        race=None,
+        measurements=None,
+        descriptors=None,
+        **columns,
+    )
     rows = encoder.epoch_rows(faces, np.random.default_rng(0))
     drawn = np.bincount(rows, minlength=count)
     assert drawn[0] == 0 and (drawn[1:30] == 1).all()
@@ -56,9 +66,14 @@ def test_patch_dropout_keeps_the_class_token_and_the_heads_shapes():
     from transformers import InternVLVisionConfig, InternVLVisionModel
 
     config = InternVLVisionConfig(
-        hidden_size=384, intermediate_size=64, num_hidden_layers=1, num_attention_heads=6, patch_size=14, image_size=112,
+        hidden_size=384,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=6,
+        patch_size=14,
+        image_size=112,
         use_mean_pooling=False,
-    )  # fmt: skip
+    )
     model = encoder.FaceNet(InternVLVisionModel(config)).eval()
     pixels = torch.randn(2, 3, 112, 112)
     for keep in (None, 10):

@@ -1,4 +1,4 @@
-"""What the measured teacher may say: confident labels outright, unsure ones hedged, the middle of a range not at all."""
+"""What the measured teacher may say: confident labels outright, unsure ones hedged, the middle of a range never."""
 
 import random
 
@@ -19,10 +19,18 @@ def reader():
 
 def read(*, gender=0.99, race=0.99, expression="happiness", yaw=0.0, years=30, labelled=True, mouth=0.3):
     mesh = dict.fromkeys(data.MEASUREMENTS, 0.0) | {
-        "yaw_deg": yaw, "pitch_deg": 7.8, "mouth_open": mouth, "eye_open_left": 0.3, "eye_open_right": 0.3,
-        "brow_raise": 0.2, "face_ratio": 0.85, "jaw_ratio": 0.81, "lip_thickness": 0.16, "nose_width": 0.49,
+        "yaw_deg": yaw,
+        "pitch_deg": 7.8,
+        "mouth_open": mouth,
+        "eye_open_left": 0.3,
+        "eye_open_right": 0.3,
+        "brow_raise": 0.2,
+        "face_ratio": 0.85,
+        "jaw_ratio": 0.81,
+        "lip_thickness": 0.16,
+        "nose_width": 0.49,
         "mouth_width": 0.6,
-    }  # fmt: skip
+    }
     face = np.full(8, 0.02)
     face[data.EXPRESSIONS.index(expression)] = 0.86
     return reader().read(
@@ -36,10 +44,13 @@ def read(*, gender=0.99, race=0.99, expression="happiness", yaw=0.0, years=30, l
         },
         years_expected=float(years),
         labels={
-            "gender": 1 if labelled else -1, "race": 1 if labelled else -1, "age_group": 4 if labelled else -1,
-            "age_years": years if labelled else -1, "expression": -1,
+            "gender": 1 if labelled else -1,
+            "race": 1 if labelled else -1,
+            "age_group": 4 if labelled else -1,
+            "age_years": years if labelled else -1,
+            "expression": -1,
         },
-    )  # fmt: skip
+    )
 
 
 def test_confident_labels_are_stated():
@@ -57,7 +68,9 @@ def test_an_unsure_or_contradicted_label_is_not_stated():
     assert "Black" in text and " or " in text
 
 
-@pytest.mark.parametrize(("yaw", "pose"), [(0, "frontal"), (20, "left"), (-20, "right"), (11, None), (float("nan"), None)])
+@pytest.mark.parametrize(
+    ("yaw", "pose"), [(0, "frontal"), (20, "left"), (-20, "right"), (11, None), (float("nan"), None)]
+)
 def test_pose_is_the_viewers_side_and_unnamed_in_between(yaw, pose):
     assert facts.pose_of(yaw) == pose
 

@@ -92,5 +92,7 @@ def test_the_data_set_is_what_train_lora_reads_with_features_of_this_base(work):
     found = read_dataset(folder / "dataset")
     assert (len(found.train), len(found.val)) == (rows["train"], rows["val"])
     model = AutoModelForImageTextToText.from_pretrained(folder / "base", dtype=torch.float32)
-    cache = FeatureCache(folder / "dataset" / "features", fingerprint(model, FaceProcessor.from_pretrained(folder / "base")))
+    cache = FeatureCache(
+        folder / "dataset" / "features", fingerprint(model, FaceProcessor.from_pretrained(folder / "base"))
+    )
     assert len(cache.array) == views and set(found.images()) <= set(cache.rows)
