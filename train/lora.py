@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--skip-long", action="store_true", help="leave out rows longer than the cutoff")
     made.add_argument("--val-data", type=Path, default=None, help="validation set, where --data has none of its own")
+    made.add_argument("--start", type=Path, default=None, help="adapter folder whose weights the run begins with")
     made.add_argument("--overwrite", action="store_true", help="begin anew where --out holds a run already")
     made.add_argument("--device", default=None, help="cpu or cuda (default: cuda where there is one)")
     add_flags(made)
@@ -64,6 +65,7 @@ def main(argv: Sequence[str]) -> int:
         skip_long=args.skip_long,
         val_data=args.val_data,
         overwrite=args.overwrite,
+        start=args.start,
         device=args.device,
     )
     if figures:
@@ -82,6 +84,7 @@ def train(
     skip_long: bool = False,
     val_data: Path | None = None,
     overwrite: bool = False,
+    start: Path | None = None,
     device: str | None = None,
 ) -> dict[str, Any]:
     """Trains one adapter and returns its figures (empty on all but the first of several processes).
@@ -111,6 +114,8 @@ def train(
         held_out = read_dataset(val_data)
         dataset = dataclasses.replace(dataset, val=_elsewhere(held_out, dataset.folder))
     run = {"base": base.to_dict(), "data": dataset.digest, "recipe": dataclasses.asdict(recipe)}
+    if start is not None:
+        run["start"] = Path(start).name
     with arguments.main_process_first(local=False, desc="preparing the run's folder"):
         checkpoint = _resume_point(out, run, overwrite, first)
 
@@ -130,6 +135,8 @@ def train(
     # Every process draws the same initial weights.
     set_seed(recipe.seed)
     peft = _adapter(net, recipe)
+    if start is not None:
+        _start_from(peft, start)
     if recipe.gradient_checkpointing:
         enable = getattr(net, "activation_checkpointing_enable", None) or net.gradient_checkpointing_enable
         enable({"use_reentrant": False})
@@ -137,7 +144,7 @@ def train(
         use_packed_attention(peft)
     log = report.Log(out, plan, first)
     trainer = FaceTrainer(
-        peft, arguments, train_packs, chosen, plan, images, recipe.micro_tokens, recipe.packed,
+        peft, arguments, train_packs, chosen, plan, images, recipe.micro_tokens, recipe.packed, recipe.weighting,
         callbacks=[report.Marks(run), log, *report.samples(out, recipe, dataset, processor, images, first)],
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)  # `Log` prints
@@ -273,6 +280,26 @@ def _packs(rows: Sequence[Any], recipe: Recipe, image_token_id: int) -> list[Any
         for mine in groups.values()
         for made in pack([(r.ids, r.labels) for r in mine], mine[0].example.image, image_token_id, recipe.cutoff)
     ]
+
+
+def _start_from(peft: Any, folder: Path) -> None:
+    """Puts the weights of another run's adapter into this one. Raises FaceLLMError where they do not fit."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    file = Path(folder) / "adapter_model.safetensors"
+    if not file.is_file():
+        raise FaceLLMError(f"{folder} holds no adapter_model.safetensors to start from; name an adapter folder.")
+    try:
+        loaded = set_peft_model_state_dict(peft, load_file(file))
+    except (RuntimeError, KeyError) as error:
+        raise FaceLLMError(
+            f"The adapter in {folder} is of another shape ({error}); use its rank and its base."
+        ) from None
+    if loaded.unexpected_keys:
+        raise FaceLLMError(
+            f"The adapter in {folder} is of another model: {loaded.unexpected_keys[0]} is not in this one."
+        )
 
 
 def _adapter(net: Any, recipe: Recipe) -> Any:

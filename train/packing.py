@@ -339,7 +339,21 @@ def packed_forward(
     return out.logits[0], labels[keep + 1]
 
 
-def answer_loss(logits: Tensor, targets: Tensor, tokens: int | Tensor | None = None) -> Tensor:
-    """Summed cross-entropy over `tokens`, the answer tokens of the whole optimiser step (None: those given)."""
-    total = functional.cross_entropy(logits.float(), targets, reduction="sum")
+def answer_weights(labels: Tensor) -> Tensor:
+    """Weights (answer tokens,) that let every answer of a row weigh the same; their mean is 1.  labels: (1, T)."""
+    learnt = labels[0] != IGNORE
+    starts = learnt & ~torch.cat([learnt.new_zeros(1), learnt[:-1]])
+    answer = (torch.cumsum(starts, 0) - 1)[learnt]  # which answer a learnt token belongs to
+    lengths = torch.bincount(answer)
+    return (len(answer) / len(lengths)) / lengths[answer]
+
+
+def answer_loss(
+    logits: Tensor, targets: Tensor, tokens: int | Tensor | None = None, weights: Tensor | None = None
+) -> Tensor:
+    """Summed cross-entropy (times `weights`) over `tokens`, the answer tokens of the whole step (None: those given)."""
+    if weights is None:
+        total = functional.cross_entropy(logits.float(), targets, reduction="sum")
+    else:
+        total = (functional.cross_entropy(logits.float(), targets, reduction="none") * weights).sum()
     return total / (len(targets) if tokens is None else tokens)

@@ -21,6 +21,7 @@ CHOICES = {
     "schedule": ("cosine", "linear", "constant"),
     "precision": ("bf16", "float32"),
     "quantization": ("none", "nf4"),
+    "weighting": ("token", "answer"),
 }
 
 
@@ -39,6 +40,7 @@ class Recipe:
     batch: int = 80
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    weighting: str = "token"
     precision: str = "bf16"
     quantization: str = "none"
     cutoff: int = 2048
@@ -67,6 +69,7 @@ HELP = {
     "batch": "question-answer pairs an optimiser step, over all processes",
     "weight_decay": "AdamW's weight decay",
     "max_grad_norm": "gradients are clipped to this norm",
+    "weighting": "token: every answer token weighs the same (the paper); answer: every answer does, however long",
     "precision": "bf16 (base in bf16, adapter in float32) or float32",
     "quantization": "nf4: a 4-bit base (QLoRA)",
     "cutoff": "longest sequence in tokens; nothing is ever cut, longer rows are refused",
@@ -132,6 +135,8 @@ def check(values: dict[str, Any], source: str = "the settings") -> Recipe:
     for name in ("rank", "alpha", "batch", "cutoff", "micro_tokens", "learning_rate", "log_every", "max_grad_norm"):
         if not getattr(recipe, name):
             raise FaceLLMError(f"{name} in {source} must be above 0.")
+    if recipe.weighting == "answer" and not recipe.packed:
+        raise FaceLLMError(f"weighting in {source} is answer, which packed training alone knows; leave out --plain.")
     return recipe
 
 

@@ -22,7 +22,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from facellm.errors import FaceLLMError
 
-from .packing import IGNORE, Pack, answer_loss, collate, packed_forward
+from .packing import IGNORE, Pack, answer_loss, answer_weights, collate, packed_forward
 
 SHORT = 8  # tokens, with the end-of-turn mark
 ImageReader = Callable[[Sequence[Any]], dict[str, torch.Tensor]]  # images of a batch -> image_features or pixel_values
@@ -111,9 +111,11 @@ class FaceTrainer(Trainer):
         read_images: ImageReader,
         micro_tokens: int,
         packed: bool = True,
+        weighting: str = "token",
         **kwargs: Any,
     ):
         super().__init__(model=model, args=args, train_dataset=Packs(train), eval_dataset=Packs(val), **kwargs)
+        self.weighting = weighting
         self.plan, self.read_images, self.packed, self.micro_tokens = plan, read_images, packed, micro_tokens
         self._evaluated: tuple[int, dict[str, float]] = (-1, {})
         self.tokens_seen = 0  # of this process, since it started
@@ -134,7 +136,8 @@ class FaceTrainer(Trainer):
     def summed_loss(self, model: torch.nn.Module, batch: dict) -> tuple[torch.Tensor, int]:
         """Cross-entropy summed over the batch's answer tokens, and how many they are."""
         logits, targets = self.answers(model, batch)
-        return answer_loss(logits, targets, tokens=1), len(targets)
+        weights = answer_weights(batch["labels"]) if model.training and self.weighting == "answer" else None
+        return answer_loss(logits, targets, tokens=1, weights=weights), len(targets)
 
     def answers(self, model: torch.nn.Module, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (answer tokens, vocabulary) and targets (answer tokens,), in the batch's order."""

@@ -175,6 +175,19 @@ def test_killed_and_resumed_gives_the_same_curve(world, trained, tmp_path):
     assert [resumed[s] for s in sorted(resumed)] == pytest.approx([unbroken[s] for s in sorted(unbroken)], abs=1e-3)
 
 
+def test_a_run_may_begin_with_another_adapters_weights(world, trained, tmp_path):
+    short = recipe(max_steps=2, eval_every=0, save_every=0, samples=0)
+    lora.train(*world, tmp_path / "on", short, device="cpu", start=trained[0] / "adapter")
+    before, after = (
+        next(line["loss"] for line in lines(out) if "loss" in line) for out in (trained[0], tmp_path / "on")
+    )
+    assert after < before
+    told(
+        lambda: lora.train(*world, tmp_path / "no", short, device="cpu", start=tmp_path),
+        "holds no adapter_model.safetensors",
+    )
+
+
 def test_two_processes_equal_one(world, trained, tmp_path):
     launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611", "-m", "train")
     process = start(tmp_path / "out", world, *launcher)

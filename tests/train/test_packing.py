@@ -13,6 +13,7 @@ from tests.tiny import make_tiny_internvl
 from train.packing import (
     IGNORE,
     answer_loss,
+    answer_weights,
     block_mask,
     blocks,
     collate,
@@ -177,3 +178,14 @@ def test_blocks_see_exactly_what_the_mask_allows(shapes):
                     seen = keys[group.mask[row, 0, place].numpy() == 0]
                     assert valid[seen].all()
                     assert sorted(take[seen]) == np.flatnonzero(mask[take[slot]]).tolist()
+
+
+def test_answer_weights_let_every_answer_count_alike():
+    labels = torch.tensor([[IGNORE, 5, 6, IGNORE, IGNORE, 7, IGNORE, 8, 9, 10]])
+    weights = answer_weights(labels)
+    assert weights.mean() == pytest.approx(1.0)
+    assert [part.sum().item() for part in weights.split([2, 1, 3])] == pytest.approx([2.0, 2.0, 2.0])
+    logits, targets = torch.randn(6, 12), labels[labels != IGNORE]
+    each = functional.cross_entropy(logits, targets, reduction="none")
+    means = torch.stack([part.mean() for part in each.split([2, 1, 3])])
+    assert answer_loss(logits, targets, weights=weights).item() == pytest.approx(means.mean().item(), rel=1e-6)

@@ -1,7 +1,7 @@
 """Stage 2 of nano: question-answer pairs by the measured teacher, for every view of every training face.
 
-Reads the encoder's views (`train.nano.features`), writes `corpus/{base,facellm,val}.jsonl` in the work folder, one
-line a view: `{"view": int, "conversations": [[[question, answer], ...], ...]}`, and trains the tokenizer on them.
+Reads the encoder's views (`train.nano.features`), writes `corpus/{base,facellm,labels,val}.jsonl` in the work folder,
+one line a view: `{"view": int, "conversations": [[[question, answer], ...], ...]}`, and trains the tokenizer on them.
 """
 
 from __future__ import annotations
@@ -115,6 +115,31 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
     return [pair for pair in pairs if pair] or [attribute_answer("detail", facts, rng)]
 
 
+def label_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
+    """The adapter's second run: every label of the view as the profile and as multiple choice ask for it, and now and
+    then an attribute at length, so that the language stays."""
+    facts, labelled = views.facts(view), bool(views.utk[view])
+    if labelled:
+        fields = ["age_group", "gender", "ethnicity"]
+        tasks = [
+            task for task, share in (("age", 1.0), ("age", 0.3), ("race", 0.8), ("gender", 0.7)) if rng.random() < share
+        ]
+    else:
+        fields, tasks = ["expression"], ["expression", "expression"]
+    if rng.random() < 0.3:
+        tasks.append("headpose")
+    fields += rng.sample(("pose", "mouth", "eyes", "lighting", "sharpness"), 1)
+    pairs: list[Turns | None] = [profile_answer(key, facts, rng, views.eyes(view)) for key in fields]
+    pairs += [multiple_choice(task, facts, rng) for task in tasks]
+    if rng.random() < 0.5:
+        pairs.append(attribute_answer(rng.choice(list(WRITERS)), facts, rng))
+    if rng.random() < 0.3:
+        pairs.append(rng.choice((short, conversation))(facts, rng))
+    if rng.random() < 0.05:
+        pairs.append(rng.choice((limits, small_talk))(rng))
+    return [pair for pair in pairs if pair]
+
+
 def base_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
     """What the base learns from one view."""
     facts = views.facts(view)
@@ -172,6 +197,7 @@ def build(folder: Path, work: Path, *, seed: int = 2, base_lines: int = 16000) -
     counts = {
         "base": write(out / "base.jsonl", lines(rng.permutation(plain)[:base_lines], base_pairs)),
         "facellm": write(out / "facellm.jsonl", lines(view_order(views, rng), face_pairs)),
+        "labels": write(out / "labels.jsonl", lines(view_order(views, rng), label_pairs)),
         "val": write(out / "val.jsonl", lines(held_out, face_pairs)),
         "val_base": write(out / "val_base.jsonl", lines(held_out, base_pairs)),
     }

@@ -1,8 +1,8 @@
 """Hands nano's face pairs to `train lora`: its data set and feature cache, as for any other model.
 
-Reads `corpus/facellm.jsonl`, `corpus/val.jsonl`, the cached patch tokens and the base model; writes
-`work/dataset/{train,val}.jsonl` (ShareGPT rows whose image is `views/N`) and `work/dataset/features` (what the base's
-projector makes of every view), so that the adapter's training never opens an image.
+Reads `corpus/SOURCE.jsonl` (facellm, then labels for the second run), `corpus/val.jsonl`, the cached patch tokens and
+the base model; writes `work/SOURCE/{train,val}.jsonl` (ShareGPT rows whose image is `views/N`) and `work/features` (what
+the base's projector makes of every view), so that the adapter's training never opens an image.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def _rows(source: Path, limit: int | None = None) -> Iterator[dict]:
                 yield {"images": [f"views/{row['view']}"], "conversations": said}
 
 
-def build(work: Path, *, limit: int | None = None, batch: int = 256) -> dict[str, int]:
+def build(work: Path, *, source: str = "facellm", limit: int | None = None, batch: int = 256) -> dict[str, int]:
     """Writes data set and features; `limit` keeps the first lines of the corpus only. Returns the counts."""
-    out = work / "dataset"
+    out = work / source
     counts = {
-        "train": write(out / "train.jsonl", _rows(work / "corpus" / "facellm.jsonl", limit)),
+        "train": write(out / "train.jsonl", _rows(work / "corpus" / f"{source}.jsonl", limit)),
         "val": write(out / "val.jsonl", _rows(work / "corpus" / "val.jsonl")),
     }
     model = AutoModelForImageTextToText.from_pretrained(work / "base", dtype=torch.float32).eval()
@@ -54,5 +54,5 @@ def build(work: Path, *, limit: int | None = None, batch: int = 256) -> dict[str
 
     keys = [f"views/{view}" for view in range(len(tokens))]
     mark = fingerprint(model, FaceProcessor.from_pretrained(work / "base"))
-    write_features(out / "features", keys, projected(), mark)
+    write_features(work / "features", keys, projected(), mark)
     return counts | {"views": len(keys)}

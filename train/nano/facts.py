@@ -14,7 +14,8 @@ import numpy as np
 from train.nano import data
 
 # A label is stated when the encoder gives it at least this probability, otherwise the answer hedges. On `val`, of the
-# labels stated at these bars about 2 % of genders, 3 % of ethnicities and 7 % of expressions were wrong (docs/decisions.md).
+# labels stated at these bars about 2 % of genders, 3 % of ethnicities and 7 % of expressions were wrong
+# (docs/decisions.md).
 STATE_GENDER, STATE_RACE, STATE_EXPRESSION = 0.82, 0.82, 0.75
 MISSING = data.MISSING
 _COLUMN = {name: index for index, name in enumerate(data.MEASUREMENTS)}

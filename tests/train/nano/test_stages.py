@@ -68,7 +68,7 @@ def test_every_face_has_a_view_and_its_cached_tokens_are_the_towers(work, made):
 def test_the_corpus_is_of_training_faces_only(work, made):
     folder, _, counts, *_ = work
     rows = np.load(folder / "views.npz")["row"]
-    for name, held_out in (("base", False), ("facellm", False), ("val", True)):
+    for name, held_out in (("base", False), ("facellm", False), ("labels", False), ("val", True)):
         lines = [json.loads(line) for line in (folder / "corpus" / f"{name}.jsonl").read_text().splitlines()]
         assert len(lines) == counts[name] > 0
         for line in lines:
@@ -89,10 +89,8 @@ def test_the_base_opens_as_an_internvl_and_its_tower_is_unchanged(work):
 
 def test_the_data_set_is_what_train_lora_reads_with_features_of_this_base(work):
     folder, views, _, _, rows = work
-    found = read_dataset(folder / "dataset")
+    found = read_dataset(folder / "facellm")
     assert (len(found.train), len(found.val)) == (rows["train"], rows["val"])
     model = AutoModelForImageTextToText.from_pretrained(folder / "base", dtype=torch.float32)
-    cache = FeatureCache(
-        folder / "dataset" / "features", fingerprint(model, FaceProcessor.from_pretrained(folder / "base"))
-    )
+    cache = FeatureCache(folder / "features", fingerprint(model, FaceProcessor.from_pretrained(folder / "base")))
     assert len(cache.array) == views and set(found.images()) <= set(cache.rows)
