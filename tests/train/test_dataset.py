@@ -1,0 +1,270 @@
+"""`python -m train dataset` from labels to a data set, against a local server: faults, kills, costs, every output."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from facellm.attributes import ATTRIBUTES
+from facellm.errors import FaceLLMError
+from tests.train.teacher_server import ANSWERS, TeacherServer, write_faces
+from train import openai_teacher
+from train.answer_store import AnswerStore, identity
+from train.data import check_images, read_dataset
+from train.dataset import main
+
+KEY = "sk-test-not-a-real-key"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(openai_teacher, "FIRST_WAIT", 0.01)
+    server = TeacherServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def faces(tmp_path):
+    write_faces(tmp_path / "faces", 6)
+    return tmp_path / "faces"
+
+
+def arguments(server, faces, out, *more):
+    return ["--images", str(faces), "--out", str(out), "--base-url", server.url, "--val", "0", *map(str, more)]
+
+
+def records(out):
+    return [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
+
+
+def test_data_set_from_end_to_end(server, faces, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([*arguments(server, faces, out, "--concurrency", 4), "--val", "0.5"]) == 0
+    assert len(server.requests) == 48 and set(server.good.values()) == {1}
+    assert 1 < server.most_busy <= 4
+
+    data = read_dataset(out)
+    check_images(data)
+    assert len(data.train) + len(data.val) == 48 and len(data.val) % 8 == 0 and data.val
+    assert not {e.image for e in data.train} & {e.image for e in data.val}  # split by image
+    answers = {attribute.question: ANSWERS[attribute.key] for attribute in ATTRIBUTES}
+    for example in (*data.train, *data.val):
+        ((question, answer),) = example.turns
+        assert answers[question] == answer  # the stored question is the bare one: no hint
+    for image in data.images():
+        assert data.path(image).read_bytes() == (faces / image.removeprefix("images/")).read_bytes()
+
+    # What LLaMA-Factory's parser looks up: file, formatting, columns, tags; and one mark for every image.
+    info = json.loads((out / "dataset_info.json").read_text())
+    assert set(info) == {"fairfacegpt", "fairfacegpt_val"}
+    for entry in info.values():
+        assert entry["formatting"] == "sharegpt"
+        assert entry["columns"] == {"messages": "conversations", "images": "images"}
+        tags = entry["tags"]
+        for row in json.loads((out / entry["file_name"]).read_text()):
+            turns = row[entry["columns"]["messages"]]
+            assert [turn[tags["role_tag"]] for turn in turns] == [tags["user_tag"], tags["assistant_tag"]]
+            assert turns[0][tags["content_tag"]].count("<image>") == len(row[entry["columns"]["images"]]) == 1
+
+    lines = [json.loads(line) for line in (out / "jsonl" / "train.jsonl").read_text().splitlines()]
+    lines += [json.loads(line) for line in (out / "jsonl" / "validation.jsonl").read_text().splitlines()]
+    assert len(lines) == 48 and {line["teacher"] for line in lines} == {"openai"}
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["complete"] and manifest["written"] == 48
+    assert manifest["cost_usd"] == pytest.approx(48 * (1000 * 2.5 + 100 * 10) / 1e6, abs=1e-4)
+    assert "| Skin texture |" in (out / "README.md").read_text()
+    assert (out / "distributions.png").read_bytes().startswith(b"\x89PNG")
+    written = records(out)
+    assert all(row["raw"]["choices"] and row["kept"] and row["usage"] for row in written)
+    assert not any(path.name.endswith(".partial") for path in out.rglob("*"))
+    texts = [p.read_text() for p in out.rglob("*") if p.suffix in (".json", ".jsonl", ".md")]
+    assert KEY not in "".join([*texts, *capsys.readouterr()])
+
+    # Once more: nothing is asked, and the files come out the same.
+    before = {path: path.read_bytes() for path in out.rglob("*.json*")}
+    assert main([*arguments(server, faces, out), "--val", "0.5"]) == 0
+    assert len(server.requests) == 48
+    assert {path: path.read_bytes() for path in out.rglob("*.json*")} == before
+
+
+def test_bad_answers_are_asked_again_then_set_aside(server, faces, tmp_path, capsys):
+    out = tmp_path / "out"
+
+    def behave(asked):
+        if asked["attribute"] == "skin":
+            return "message", {"content": None, "refusal": "No."}, "stop"
+        if asked["attribute"] == "pose" and asked["number"] == 1:
+            return "message", {"content": "As stated, " + ANSWERS["pose"]}, "stop"
+        if asked["attribute"] == "structure" and asked["number"] == 1:
+            return "message", {"content": ANSWERS["structure"][:60]}, "length"
+        return None
+
+    server.behave = behave
+    assert main(arguments(server, faces, out, "--limit", 2, "--reask", 1)) == 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert (manifest["written"], manifest["set_aside"], manifest["complete"]) == (14, 2, True)
+    assert manifest["failed_checks"]["refusal"] == 4 and manifest["failed_checks"]["hint"] == 2
+    assert "4  answers not kept: the teacher declined" in capsys.readouterr().err
+    seeds = [body["seed"] for body in server.requests if "skin texture" in str(body["messages"][1])]
+    assert sorted(seeds) == [0, 0, 1, 1]  # asking again with the same seed would bring the same answer
+    asked = len(server.requests)
+    assert main(arguments(server, faces, out, "--limit", 2, "--reask", 1)) == 0
+    assert len(server.requests) == asked
+
+
+def test_many_faults_and_every_question_answered_once(server, faces, tmp_path):
+    out = tmp_path / "out"
+    faults = [
+        ("status", 429, {"error": {"message": "slow"}}),
+        ("status", 429, {"error": {"message": "slow"}}, {"Retry-After": "0.1"}),
+        ("status", 500, {"error": {"message": "oops"}}),
+        ("cut",),
+        ("raw", b'{"choices": [{"mess', "application/json"),
+        ("hang", 5),
+    ]
+    sent = []
+
+    def behave(asked):
+        number = len(server.requests)
+        if number % 3 or (asked["number"] > 2):
+            return None
+        sent.append(number)
+        return faults[number // 3 % len(faults)]
+
+    server.behave = behave
+    assert main(arguments(server, faces, out, "--timeout", 1.5, "--concurrency", 6)) == 0
+    assert len(server.good) == 48 and set(server.good.values()) == {1}
+    assert sum(record["kind"] == "fault" for record in records(out)) == len(sent) > 5
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert sum(manifest["faults"].values()) == len(sent) and manifest["complete"]
+
+
+def test_killed_and_started_again(server, faces, tmp_path):
+    """SIGKILL in the middle, twice: no answer that was stored is asked for again, in the end there are all."""
+    out, server.delay = tmp_path / "out", 0.1
+    command = [sys.executable, "-m", "train", "dataset", *arguments(server, faces, out, "--concurrency", 2)]
+    for stored in (6, 14):
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+        while not (out / "answers.jsonl").exists() or len((out / "answers.jsonl").read_bytes().split(b"\n")) <= stored:
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    with (out / "answers.jsonl").open("ab") as file:
+        file.write(b'{"kind": "answer", "id": "torn')  # as if the last kill had hit a write
+    before = {record["id"] for record in records_but_last(out)}
+    asked = len(server.requests)
+    server.delay = 0
+    assert main(arguments(server, faces, out)) == 0
+    assert len(server.requests) - asked == 48 - len(before)
+    written = [record["id"] for record in records(out)]
+    assert len(written) == len(set(written)) == 48
+    assert sum(server.good.values()) <= 48 + 2 * 2  # at most what was on its way at each kill
+
+
+def records_but_last(out):
+    return [json.loads(line) for line in (out / "answers.jsonl").read_text().split("\n")[:-1]]
+
+
+def test_ctrl_c_stores_what_is_on_its_way(server, faces, tmp_path):
+    out, server.delay = tmp_path / "out", 0.3
+    command = [sys.executable, "-m", "train", "dataset", *arguments(server, faces, out, "--concurrency", 3)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while len(server.requests) < 6:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1 and "Stopping" in said and "Traceback" not in said
+    assert len(records(out)) == len(server.requests) == sum(server.good.values()) < 48
+
+
+def test_max_cost_holds(server, faces, tmp_path):
+    out = tmp_path / "out"
+    more = ("--price", "100,100", "--max-tokens", 100, "--max-cost", 2.0)  # 0.11 USD an answer
+    with pytest.raises(FaceLLMError, match="--max-cost"):
+        main(arguments(server, faces, out, *more))
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert 0 < manifest["cost_usd"] <= 2.0 and not manifest["complete"]
+    with pytest.raises(FaceLLMError, match="--max-cost"):  # all runs together
+        main(arguments(server, faces, out, *more))
+    assert sum(record["cost"] for record in records(out)) <= 2.0
+    with pytest.raises(FaceLLMError, match="--price"):
+        main(arguments(server, faces, out, "--model", "mine", "--max-cost", 1))
+
+
+def test_dry_run_asks_nothing(server, faces, tmp_path, capsys):
+    assert main(arguments(server, faces, tmp_path / "out", "--dry-run")) == 0
+    assert not server.requests and not (tmp_path / "out").exists()
+    assert "6 images, 48 questions, 48 to ask" in (said := capsys.readouterr().err) and "USD" in said
+
+
+def test_quota_keeps_what_was_answered(server, faces, tmp_path):
+    out = tmp_path / "out"
+    gone = ("status", 429, {"error": {"message": "no more", "code": "insufficient_quota"}})
+    server.behave = lambda asked: gone if len(server.requests) > 10 else None
+    with pytest.raises(FaceLLMError, match="no quota left"):
+        main(arguments(server, faces, out, "--concurrency", 2))
+    assert len(records(out)) == 10 and len(json.loads((out / "dataset.json").read_text())) == 10
+    assert len(server.requests) <= 12
+    server.behave = lambda asked: None
+    assert main(arguments(server, faces, out)) == 0
+    assert set(server.good.values()) == {1}
+
+
+def test_bad_rows_are_told_before_anything_is_asked(server, tmp_path, capsys):
+    faces = tmp_path / "faces"
+    write_faces(faces, 3, [{"age": "9-Mar"}, {"race": "Elf"}])
+    with pytest.raises(FaceLLMError, match=r"line 3 \(val/2.jpg\): unknown race 'Elf'.*--skip-bad"):
+        main(arguments(server, faces, tmp_path / "out"))
+    assert not server.requests
+    assert "age '9-Mar' read as '3-9'" in capsys.readouterr().err
+    assert main(arguments(server, faces, tmp_path / "out", "--skip-bad", "--attributes", "skin,pose")) == 0
+    assert len(server.requests) == 4
+
+
+def test_one_process_an_output(tmp_path):
+    with AnswerStore(tmp_path), pytest.raises(FaceLLMError, match="Another process"), AnswerStore(tmp_path):
+        pass
+    with AnswerStore(tmp_path):
+        pass
+
+
+def test_damaged_store_is_told(tmp_path):
+    (tmp_path / "answers.jsonl").write_text('{"kind": "fault", "fault": "timeout"}\nnonsense\n')
+    with pytest.raises(FaceLLMError, match="line 2"), AnswerStore(tmp_path):
+        pass
+
+
+def test_another_server_or_parameter_is_another_request(server, faces, tmp_path):
+    """Answers of a test server are never taken for real ones."""
+    parts = {"image": "a", "model": "m", "base_url": server.url, "seed": 0}
+    assert identity(**parts) == identity(**dict(reversed(parts.items())))
+    assert len({identity(**parts), *(identity(**(parts | {key: "x"})) for key in parts)}) == 5
+    out, other = tmp_path / "out", TeacherServer()
+    try:
+        more = ("--limit", 1, "--attributes", "skin")
+        assert main(arguments(server, faces, out, *more)) == 0
+        assert main(arguments(other, faces, out, *more)) == 0
+        assert main(arguments(server, faces, out, *more, "--detail", "low")) == 0
+    finally:
+        other.close()
+    assert len(server.requests) == 2 and len(other.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--val", "1"), ("--limit", "0"), ("--concurrency", "0"), ("--max-cost", "nan"), ("--reask", "-1")]
+)
+def test_numbers_are_checked(server, faces, tmp_path, wrong):
+    with pytest.raises(FaceLLMError, match=wrong[0]):
+        main(arguments(server, faces, tmp_path / "out", *wrong))

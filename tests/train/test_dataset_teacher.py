@@ -1,0 +1,224 @@
+"""The teacher's client against a server that misbehaves: what is tried again, what ends the run, what is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from email.utils import formatdate
+
+import pytest
+
+from facellm.attributes import ATTRIBUTES
+from facellm.errors import FaceLLMError
+from tests.train.teacher_server import ANSWERS, TeacherServer, write_faces
+from train import openai_teacher, teacher_price
+from train.labels import read_labels
+from train.openai_teacher import NoReply, Settings, Teacher
+from train.teacher_run import data_url
+
+QUESTION = ATTRIBUTES[2].question  # skin
+KEY = "sk-test-not-a-real-key"
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(openai_teacher, "FIRST_WAIT", 0.01)
+    server = TeacherServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faces")
+    write_faces(folder, 1)
+    (row,) = read_labels(folder).rows
+    return data_url(row.path, row.digest)
+
+
+def ask(server, image, times=1, **settings):
+    """(reply, faults) of one question, or the replies of several at once."""
+    faults = []
+
+    async def run():
+        options = {"model": "gpt-4o-2024-11-20", "base_url": server.url, "timeout": 5.0, "tries": 4} | settings
+        async with Teacher(Settings(**options), 8, lambda kind, text: faults.append((kind, text))) as teacher:
+            return await asyncio.gather(*(teacher.ask("Be exact.", QUESTION, image) for _ in range(times)))
+
+    replies = asyncio.run(run())
+    return (replies[0] if times == 1 else replies), faults
+
+
+def first(*actions):
+    """Each action once, then good answers."""
+    left = list(actions)
+    return lambda asked: left.pop(0) if left else None
+
+
+def test_request_and_reply(server, image):
+    reply, faults = ask(server, image, seed=7, detail="low", max_tokens=99)
+    assert (reply.text, reply.finish_reason, reply.refusal, faults) == (ANSWERS["skin"], "stop", None, [])
+    assert reply.usage["prompt_tokens"] == 1000 and reply.raw["id"] == "chatcmpl-1"
+    (body,) = server.requests
+    assert (body["seed"], body["max_tokens"], body["model"]) == (7, 99, "gpt-4o-2024-11-20")
+    assert "temperature" not in body
+    assert body["messages"][0] == {"role": "system", "content": "Be exact."}
+    assert body["messages"][1]["content"][1]["image_url"]["detail"] == "low"
+    assert server.keys == {f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"),
+    [
+        (("status", 429, {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}), "rate limit"),
+        (("status", 500, {"error": {"message": "oops"}}), "status 500"),
+        (("status", 503, b"<html>busy</html>"), "status 503"),
+        (("cut",), "connection"),
+        (("raw", b'{"choices": [{"mess', "application/json"), "malformed"),
+        (("raw", b"<html>a proxy</html>", "text/html"), "malformed"),
+        (("raw", b'{"choices": []}', "application/json"), "malformed"),
+    ],
+)
+def test_faults_are_tried_again(server, image, action, kind):
+    server.behave = first(action, action)
+    reply, faults = ask(server, image)
+    assert reply.text == ANSWERS["skin"]
+    assert [found for found, _ in faults] == [kind, kind]
+    assert len(server.requests) == 3  # the client library tries nothing on its own
+
+
+def test_a_hanging_server_is_left(server, image):
+    server.behave = first(("hang", 10))
+    began = time.monotonic()
+    reply, faults = ask(server, image, timeout=1.0)
+    assert reply.text == ANSWERS["skin"]
+    assert [kind for kind, _ in faults] == ["timeout"]
+    assert time.monotonic() - began >= 1.0
+
+
+def test_retry_after_is_kept_by_everyone(server, image):
+    """One request is told to wait a second: it does, and so do those that start after it."""
+    times = []
+
+    def behave(asked):
+        times.append(time.monotonic())
+        if len(times) == 1:
+            return "status", 429, {"error": {"message": "slow"}}, {"Retry-After": "1"}
+        return None
+
+    server.behave = behave
+
+    async def run():
+        settings = Settings("gpt-4o-mini", server.url)
+        async with Teacher(settings, 8, lambda *_: None) as teacher:
+            one = asyncio.create_task(teacher.ask("", QUESTION, image))
+            while teacher._open_at == 0:
+                await asyncio.sleep(0.01)
+            await asyncio.gather(one, teacher.ask("", QUESTION, image))
+
+    asyncio.run(run())
+    assert len(times) == 3
+    assert min(times[1:]) - times[0] >= 0.95
+
+
+def test_used_up_minute_is_waited_for(server, image):
+    server.headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "700ms"}
+
+    async def run():
+        async with Teacher(Settings("gpt-4o-mini", server.url), 8, lambda *_: None) as teacher:
+            await teacher.ask("", QUESTION, image)
+            began = time.monotonic()
+            await teacher.ask("", QUESTION, image)
+            return time.monotonic() - began
+
+    assert asyncio.run(run()) >= 0.6
+
+
+def test_forms_of_retry_after():
+    wait = openai_teacher.retry_after
+    assert wait({}) == 0 and wait({"retry-after": "nonsense"}) == 0
+    assert wait({"retry-after": "2.5"}) == 2.5
+    assert wait({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
+    assert 25 < wait({"retry-after": formatdate(time.time() + 30, usegmt=True)}) <= 30
+    assert wait({"retry-after": formatdate(time.time() - 30, usegmt=True)}) == 0
+    assert openai_teacher._duration("1m2.5s") == 62.5 and openai_teacher._duration("20ms") == 0.02
+
+
+@pytest.mark.parametrize(
+    ("action", "sentence"),
+    [
+        (("status", 429, {"error": {"message": "no more", "code": "insufficient_quota"}}), "no quota left"),
+        (("status", 429, {"error": {"message": "no more", "type": "insufficient_quota"}}), "no quota left"),
+        (("status", 402, {"error": {"message": "pay"}}), "no quota left"),
+        (("status", 401, {"error": {"message": f"Incorrect API key: {KEY}"}}), "refuses the key"),
+        (("status", 404, {"error": {"message": "gone", "code": "model_not_found"}}), "has no model"),
+        (("status", 429, {"error": {"message": "slow"}}, {"Retry-After": "7200"}), "120 minutes"),
+    ],
+)
+def test_what_ends_the_run_at_once(server, image, action, sentence):
+    server.behave = lambda asked: action
+    with pytest.raises(FaceLLMError, match=sentence) as caught:
+        ask(server, image)
+    assert len(server.requests) == 1
+    assert KEY not in str(caught.value)
+
+
+def test_a_refused_request_is_not_repeated(server, image):
+    server.behave = first(("status", 400, {"error": {"message": "bad image"}}))
+    with pytest.raises(NoReply, match="bad image"):
+        ask(server, image)
+    assert len(server.requests) == 1
+
+
+def test_tries_end(server, image):
+    server.behave = lambda asked: ("status", 500, {"error": {"message": "down"}})
+    with pytest.raises(NoReply):
+        ask(server, image, tries=3)
+    assert len(server.requests) == 3
+
+
+def check_model(server_url, model):
+    async def run():
+        async with Teacher(Settings(model, server_url, timeout=5), 1, lambda *_: None) as teacher:
+            return await teacher.check_model()
+
+    return asyncio.run(run())
+
+
+def test_model_is_looked_up(server):
+    assert check_model(server.url, "gpt-4o-mini") is None
+    with pytest.raises(FaceLLMError, match=r"no model 'gpt-4o-2024-05-13'.*gpt-4o-2024-11-20, gpt-4o-mini"):
+        check_model(server.url, "gpt-4o-2024-05-13")
+    server.models = None
+    assert "does not list its models" in check_model(server.url, "mine")
+    with pytest.raises(FaceLLMError, match="cannot be reached"):
+        check_model("http://127.0.0.1:9/v1", "mine")
+
+
+def test_openai_needs_a_key(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(FaceLLMError, match="OPENAI_API_KEY"):
+        openai_teacher.read_key(openai_teacher.OPENAI_URL)
+    assert openai_teacher.read_key("http://127.0.0.1:1/v1") == "none"
+
+
+def test_prices():
+    price = teacher_price.price_of("gpt-4o-2024-11-20")
+    assert price == teacher_price.PRICES["gpt-4o"]
+    usage = {"prompt_tokens": 1000, "completion_tokens": 200, "prompt_tokens_details": {"cached_tokens": 400}}
+    assert price.cost(usage) == pytest.approx((600 * 2.5 + 400 * 1.25 + 200 * 10) / 1e6)
+    assert price.cost(None) == 0
+    assert teacher_price.price_of("mine") is None
+    assert teacher_price.price_of("mine", "1,3").cost(usage) == pytest.approx(0.0016)
+    for text in ("1", "a,b", "-1,2", "1,nan", "1,2,3"):
+        with pytest.raises(FaceLLMError, match="--price"):
+            teacher_price.price_of("mine", text)
+
+
+@pytest.mark.parametrize(
+    ("size", "detail", "tokens"),
+    [((1024, 1024), "high", 765), ((2048, 4096), "high", 1105), ((224, 224), "high", 255), ((4096, 8192), "low", 85)],
+)
+def test_image_tokens_of_the_published_examples(size, detail, tokens):
+    assert teacher_price.image_tokens(*size, detail) == tokens
