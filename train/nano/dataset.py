@@ -1,7 +1,7 @@
 """Hands nano's face pairs to `train lora`: its data set and feature cache, as for any other model.
 
 Reads `corpus/SOURCE.jsonl` (facellm, then labels for the second run), `corpus/val.jsonl`, the cached patch tokens and
-the base model; writes `work/SOURCE/{train,val}.jsonl` (ShareGPT rows whose image is `views/N`) and `work/features` (what
+the base model; writes `work/SOURCE/{train,val}.jsonl` (ShareGPT rows, image `views/N`) and `work/features` (what
 the base's projector makes of every view), so that the adapter's training never opens an image.
 """
 
