@@ -63,3 +63,9 @@ def shared():
     if not folder.is_dir():
         pytest.skip("the reference data in ../shared is not here")
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    """The demo's tests last: playwright keeps an event loop running in this thread from the first browser test to the
+    session's end, and asyncio.run() refuses to start beside it."""
+    items.sort(key=lambda item: "tests/demo/" in item.path.as_posix())
