@@ -13,10 +13,11 @@ from typing import Any
 
 import gradio as gr
 
+from facellm import policy
 from facellm.attributes import Attribute, select
 from facellm.errors import FaceLLMError
 
-from . import policy, profile, settings, texts
+from . import profile, settings, texts
 from .common import MODEL, Context
 from .compare import questions
 from .photo import Photo, PhotoInput, read_photo

@@ -10,10 +10,11 @@ from html import escape
 
 import gradio as gr
 
+from facellm import policy
 from facellm.attributes import Attribute
 from facellm.errors import FaceLLMError
 
-from . import policy, settings, texts
+from . import settings, texts
 from .common import (
     MODEL,
     PRIVATE,

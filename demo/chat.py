@@ -13,9 +13,10 @@ from typing import Any
 
 import gradio as gr
 
+from facellm import policy
 from facellm.errors import FaceLLMError
 
-from . import policy, settings, texts
+from . import settings, texts
 from .common import (
     MODEL,
     PRIVATE,

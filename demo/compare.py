@@ -14,10 +14,11 @@ from html import escape
 
 import gradio as gr
 
+from facellm import policy
 from facellm.attributes import attribute
 from facellm.errors import FaceLLMError
 
-from . import plots, policy, settings, texts
+from . import plots, settings, texts
 from .common import (
     MODEL,
     PRIVATE,

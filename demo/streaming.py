@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from facellm.policy import visible
 from facellm.results import Row
 
-from .policy import visible
 from .runs import Ticket
 from .settings import Parameters
 from .worker import Host

@@ -2,16 +2,19 @@
 
 Input: attributes, profile fields, texts. Off means: no attribute that asks for ethnicity or emotion, no such profile
 field, and no sentence about them in any answer, whatever was asked. The words are a list, not a model: it errs on the
-side of leaving a sentence out. What this file does not know: Gradio, models.
+side of leaving a sentence out. The page, the command line and the server all go through it; the Python interface does
+not. What this file does not know: Gradio, models.
 """
 
 from __future__ import annotations
 
 import re
 
-from facellm.attributes import ATTRIBUTES, Attribute
+from .attributes import ATTRIBUTES, Attribute
+from .errors import FaceLLMError
 
-REMOVED = "(Left out here: sentences about ethnicity or emotion, which the operator of this page switched off.)"
+REFUSED = "Ethnicity and emotion are switched off by the operator (FACELLM_SENSITIVE=off); ask about something else."
+REMOVED = "(Left out here: sentences about ethnicity or emotion, which the operator switched off.)"
 
 _ETHNICITY = (
     r"ethnic\w*|rac(?:e|es|ial\w*)|descent|ancestr\w*|heritage|nationalit\w*|caucasian\w*|european\w*|african\w*|"
@@ -56,3 +59,32 @@ def visible(text: str, sensitive: bool, done: bool = True) -> str:
     if done and len(kept) < len(sentences):
         shown = f"{shown}\n\n{REMOVED}".strip()
     return shown
+
+
+def check(question: str, sensitive: bool) -> None:
+    """Raises FaceLLMError where the question may not be asked as it stands."""
+    if not allowed(question, sensitive):
+        raise FaceLLMError(REFUSED)
+
+
+class Screen:
+    """One answer's text on its way to a reader who cannot take words back: what may be shown of it, piece by piece.
+
+    `text`: all that was shown. At its end it equals visible() of the whole answer.
+    """
+
+    def __init__(self, sensitive: bool):
+        self.sensitive = sensitive
+        self.text = ""
+        self._raw = ""
+
+    def add(self, text: str, done: bool = False) -> str:
+        """What may be shown now that `text` has come too."""
+        if self.sensitive:
+            self.text += text
+            return text
+        self._raw += text
+        shown = visible(self._raw, self.sensitive, done)
+        new = shown[len(self.text) :]
+        self.text = shown
+        return new

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo.policy import REMOVED, allowed, attributes, visible
 from facellm.attributes import ATTRIBUTES
+from facellm.errors import FaceLLMError
+from facellm.policy import REMOVED, Screen, allowed, attributes, check, visible
 
 
 def test_switched_on_everything_passes():
@@ -54,3 +55,25 @@ def test_growing_text_never_shows_what_the_end_hides(parts):
     end = visible(text, False).replace(REMOVED, "").strip()
     for i in range(len(text)):
         assert end.startswith(visible(text[:i], False, done=False))
+
+
+@given(
+    st.lists(
+        st.sampled_from(["The light is soft. ", "He is sad. ", "\n\nA white man. ", "Eyes are open", "!"]), max_size=6
+    ),
+    st.integers(1, 9),
+    st.booleans(),
+)
+def test_what_was_shown_piece_by_piece_is_what_may_be_seen_in_the_end(parts, size, sensitive):
+    text = "".join(parts)
+    screen = Screen(sensitive)
+    shown = [screen.add(text[i : i + size]) for i in range(0, len(text), size)]
+    shown.append(screen.add("", done=True))
+    assert "".join(shown) == screen.text == visible(text, sensitive)
+
+
+def test_a_question_about_them_is_refused():
+    check("Is the mouth open?", False)
+    check("Which race is she?", True)
+    with pytest.raises(FaceLLMError, match="switched off by the operator"):
+        check("Which race is she?", False)
