@@ -40,7 +40,13 @@ BY_QUESTION = {attribute.question: attribute.key for attribute in ATTRIBUTES}
 
 
 class Asked(dict):
-    """One request: attribute, image (digest of the decoded pixels' file), question, number (counted per question)."""
+    """One request: attribute, image (digest of the file), question, number (counted per question), order (of all)."""
+
+
+class _Server(ThreadingHTTPServer):
+    # The library's 5 drops connections when a busy machine accepts late: the client then sees them reset.
+    request_queue_size = 1024
+    daemon_threads = True
 
 
 class TeacherServer:
@@ -53,14 +59,14 @@ class TeacherServer:
         self.behave: Callable[[Asked], tuple | None] = lambda asked: None
         self.models, self.delay = models, delay
         self.requests: list[dict] = []  # bodies, as they came
+        self.keys_asked: list[tuple[str, str]] = []  # (image, attribute) of each
         self.good: Counter = Counter()  # (image, attribute) -> answers sent in full
         self.tries: Counter = Counter()
         self.keys: set[str] = set()
         self.busy = self.most_busy = 0
         self.headers: dict[str, str] = {}
         self._lock, self.over = threading.Lock(), threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -122,8 +128,15 @@ class TeacherServer:
         key = (hashlib.sha256(raw).hexdigest(), attribute)
         with self._lock:
             self.requests.append(body)
+            self.keys_asked.append(key)
             self.tries[key] += 1
-            asked = Asked(attribute=attribute, image=key[0], question=text["text"], number=self.tries[key])
+            asked = Asked(
+                attribute=attribute,
+                image=key[0],
+                question=text["text"],
+                number=self.tries[key],
+                order=len(self.requests),
+            )
         what = self.behave(asked) or ("message", {"content": ANSWERS[attribute]}, "stop")
         if self.delay:
             time.sleep(self.delay)
