@@ -339,13 +339,19 @@ def packed_forward(
     return out.logits[0], labels[keep + 1]
 
 
-def answer_weights(labels: Tensor) -> Tensor:
-    """Weights (answer tokens,) that let every answer of a row weigh the same; their mean is 1.  labels: (1, T)."""
+def answer_weights(labels: Tensor, weighting: str) -> Tensor | None:
+    """Weights (answer tokens,) of a row's answer tokens, with a mean of 1; None where all weigh the same.
+
+    labels: (1, T).  weighting: "token"; "answer", every answer weighs the same however long, so that an option letter
+    is learnt beside descriptions; "root", between the two: an answer weighs as the root of its length.
+    """
+    if weighting == "token":
+        return None
     learnt = labels[0] != IGNORE
     starts = learnt & ~torch.cat([learnt.new_zeros(1), learnt[:-1]])
     answer = (torch.cumsum(starts, 0) - 1)[learnt]  # which answer a learnt token belongs to
-    lengths = torch.bincount(answer)
-    return (len(answer) / len(lengths)) / lengths[answer]
+    weights = torch.bincount(answer)[answer].float() ** {"answer": -1.0, "root": -0.5}[weighting]
+    return weights / weights.mean()
 
 
 def answer_loss(

@@ -21,7 +21,7 @@ CHOICES = {
     "schedule": ("cosine", "linear", "constant"),
     "precision": ("bf16", "float32"),
     "quantization": ("none", "nf4"),
-    "weighting": ("token", "answer"),
+    "weighting": ("token", "root", "answer"),
 }
 
 
@@ -69,7 +69,7 @@ HELP = {
     "batch": "question-answer pairs an optimiser step, over all processes",
     "weight_decay": "AdamW's weight decay",
     "max_grad_norm": "gradients are clipped to this norm",
-    "weighting": "token: every answer token weighs the same (the paper); answer: every answer does, however long",
+    "weighting": "token: every answer token weighs the same (the paper); answer: every answer does; root: between them",
     "precision": "bf16 (base in bf16, adapter in float32) or float32",
     "quantization": "nf4: a 4-bit base (QLoRA)",
     "cutoff": "longest sequence in tokens; nothing is ever cut, longer rows are refused",
@@ -135,8 +135,10 @@ def check(values: dict[str, Any], source: str = "the settings") -> Recipe:
     for name in ("rank", "alpha", "batch", "cutoff", "micro_tokens", "learning_rate", "log_every", "max_grad_norm"):
         if not getattr(recipe, name):
             raise FaceLLMError(f"{name} in {source} must be above 0.")
-    if recipe.weighting == "answer" and not recipe.packed:
-        raise FaceLLMError(f"weighting in {source} is answer, which packed training alone knows; leave out --plain.")
+    if recipe.weighting != "token" and not recipe.packed:
+        raise FaceLLMError(
+            f"weighting in {source} is {recipe.weighting}, which packed training alone knows; leave out --plain."
+        )
     return recipe
 
 

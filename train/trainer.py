@@ -136,7 +136,7 @@ class FaceTrainer(Trainer):
     def summed_loss(self, model: torch.nn.Module, batch: dict) -> tuple[torch.Tensor, int]:
         """Cross-entropy summed over the batch's answer tokens, and how many they are."""
         logits, targets = self.answers(model, batch)
-        weights = answer_weights(batch["labels"]) if model.training and self.weighting == "answer" else None
+        weights = answer_weights(batch["labels"], self.weighting) if model.training else None
         return answer_loss(logits, targets, tokens=1, weights=weights), len(targets)
 
     def answers(self, model: torch.nn.Module, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:

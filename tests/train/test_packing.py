@@ -182,10 +182,17 @@ def test_blocks_see_exactly_what_the_mask_allows(shapes):
 
 def test_answer_weights_let_every_answer_count_alike():
     labels = torch.tensor([[IGNORE, 5, 6, IGNORE, IGNORE, 7, IGNORE, 8, 9, 10]])
-    weights = answer_weights(labels)
+    weights = answer_weights(labels, "answer")
     assert weights.mean() == pytest.approx(1.0)
     assert [part.sum().item() for part in weights.split([2, 1, 3])] == pytest.approx([2.0, 2.0, 2.0])
     logits, targets = torch.randn(6, 12), labels[labels != IGNORE]
     each = functional.cross_entropy(logits, targets, reduction="none")
     means = torch.stack([part.mean() for part in each.split([2, 1, 3])])
     assert answer_loss(logits, targets, weights=weights).item() == pytest.approx(means.mean().item(), rel=1e-6)
+
+
+def test_root_weights_let_an_answer_count_by_the_root_of_its_length():
+    labels = torch.tensor([[IGNORE, 5, IGNORE, 6, 7, 8, 9]])
+    one, four = answer_weights(labels, "root").split([1, 4])
+    assert four.sum() == pytest.approx(2 * one.sum().item())
+    assert answer_weights(labels, "token") is None

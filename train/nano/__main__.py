@@ -22,7 +22,6 @@ def main() -> None:
     base.add_argument("--limit", type=int, help="use only so many lines of the corpus")
     base.add_argument("--max-minutes", type=float, default=float("inf"), help="length of the cycle in minutes")
     dataset = stages.add_parser("dataset", help="write the face pairs and features for `python -m train lora`")
-    dataset.add_argument("--source", choices=("facellm", "labels"), default="facellm", help="which pairs")
     dataset.add_argument("--limit", type=int, help="use only so many lines of the corpus")
     ship = stages.add_parser("ship", help="copy base and adapter into the package")
     ship.add_argument("--adapter", type=Path, required=True, help="adapter folder that `python -m train lora` wrote")
@@ -48,7 +47,7 @@ def main() -> None:
     elif args.stage == "dataset":
         from train.nano.dataset import build
 
-        figures = build(args.work, source=args.source, limit=args.limit)
+        figures = build(args.work, limit=args.limit)
     elif args.stage == "ship":
         from train.nano.ship import ship as copy
 

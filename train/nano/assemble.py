@@ -39,7 +39,7 @@ DECODER = {
     "intermediate_size": 896,
     "num_hidden_layers": 6,
     "num_attention_heads": 5,
-    "num_key_value_heads": 1,
+    "num_key_value_heads": 5,
 }
 
 

@@ -19,7 +19,9 @@ import torch
 from train.data import Example, tokenize
 from train.nano import assemble
 from train.nano.features import load_encoder
-from train.packing import Pack, answer_loss, collate, pack, packed_forward, use_packed_attention
+from train.packing import Pack, answer_loss, answer_weights, collate, pack, packed_forward, use_packed_attention
+
+WEIGHTING = "root"  # of the answers: a letter is one token, a description seventy
 
 
 def read_packs(processor: Any, path: Path, limit: int | None = None) -> list[Pack]:
@@ -65,12 +67,25 @@ class Tokens:
         return assemble.shuffled(self.model, torch.from_numpy(picked))
 
 
-def step_loss(model: Any, tokens: Tokens, group: list[Pack]) -> tuple[torch.Tensor, int]:
+def make_optimizers(model: torch.nn.Module, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the hidden matrices, its steps scaled to AdamW's size; AdamW for the rest."""
+    inner, outer = [], []
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            hidden = weight.dim() == 2 and "embed_tokens" not in name and "lm_head" not in name
+            (inner if hidden else outer).append(weight)
+    return [
+        torch.optim.Muon(inner, lr=rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(outer, lr=rate, weight_decay=0.0, betas=(0.9, 0.95)),
+    ]
+
+
+def step_loss(model: Any, tokens: Tokens, group: list[Pack], weighting: str = "token") -> tuple[torch.Tensor, int]:
     batch = collate(group)
     with torch.autocast("cpu", torch.bfloat16):
         features = model.model.multi_modal_projector(tokens(batch["images"]))
         logits, targets = packed_forward(model, batch, image_features=features)
-    return answer_loss(logits, targets), len(targets)
+    return answer_loss(logits, targets, weights=answer_weights(batch["labels"], weighting)), len(targets)
 
 
 @torch.no_grad()
@@ -104,22 +119,15 @@ def train(
     packs = read_packs(processor, work / "corpus" / "base.jsonl", limit)
     held_out = read_packs(processor, work / "corpus" / "val_base.jsonl", 200)
     trained = [p for p in model.parameters() if p.requires_grad]
-    matrices = [p for p in trained if p.dim() > 1]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": 0.05},
-            {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-        ],
-        lr=rate,
-        betas=(0.9, 0.95),
-    )
+    optimizers = make_optimizers(model, rate)
     last, log = work / "base.last.pt", (work / "base.jsonl").open("a")
     total = epochs * sum(len(p) for p in packs)
     seen, epoch, spent, losses, step, group_in_epoch = 0, 0, 0.0, [], 0, 0
     if last.exists():
         state = torch.load(last, weights_only=False)
         model.load_state_dict(state["model"], strict=False)
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, own in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(own)
         seen, epoch, spent, step, group_in_epoch = (state[k] for k in ("seen", "epoch", "spent", "step", "group"))
     began, done = time.monotonic() - spent, 0.0
     print(
@@ -137,13 +145,14 @@ def train(
             if done >= 1:
                 break
             share = min(1.0, done / 0.03) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-            for part in optimizer.param_groups:
+            for part in (part for optimizer in optimizers for part in optimizer.param_groups):
                 part["lr"] = rate * share
-            loss, _ = step_loss(model, tokens, group)
-            optimizer.zero_grad(set_to_none=True)
+            loss, _ = step_loss(model, tokens, group, WEIGHTING)
+            model.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
+            for optimizer in optimizers:
+                optimizer.step()
             seen, step = seen + sum(len(p) for p in group), step + 1
             losses.append(loss.item())
             if step % 50 == 0:
@@ -160,7 +169,7 @@ def train(
                     torch.save(
                         {
                             "model": kept,
-                            "optimizer": optimizer.state_dict(),
+                            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                             "seen": seen,
                             "epoch": epoch,
                             "spent": time.monotonic() - began,

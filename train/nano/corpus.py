@@ -1,6 +1,6 @@
 """Stage 2 of nano: question-answer pairs by the measured teacher, for every view of every training face.
 
-Reads the encoder's views (`train.nano.features`), writes `corpus/{base,facellm,labels,val}.jsonl` in the work folder,
+Reads the encoder's views (`train.nano.features`), writes `corpus/{base,facellm,val,val_base}.jsonl` in the work folder,
 one line a view: `{"view": int, "conversations": [[[question, answer], ...], ...]}`, and trains the tokenizer on them.
 """
 
@@ -14,20 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from train.nano import data, general
+from train.nano.choices import multiple_choice, profile_answer
 from train.nano.facts import FactReader, Facts
-from train.nano.questions import (
-    Turns,
-    attribute_answer,
-    conversation,
-    limits,
-    multiple_choice,
-    profile_answer,
-    short,
-    small_talk,
-)
+from train.nano.limits import limits, small_talk
+from train.nano.phrases import Turns
+from train.nano.questions import attribute_answer, conversation, short
+from train.nano.tokenizer import train_tokenizer
 from train.nano.wording import WRITERS
 
-VOCABULARY = 4096
 VAL_VIEWS = 400  # validation faces whose pairs give the validation loss of the decoder
 # How many lines a set's expression views get, so that the rare expressions are met as often as the frequent ones.
 EXPRESSION_LINES = {
@@ -82,78 +76,57 @@ class Views:
         return "closed" if gap < EYES_CLOSED else "open" if gap > EYES_OPEN else None
 
 
+def some(rng: random.Random, *shares: tuple[str, float]) -> list[str]:
+    """Each name with its own chance."""
+    return [name for name, share in shares if rng.random() < share]
+
+
 def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
-    """What FaceLLM-nano learns from one view: an attribute at length now and then, labels in several forms always.
-
-    Long answers hold most of the answer tokens, hence of the loss, so they are the minority of the pairs."""
+    """What FaceLLM-nano learns from one view: its labels as multiple choice and as the profile asks for them, and in
+    most views one attribute at length. What is rare in the set (turned faces, groups other than White) is asked more
+    often, or the decoder settles on the frequent answer before it has learnt to look."""
     facts, labelled = views.facts(view), bool(views.utk[view])
-
-    def some(*shares: tuple[str, float]) -> list[str]:
-        return [name for name, share in shares if rng.random() < share]
-
-    attributes = rng.sample(list(WRITERS), 1 + (rng.random() < 0.1)) if rng.random() < 0.7 else []
+    attributes = [rng.choice(list(WRITERS))] if rng.random() < 0.8 else []
+    turned = facts.pose in ("left", "right")
     if labelled:
-        tasks = some(("age", 0.8), ("race", 0.55), ("gender", 0.4), ("headpose", 0.25), ("expression", 0.1))
-        fields = some(("age_group", 0.6), ("gender", 0.2), ("ethnicity", 0.3))
-        fields += rng.sample(("pose", "mouth", "eyes", "lighting", "sharpness"), rng.randint(0, 1))
+        frequent = facts.race_label == "White"
+        tasks = some(rng, ("age", 1.0), ("age", 0.3), ("race", 0.6 if frequent else 1.0), ("gender", 0.8))
+        tasks += some(rng, ("expression", 0.12))
+        fields = some(rng, ("age_group", 0.8), ("gender", 0.6), ("ethnicity", 0.6 if frequent else 0.9))
     else:
-        if attributes and rng.random() < 0.5:
+        tasks, fields = ["expression", "expression"], some(rng, ("expression", 0.9))
+        if attributes and rng.random() < 0.4:
             attributes = ["expression"]
-        tasks = ["expression", *some(("expression", 0.3), ("headpose", 0.25))]
-        fields = ["expression", *some(("pose", 0.1), ("mouth", 0.15), ("eyes", 0.15))]
+    tasks += some(rng, ("headpose", 1.0 if turned else 0.2))
+    fields += some(rng, ("pose", 0.7 if turned else 0.15))
+    fields += rng.sample(("mouth", "eyes", "lighting", "sharpness"), rng.randint(1, 2))
     pairs: list[Turns | None] = [attribute_answer(key, facts, rng) for key in attributes]
     pairs += [multiple_choice(task, facts, rng) for task in tasks]
     pairs += [profile_answer(key, facts, rng, views.eyes(view)) for key in fields]
     for share, make in (
-        (0.4, lambda: short(facts, rng)),
+        (0.5, lambda: short(facts, rng)),
         (0.08, lambda: conversation(facts, rng)),
-        (0.05, lambda: limits(rng)),
-        (0.03, lambda: small_talk(rng)),
+        (0.04, lambda: limits(rng)),
+        (0.02, lambda: small_talk(rng)),
     ):
         if rng.random() < share:
             pairs.append(make())
     return [pair for pair in pairs if pair] or [attribute_answer("detail", facts, rng)]
 
 
-def label_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
-    """The adapter's second run: every label of the view as the profile and as multiple choice ask for it, and now and
-    then an attribute at length, so that the language stays."""
-    facts, labelled = views.facts(view), bool(views.utk[view])
-    if labelled:
-        fields = ["age_group", "gender", "ethnicity"]
-        tasks = [
-            task for task, share in (("age", 1.0), ("age", 0.3), ("race", 0.8), ("gender", 0.7)) if rng.random() < share
-        ]
-    else:
-        fields, tasks = ["expression"], ["expression", "expression"]
-    if rng.random() < 0.3:
-        tasks.append("headpose")
-    fields += rng.sample(("pose", "mouth", "eyes", "lighting", "sharpness"), 1)
-    pairs: list[Turns | None] = [profile_answer(key, facts, rng, views.eyes(view)) for key in fields]
-    pairs += [multiple_choice(task, facts, rng) for task in tasks]
-    if rng.random() < 0.5:
-        pairs.append(attribute_answer(rng.choice(list(WRITERS)), facts, rng))
-    if rng.random() < 0.3:
-        pairs.append(rng.choice((short, conversation))(facts, rng))
-    if rng.random() < 0.05:
-        pairs.append(rng.choice((limits, small_talk))(rng))
-    return [pair for pair in pairs if pair]
-
-
 def base_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
-    """What the base learns from one view."""
+    """What the base learns from one view. Half is multiple choice, which takes long to form in a small decoder."""
     facts = views.facts(view)
-    pairs: list[Turns | None] = [general.shallow_attribute(key, facts, rng) for key in rng.sample(list(WRITERS), 2)]
-    pairs += [general.coarse_choice(facts, rng), general.text_choice(rng)]
+    pairs: list[Turns | None] = [general.text_choice(rng) for _ in range(5)]
+    pairs += [general.coarse_choice(facts, rng) for _ in range(2)]
+    pairs += [general.text_field(rng), general.coarse_question(facts, rng)]
     for share, make in (
-        (0.4, lambda: general.coarse_choice(facts, rng)),
+        (0.8, lambda: general.shallow_attribute(rng.choice(list(WRITERS)), facts, rng)),
         (0.5, lambda: general.coarse_question(facts, rng)),
-        (0.6, lambda: general.text_choice(rng)),
-        (0.4, lambda: general.text_field(rng)),
         (0.4, lambda: general.base_field(facts, rng)),
-        (0.15, lambda: general.base_conversation(facts, rng)),
-        (0.1, lambda: small_talk(rng)),
-        (0.1, lambda: limits(rng)),
+        (0.1, lambda: general.base_conversation(facts, rng)),
+        (0.06, lambda: small_talk(rng)),
+        (0.06, lambda: limits(rng)),
     ):
         if rng.random() < share:
             pairs.append(make())
@@ -197,52 +170,8 @@ def build(folder: Path, work: Path, *, seed: int = 2, base_lines: int = 16000) -
     counts = {
         "base": write(out / "base.jsonl", lines(rng.permutation(plain)[:base_lines], base_pairs)),
         "facellm": write(out / "facellm.jsonl", lines(view_order(views, rng), face_pairs)),
-        "labels": write(out / "labels.jsonl", lines(view_order(views, rng), label_pairs)),
         "val": write(out / "val.jsonl", lines(held_out, face_pairs)),
         "val_base": write(out / "val_base.jsonl", lines(held_out, base_pairs)),
     }
     train_tokenizer(out)
     return counts
-
-
-def texts(path: Path) -> Iterator[str]:
-    with path.open() as handle:
-        for line in handle:
-            for turns in json.loads(line)["conversations"]:
-                for question, answer in turns:
-                    yield question
-                    yield answer
-
-
-def train_tokenizer(out: Path) -> None:
-    """A byte-level BPE of `VOCABULARY` tokens with Qwen2's and InternVL's special tokens, as `tokenizer.json`.
-
-    Digits stay single, as in Qwen2, so that numbers are read digit by digit.
-    """
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    from train.nano.assemble import SPECIAL_TOKENS
-
-    tokenizer = Tokenizer(models.BPE())
-    # Qwen2's own splitting rule.
-    rule = (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-        r"|\s+(?!\S)|\s+"
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(rule), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        min_frequency=3,
-        show_progress=False,
-    )
-    sources = (text for name in ("base", "facellm") for text in texts(out / f"{name}.jsonl"))
-    tokenizer.train_from_iterator(sources, trainer)
-    tokenizer.save(str(out / "tokenizer.json"))

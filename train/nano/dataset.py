@@ -1,8 +1,8 @@
 """Hands nano's face pairs to `train lora`: its data set and feature cache, as for any other model.
 
-Reads `corpus/SOURCE.jsonl` (facellm, then labels for the second run), `corpus/val.jsonl`, the cached patch tokens and
-the base model; writes `work/SOURCE/{train,val}.jsonl` (ShareGPT rows, image `views/N`) and `work/features` (what
-the base's projector makes of every view), so that the adapter's training never opens an image.
+Reads `corpus/{facellm,val}.jsonl`, the cached patch tokens and the base model; writes `work/facellm/{train,val}.jsonl`
+(ShareGPT rows, image `views/N`) and `work/features` (what the base's projector makes of every view), so that the
+adapter's training never opens an image.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def _rows(source: Path, limit: int | None = None) -> Iterator[dict]:
                 yield {"images": [f"views/{row['view']}"], "conversations": said}
 
 
-def build(work: Path, *, source: str = "facellm", limit: int | None = None, batch: int = 256) -> dict[str, int]:
+def build(work: Path, *, limit: int | None = None, batch: int = 256) -> dict[str, int]:
     """Writes data set and features; `limit` keeps the first lines of the corpus only. Returns the counts."""
-    out = work / source
+    out = work / "facellm"
     counts = {
-        "train": write(out / "train.jsonl", _rows(work / "corpus" / f"{source}.jsonl", limit)),
+        "train": write(out / "train.jsonl", _rows(work / "corpus" / "facellm.jsonl", limit)),
         "val": write(out / "val.jsonl", _rows(work / "corpus" / "val.jsonl")),
     }
     model = AutoModelForImageTextToText.from_pretrained(work / "base", dtype=torch.float32).eval()

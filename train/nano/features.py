@@ -17,8 +17,8 @@ from train.nano import data, encoder
 from train.nano.facts import skin_stats
 from train.nano.pretrained import PATCH_PX, WIDTH, vision_config
 
-CHANGED_FACES = 9000  # UTKFace training faces with an augmented view
-RARE = ("surprise", "sadness", "anger", "disgust", "fear", "contempt")  # these have two augmented views each
+CHANGED_FACES = 5000  # UTKFace training faces with an augmented view
+RARE = ("surprise", "sadness", "anger", "disgust", "fear", "contempt")  # these have an augmented view each
 TOKENS = (encoder.IMAGE_PX // PATCH_PX) ** 2
 
 
@@ -43,7 +43,7 @@ def encode(folder: Path, work: Path, *, batch: int = 64, seed: int = 1) -> int:
     labelled = np.flatnonzero(faces.is_train & (faces.gender >= 0))
     drawn = np.random.default_rng(seed).permutation(labelled)[:CHANGED_FACES]
     rare = np.flatnonzero(faces.is_train & np.isin(faces.expression, [data.EXPRESSIONS.index(name) for name in RARE]))
-    again = np.concatenate([np.sort(drawn), rare, rare])
+    again = np.concatenate([np.sort(drawn), rare])
     plan += [(rows, True) for rows in np.array_split(again, max(1, len(again) // batch))]
     count = sum(len(rows) for rows, _ in plan)
     tokens = np.lib.format.open_memmap(work / "tokens.tmp.npy", "w+", np.float16, (count, TOKENS, WIDTH))

@@ -11,8 +11,9 @@ import random
 from facellm.attributes import ATTRIBUTES
 from facellm.profile import FIELDS
 from train.nano.facts import Facts
-from train.nano.questions import PARAPHRASES, Turns, limits, small_talk
-from train.nano.wording import join, pick, sentence
+from train.nano.limits import limits, small_talk
+from train.nano.phrases import Turns, join, pick, sentence
+from train.nano.questions import PARAPHRASES
 from train.prompts import ANSWER_WITH_LETTER, LETTERS, choice_prompt
 from train.tasks import TASKS
 
@@ -204,23 +205,28 @@ def coarse_choice(facts: Facts, rng: random.Random) -> Turns:
 
 
 def text_choice(rng: random.Random) -> Turns:
-    """Multiple choice that needs no picture: find the word that the question names. Words are everyday ones or the
-    labels of the tasks, so that a label, once known, finds its letter."""
-    pool = list(WORDS)
-    if rng.random() < 0.6:
-        task = rng.choice(list(TASKS.values()))
-        pool = [task.words[label] for label in task.labels]
-        if len(pool) < 4:
-            pool += ["Both", "None of the above"]
-    options = rng.sample(pool, min(4, len(pool)))
-    right = rng.choice(options)
-    question = pick(
-        rng,
-        f'Which option says "{right}"?',
-        f"Select {right}.",
-        f"The answer is {right}. Which letter is it?",
-        f"Find {right} among the options.",
-    )
+    """Multiple choice that needs no picture: find the word that the question names, among everyday words or the labels
+    of a task. Half of the time the question is the task's own and the label is told before it, so that a model that
+    can tell the label from a picture has only that left to learn."""
+    task = rng.choice(list(TASKS.values())) if rng.random() < 0.7 else None
+    if task is None:
+        options = rng.sample(WORDS, 4)
+        right = rng.choice(options)
+    else:
+        label = rng.choice(task.labels)
+        options, place = task.options_for(label, rng)
+        right = options[place]
+    if task is not None and rng.random() < 0.6:
+        known = pick(rng, f"The person is {right}.", f"It is known to be {right}.", f"It is {right}.", f"{right}.")
+        question = f"{known} {task.question_for(rng)}"
+    else:
+        question = pick(
+            rng,
+            f'Which option says "{right}"?',
+            f"Select {right}.",
+            f"The answer is {right}. Which letter is it?",
+            f"Find {right} among the options.",
+        )
     return _choose(question, right, [word for word in options if word != right], rng)
 
 

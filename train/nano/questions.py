@@ -1,7 +1,6 @@
-"""Short questions that people type, and the measured teacher's answers: labels, yes or no, follow-ups, JSON, limits.
+"""Questions in the visitor's own words, and the measured teacher's answers: attributes, short ones, follow-ups, JSON.
 
-Input: `Facts` and a random generator. Output: conversations, each a list of (question, answer) turns. Multiple choice
-comes from `train.tasks`, the form from `train.prompts`; labels of the profile from `facellm.profile`.
+Input: `Facts` and a random generator. Output: conversations, each a list of (question, answer) turns.
 """
 
 from __future__ import annotations
@@ -10,13 +9,10 @@ import json
 import random
 
 from facellm.attributes import ATTRIBUTES
-from facellm.profile import FIELDS, POSES
 from train.nano.facts import Facts
-from train.nano.wording import EXPRESSION_PHRASES, RACE_PHRASES, WRITERS, age_phrase, pick, sentence, subject
-from train.prompts import ANSWER_WITH_LETTER, LETTERS, choice_prompt
-from train.tasks import TASKS, pose_label
-
-Turns = list[tuple[str, str]]
+from train.nano.limits import limits, small_talk
+from train.nano.phrases import EXPRESSION_PHRASES, RACE_PHRASES, Turns, age_phrase, pick, sentence, subject
+from train.nano.wording import WRITERS
 
 PARAPHRASES = {
     "demographic": (
@@ -65,62 +61,6 @@ def attribute_answer(key: str, facts: Facts, rng: random.Random) -> Turns:
     if rng.random() < 0.25:
         question = pick(rng, *PARAPHRASES[key])
     return [(question, WRITERS[key](facts, rng))]
-
-
-def task_label(name: str, facts: Facts) -> str | None:
-    """The right label of a multiple-choice task, or None where the facts do not hold it."""
-    if name == "age":
-        return facts.age_group
-    if name == "gender":
-        return facts.gender_label
-    if name == "race":
-        return facts.race_label if facts.race_label in TASKS["race"].labels else None
-    if name == "expression":
-        label = facts.expression_label or facts.expression
-        return label if label in TASKS["expression"].labels else None
-    return pose_label(facts.yaw_deg) if facts.yaw_deg is not None else None
-
-
-def multiple_choice(name: str, facts: Facts, rng: random.Random) -> Turns | None:
-    """One question of a task in FaceXBench's form. Mostly the letter alone; without the instruction, sometimes the
-    option written out."""
-    label = task_label(name, facts)
-    if label is None:
-        return None
-    task = TASKS[name]
-    options, right = task.options_for(label, rng)
-    if rng.random() < 0.04:  # the right option is missing, so that "None of the above" is an answer too
-        spare = "None of the above"
-        if spare not in options:
-            options[right] = spare
-    letter = LETTERS[right]
-    bare = rng.random() < 0.12
-    prompt = choice_prompt(
-        task.question_for(rng),
-        options,
-        prepend=task.description if rng.random() < 0.06 else "",
-        postpend="" if bare else ANSWER_WITH_LETTER,
-    )
-    return [(prompt, f"({letter}) {options[right]}" if bare and rng.random() < 0.5 else letter)]
-
-
-def profile_answer(key: str, facts: Facts, rng: random.Random, eyes: str | None = None) -> Turns | None:
-    """A field's question, answered with its label alone."""
-    field = next(item for item in FIELDS if item.key == key)
-    if key == "pose":
-        answer = {"frontal": POSES[0], "left": POSES[1], "right": POSES[2]}.get(facts.pose or "")
-    else:
-        answer = {
-            "age_group": facts.age_group,
-            "gender": facts.gender_label,
-            "ethnicity": facts.race_label,
-            "expression": facts.expression_label or facts.expression,
-            "mouth": facts.mouth,
-            "eyes": eyes,
-            "lighting": facts.light,
-            "sharpness": facts.sharpness,
-        }[key]
-    return [(field.question, answer)] if answer in field.labels else None
 
 
 def _age(facts: Facts, rng: random.Random) -> Turns:
@@ -234,85 +174,6 @@ def _json(facts: Facts, rng: random.Random) -> Turns | None:
         ", ".join(keys)
     )
     return [(question, json.dumps({key: known[key] for key in keys}))]
-
-
-UNKNOWABLE = (
-    (
-        ("What is the person's name?", "Who is this?", "Do you know this person?", "Is this somebody famous?"),
-        (
-            "I cannot tell who this is; a picture of a face does not give a name, and I do not identify people.",
-            "I do not identify people. I can describe what is visible instead.",
-        ),
-    ),
-    (
-        ("What is the person's job?", "What does this person do for a living?", "Is this person rich?"),
-        ("A face does not show that. I can only describe what is visible.", "That cannot be seen in a face."),
-    ),
-    (
-        (
-            "Is this person honest?",
-            "Is this person dangerous?",
-            "Is this person intelligent?",
-            "What is the person's character like?",
-        ),
-        ("A face says nothing reliable about character, so I will not guess.", "That cannot be judged from a face."),
-    ),
-    (
-        ("Where was this photo taken?", "When was the photo taken?", "What is in the background?"),
-        (
-            "The picture is cropped to the face, so that cannot be seen.",
-            "I cannot tell; only the face is visible here.",
-        ),
-    ),
-    (
-        ("What religion does the person have?", "Is this person ill?", "Which party does this person vote for?"),
-        ("That cannot be known from a face, and I will not guess.", "A picture of a face does not show that."),
-    ),
-)
-SMALL_TALK = (
-    (
-        ("Hello", "Hi", "Hello there", "Good morning"),
-        ("Hello! Ask me about the face in the picture.", "Hello! I can describe the face that you show me."),
-    ),
-    (
-        ("Thank you", "Thanks", "Great, thanks!"),
-        ("You are welcome.", "You are welcome. Is there anything else about the face?"),
-    ),
-    (
-        ("What can you do?", "What can I ask?", "Help"),
-        (
-            "I can describe a face: age group, expression, pose, skin, structure, "
-            "light and image quality. I do not identify people.",
-        ),
-    ),
-    (
-        ("Who are you?", "What are you?"),
-        ("I am a small vision-language model that describes faces. My answers are estimates.",),
-    ),
-    (
-        (
-            "What is the capital of France?",
-            "Write a poem.",
-            "What is two plus two?",
-            "Tell me a joke.",
-            "What is the weather like?",
-        ),
-        (
-            "I only answer questions about the face in the picture.",
-            "That is not about the face in the picture, so I cannot help with it.",
-        ),
-    ),
-)
-
-
-def limits(rng: random.Random) -> Turns:
-    questions, answers = rng.choice(UNKNOWABLE)
-    return [(pick(rng, *questions), pick(rng, *answers))]
-
-
-def small_talk(rng: random.Random) -> Turns:
-    questions, answers = rng.choice(SMALL_TALK)
-    return [(pick(rng, *questions), pick(rng, *answers))]
 
 
 SHORT = (_age, _gender, _race, _smile, _side, _mouth, _light, _blur, _child, _json)

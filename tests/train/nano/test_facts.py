@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facellm.profile import FIELDS
-from train.nano import data, facts, general, questions, wording
+from train.nano import choices, data, facts, general, wording
 from train.tasks import TASKS
 
 STATS = np.array([0.45, 0.7, 0.5, 0.5, 0.0])
@@ -64,7 +64,7 @@ def test_an_unsure_or_contradicted_label_is_not_stated():
     assert read(gender=0.02).gender is None  # the encoder is sure of the other label
     unsure = read(race=0.5)
     assert unsure.race is None and unsure.race_pair[0] == "Black"
-    text = wording.demographic(unsure, random.Random(0))
+    text = wording.WRITERS["demographic"](unsure, random.Random(0))
     assert "Black" in text and " or " in text
 
 
@@ -104,8 +104,8 @@ def test_the_letter_of_a_choice_is_that_of_the_label(name):
     found = read(yaw=20)
     rng = random.Random(1)
     for _ in range(50):
-        ((question, answer),) = questions.multiple_choice(name, found, rng)
-        right = TASKS[name].words[questions.task_label(name, found)]
+        ((question, answer),) = choices.multiple_choice(name, found, rng)
+        right = TASKS[name].words[choices.task_label(name, found)]
         letter = answer.strip("(")[0]
         line = next(line for line in question.splitlines() if line.startswith(f"({letter})"))
         if f") {right}" in question:
@@ -117,7 +117,7 @@ def test_the_letter_of_a_choice_is_that_of_the_label(name):
 def test_profile_answers_are_labels_of_their_field():
     found = read(yaw=20)
     for field in FIELDS:
-        pair = questions.profile_answer(field.key, found, random.Random(0), eyes="open")
+        pair = choices.profile_answer(field.key, found, random.Random(0), eyes="open")
         if pair:
             assert pair[0][0] == field.question and pair[0][1] in field.labels
 
@@ -129,3 +129,12 @@ def test_the_base_says_nothing_of_age_group_and_ethnicity():
         for _ in range(20):
             text = general.shallow_attribute(key, found, rng)[0][1]
             assert "Black" not in text and "30" not in text and "years" not in text
+
+
+def test_a_told_label_leads_to_its_letter():
+    rng = random.Random(0)
+    for _ in range(200):
+        ((question, answer),) = general.text_choice(rng)
+        first, *options = [line for line in question.splitlines() if not line.startswith("Please")]
+        right = options["ABCD".index(answer.strip("(")[0])].split(") ", 1)[1]
+        assert len(options) == 4 and right in first

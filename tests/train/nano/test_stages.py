@@ -68,7 +68,7 @@ def test_every_face_has_a_view_and_its_cached_tokens_are_the_towers(work, made):
 def test_the_corpus_is_of_training_faces_only(work, made):
     folder, _, counts, *_ = work
     rows = np.load(folder / "views.npz")["row"]
-    for name, held_out in (("base", False), ("facellm", False), ("labels", False), ("val", True)):
+    for name, held_out in (("base", False), ("facellm", False), ("val", True)):
         lines = [json.loads(line) for line in (folder / "corpus" / f"{name}.jsonl").read_text().splitlines()]
         assert len(lines) == counts[name] > 0
         for line in lines:

@@ -1,0 +1,71 @@
+"""Questions whose answer is a label: multiple choice in FaceXBench's form and the profile's fields.
+
+Input: `Facts` and a random generator. Output: conversations of one turn, or None where the facts do not hold the label.
+Tasks come from `train.tasks`, the form from `train.prompts`, fields and labels from `facellm.profile`.
+"""
+
+from __future__ import annotations
+
+import random
+
+from facellm.profile import FIELDS, POSES
+from train.nano.facts import Facts
+from train.nano.phrases import Turns
+from train.prompts import ANSWER_WITH_LETTER, LETTERS, choice_prompt
+from train.tasks import TASKS, pose_label
+
+
+def task_label(name: str, facts: Facts) -> str | None:
+    """The right label of a multiple-choice task, or None where the facts do not hold it."""
+    if name == "age":
+        return facts.age_group
+    if name == "gender":
+        return facts.gender_label
+    if name == "race":
+        return facts.race_label if facts.race_label in TASKS["race"].labels else None
+    if name == "expression":
+        label = facts.expression_label or facts.expression
+        return label if label in TASKS["expression"].labels else None
+    return pose_label(facts.yaw_deg) if facts.yaw_deg is not None else None
+
+
+def multiple_choice(name: str, facts: Facts, rng: random.Random) -> Turns | None:
+    """One question of a task in FaceXBench's form. Mostly the letter alone; without the instruction, sometimes the
+    option written out."""
+    label = task_label(name, facts)
+    if label is None:
+        return None
+    task = TASKS[name]
+    options, right = task.options_for(label, rng)
+    if rng.random() < 0.04:  # the right option is missing, so that "None of the above" is an answer too
+        spare = "None of the above"
+        if spare not in options:
+            options[right] = spare
+    letter = LETTERS[right]
+    bare = rng.random() < 0.12
+    prompt = choice_prompt(
+        task.question_for(rng),
+        options,
+        prepend=task.description if rng.random() < 0.06 else "",
+        postpend="" if bare else ANSWER_WITH_LETTER,
+    )
+    return [(prompt, f"({letter}) {options[right]}" if bare and rng.random() < 0.5 else letter)]
+
+
+def profile_answer(key: str, facts: Facts, rng: random.Random, eyes: str | None = None) -> Turns | None:
+    """A field's question, answered with its label alone."""
+    field = next(item for item in FIELDS if item.key == key)
+    if key == "pose":
+        answer = {"frontal": POSES[0], "left": POSES[1], "right": POSES[2]}.get(facts.pose or "")
+    else:
+        answer = {
+            "age_group": facts.age_group,
+            "gender": facts.gender_label,
+            "ethnicity": facts.race_label,
+            "expression": facts.expression_label or facts.expression,
+            "mouth": facts.mouth,
+            "eyes": eyes,
+            "lighting": facts.light,
+            "sharpness": facts.sharpness,
+        }[key]
+    return [(field.question, answer)] if answer in field.labels else None

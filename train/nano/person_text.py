@@ -1,0 +1,248 @@
+"""The measured teacher about the person: demographics, structure, skin, expression, pose.
+
+Every function takes `Facts` and a random generator and returns one plain paragraph; what is not known is left out or
+said to be unclear. Wording is the project's own.
+"""
+
+from __future__ import annotations
+
+import random
+
+from train.nano.facts import Facts
+from train.nano.phrases import EXPRESSION_PHRASES, RACE_PHRASES, age_phrase, join, listed, pick, subject
+
+
+def demographic(facts: Facts, rng: random.Random) -> str:
+    who = subject(facts, rng)
+    first = pick(
+        rng,
+        f"the image shows {who}, {age_phrase(facts, rng)}",
+        f"this appears to be {who}, {age_phrase(facts, rng)}",
+        f"the person looks like {who}; the apparent age is {age_phrase(facts, rng).removesuffix(' old')}",
+    )
+    gender = {
+        "Male": ("the facial features read as male", "the person appears to be male", "the apparent gender is male"),
+        "Female": (
+            "the facial features read as female",
+            "the person appears to be female",
+            "the apparent gender is female",
+        ),
+    }.get(
+        facts.gender,
+        (
+            "the gender cannot be told with confidence",
+            "it is not clear whether the person is male or female",
+            "the visible features do not settle the gender",
+        ),
+    )
+    if facts.race:
+        name = pick(rng, *RACE_PHRASES[facts.race])
+        race = pick(
+            rng,
+            f"the apparent ethnicity is {name}",
+            f"the visible features suggest that the ethnicity is {name}",
+            f"in terms of ethnicity, the person appears to be {name}"
+            if facts.race != "Others"
+            else f"in terms of ethnicity, the closest description is {name}",
+        )
+    else:
+        a, b = (RACE_PHRASES[name][0] for name in facts.race_pair)
+        race = pick(
+            rng,
+            f"the ethnicity is not clear; {a} or {b} would both fit",
+            f"the ethnicity is hard to judge and could be read as {a} or as {b}",
+        )
+    parts = [pick(rng, *gender), race]
+    rng.shuffle(parts)
+    caution = pick(
+        rng, "these are estimates from appearance only", "all of this is an estimate from the picture", "", ""
+    )
+    return join(rng, [first, *parts, caution])
+
+
+def structure(facts: Facts, rng: random.Random) -> str:
+    face = {
+        "long": ("the face is rather long and narrow", "the face is longer than it is wide, with an oval outline"),
+        "round": ("the face is rather round and wide", "the face is full, with a rounded outline"),
+        None: ("the face has medium proportions", "the outline of the face is oval, neither long nor wide"),
+    }
+    jaw = {
+        "broad": ("the jaw is broad", "the lower face ends in a broad jaw"),
+        "tapered": ("the jaw tapers towards the chin", "the lower face narrows to a slim chin"),
+    }
+    nose = {
+        "broad": ("the nose is broad at the base", "the nose is relatively wide"),
+        "narrow": ("the nose is narrow", "the nose is slim at the base"),
+    }
+    lips = {"full": ("the lips are full", "full lips stand out"), "thin": ("the lips are thin", "the lips are narrow")}
+    brows = {
+        "raised": ("the eyebrows sit high above the eyes", "there is much space between brows and eyes"),
+        "low": ("the eyebrows sit close to the eyes", "the brows are low over the eyes"),
+    }
+    eyes = {"wide": ("the eyes look large and wide open",), "narrowed": ("the eyes appear narrow",)}
+    mouth = {"wide": ("the mouth is wide",), "small": ("the mouth is small",)}
+    parts = []
+    for table, key in (
+        (jaw, facts.jaw),
+        (nose, facts.nose),
+        (lips, facts.lips),
+        (brows, facts.brows),
+        (eyes, facts.eyes),
+        (mouth, facts.mouth_width),
+    ):
+        if key:
+            parts.append(pick(rng, *table[key]))
+    rng.shuffle(parts)
+    if not parts:
+        parts = [pick(rng, "jaw, nose and lips are of medium size", "no single feature is unusually large or small")]
+    if facts.pose in ("left", "right"):
+        parts.append(
+            pick(
+                rng,
+                "because the head is turned, the proportions are foreshortened",
+                "the turned head hides part of the far side of the face",
+            )
+        )
+    elif len(parts) < 3:
+        parts.append(
+            pick(rng, "the remaining features are of average proportions", "otherwise the features are balanced")
+        )
+    return join(rng, [pick(rng, *face[facts.face_shape]), *parts[:4]])
+
+
+def skin(facts: Facts, rng: random.Random) -> str:
+    tone = {
+        "light": ("the skin tone appears light in this light", "the skin looks light"),
+        "medium": ("the skin tone appears medium in this light", "the skin looks neither very light nor very dark"),
+        "deep": ("the skin tone appears deep in this light", "the skin looks dark in this picture"),
+    }.get(facts.tone)
+    texture = {
+        "smooth": ("its surface looks smooth", "hardly any fine texture can be seen on the cheeks"),
+        "textured": ("fine texture is visible on the cheeks", "the surface shows visible texture"),
+    }.get(facts.texture, ("its surface shows a moderate amount of texture", "some texture is visible"))
+    age = None
+    years = facts.years or 30
+    if years >= 60:
+        age = pick(
+            rng, "lines around the eyes and mouth fit an older face", "folds and wrinkles go with the apparent age"
+        )
+    elif years >= 45:
+        age = pick(
+            rng,
+            "some lines around the eyes and mouth may be expected at this age",
+            "slight lines go with the apparent age",
+        )
+    elif years < 13:
+        age = pick(rng, "it has the soft look of a child's skin", "as expected of a child, no lines are visible")
+    else:
+        age = pick(rng, "no deep lines stand out", "there are no marked wrinkles", "it looks youthful")
+    limit = {
+        "blurred": (
+            "the image is soft, so pores and fine lines cannot be judged",
+            "blur hides the finest details, so smoothness may be overstated",
+        ),
+        "sharp": ("the image is sharp enough to show fine detail", "the sharpness allows small details to be seen"),
+    }.get(facts.sharpness, ("very fine detail is limited by the resolution",))
+    grey = (
+        pick(
+            rng,
+            "colour cannot be judged in a black-and-white picture",
+            "the picture has no colour, so the tone is only a shade of grey",
+        )
+        if facts.colour == "greyscale"
+        else None
+    )
+    return join(
+        rng,
+        [
+            pick(rng, *tone) if tone else grey,
+            pick(rng, *texture).replace("its", "its" if tone else "the skin's"),
+            age.replace("it ", "the skin ", 1) if age.startswith("it ") else age,
+            pick(rng, *limit),
+        ],
+    )
+
+
+def expression(facts: Facts, rng: random.Random) -> str:
+    if facts.expression:
+        phrase = pick(rng, *EXPRESSION_PHRASES[facts.expression])
+        first = pick(
+            rng, f"the person shows {phrase}", f"the face shows {phrase}", f"the overall impression is {phrase}"
+        )
+    else:
+        first = pick(
+            rng,
+            "the expression is not clear-cut",
+            "the expression is mild and hard to name",
+            "no single emotion can be named with confidence",
+        )
+    mouth = {
+        "open": ("the mouth is open", "the lips are parted"),
+        "closed": ("the mouth is closed", "the lips are closed"),
+    }
+    eyes = {"wide": ("the eyes are wide open",), "narrowed": ("the eyes are narrowed",)}
+    brows = {"raised": ("the eyebrows are raised",), "low": ("the eyebrows are lowered",)}
+    parts = [
+        pick(rng, *table[key]) for table, key in ((mouth, facts.mouth), (eyes, facts.eyes), (brows, facts.brows)) if key
+    ]
+    details = listed(parts) if parts else None
+    feeling = {
+        "happiness": ("this suggests a positive mood", "the impression is friendly and relaxed"),
+        "neutral": ("little emotion can be read from the face", "no strong emotion is visible"),
+        "surprise": ("the person seems to react to something unexpected",),
+        "sadness": ("the mood seems low",),
+        "anger": ("the person seems tense or annoyed",),
+        "disgust": ("the person seems to dislike something",),
+        "fear": ("the person seems alarmed",),
+        "contempt": ("the attitude seems dismissive",),
+    }.get(facts.expression, ("what the person really feels cannot be known from a picture",))
+    caution = pick(rng, "an expression need not match the real feeling", "", "")
+    return join(rng, [first, details, pick(rng, *feeling), caution])
+
+
+def pose(facts: Facts, rng: random.Random) -> str:
+    yaw = facts.yaw_deg
+    if yaw is None:
+        return pick(rng, "The head pose cannot be determined with confidence.", "The pose of the head is unclear.")
+    side = "left" if yaw > 0 else "right"
+    if facts.pose == "frontal":
+        first = pick(
+            rng,
+            "the face is frontal and looks towards the camera",
+            "the head faces the camera directly",
+            "the face is seen from the front",
+            "the pose is frontal",
+        )
+    elif facts.pose:
+        how = "clearly " if abs(yaw) > 22 else ""
+        first = pick(
+            rng,
+            f"the head is {how}turned to the viewer's {side}",
+            f"the face is {how}turned to the viewer's {side}",
+            f"the face is seen at an angle, {how}turned to the viewer's {side}",
+        )
+    else:
+        first = pick(
+            rng,
+            f"the head is nearly frontal, turned slightly to the viewer's {side}",
+            f"the face is almost frontal, with a slight turn to the viewer's {side}",
+        )
+    pitch = {
+        "down": ("the chin is lowered", "the head is bent slightly down"),
+        "up": ("the chin is raised", "the head is tipped slightly back"),
+        "level": ("the chin is level", "the head is held level"),
+    }.get(facts.pitch)
+    tilt = {
+        True: ("the head is tilted to one side",),
+        False: ("there is no sideways tilt", "the eyes are on one level"),
+    }.get(facts.tilt)
+    use = (
+        pick(rng, "both sides of the face can be seen", "both eyes are visible")
+        if facts.pose == "frontal"
+        else (
+            pick(rng, "the far side of the face is partly hidden", "less of the far cheek is visible")
+            if facts.pose
+            else None
+        )
+    )
+    return join(rng, [first, pick(rng, *pitch) if pitch else None, pick(rng, *tilt) if tilt else None, use])
