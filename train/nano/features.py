@@ -13,22 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from train.nano import data, encoder
+from train.nano import augment, data
+from train.nano.encoder import load_encoder
 from train.nano.facts import skin_stats
-from train.nano.pretrained import PATCH_PX, WIDTH, vision_config
+from train.nano.pretrained import PATCH_PX, WIDTH
 
 CHANGED_FACES = 5000  # UTKFace training faces with an augmented view
 RARE = ("surprise", "sadness", "anger", "disgust", "fear", "contempt")  # these have an augmented view each
-TOKENS = (encoder.IMAGE_PX // PATCH_PX) ** 2
-
-
-def load_encoder(work: Path) -> encoder.FaceNet:
-    from transformers import InternVLVisionModel
-
-    saved = torch.load(work / "encoder.pt", weights_only=True)
-    model = encoder.FaceNet(InternVLVisionModel(vision_config(encoder.IMAGE_PX)))
-    model.load_state_dict(saved["model"])
-    return model.eval()
+TOKENS = (augment.IMAGE_PX // PATCH_PX) ** 2
 
 
 @torch.no_grad()
@@ -52,19 +44,19 @@ def encode(folder: Path, work: Path, *, batch: int = 64, seed: int = 1) -> int:
     for rows, changed in plan:
         raw, mesh = torch.from_numpy(faces.pixels[rows]), torch.from_numpy(faces.measurements[rows])
         if changed:
-            pixels, mesh = encoder.augment(raw, mesh, rng)
+            pixels, mesh = augment.augment(raw, mesh, rng)
         else:
-            pixels = encoder.centre(raw)
+            pixels = augment.centre(raw)
         pixels = (pixels * 255).round().clamp(0, 255) / 255  # as a decoded picture has them
         with torch.autocast("cpu", torch.bfloat16):
-            hidden = model.tower(encoder.normalise(pixels)).last_hidden_state[:, 1:]
+            hidden = model.tower(augment.normalise(pixels)).last_hidden_state[:, 1:]
         pooled = model.shared(hidden.float().mean(1))
         found = {name: head(pooled).numpy() for name, head in model.heads.items() if name != "descriptor"}
         found |= {
             "row": rows,
             "changed": np.full(len(rows), changed),
             "measurements": mesh.numpy(),
-            "stats": encoder.pixel_stats(pixels).numpy(),
+            "stats": augment.pixel_stats(pixels).numpy(),
             "skin": skin_stats(pixels.numpy()),
         }
         for name, value in found.items():

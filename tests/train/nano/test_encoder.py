@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.nano import data, encoder
+from train.nano import augment, data, encoder, targets, tuning
 from train.nano.pretrained import resize_positions
 
 
@@ -14,8 +14,8 @@ def test_a_flip_mirrors_yaw_roll_and_eyes_and_nothing_else():
     raw[:, :, : data.STORED_PX // 2] = 200  # the left half is light
     mesh = torch.arange(13.0).repeat(count, 1)
     mesh[:, 0] = 20.0
-    pixels, changed = encoder.augment(raw, mesh, torch.Generator().manual_seed(0))
-    assert pixels.shape == (count, 3, encoder.IMAGE_PX, encoder.IMAGE_PX) and pixels.min() >= 0 and pixels.max() <= 1
+    pixels, changed = augment.augment(raw, mesh, torch.Generator().manual_seed(0))
+    assert pixels.shape == (count, 3, augment.IMAGE_PX, augment.IMAGE_PX) and pixels.min() >= 0 and pixels.max() <= 1
     light_on_left = pixels[:, :, :, :30].mean((1, 2, 3)) > pixels[:, :, :, -30:].mean((1, 2, 3))
     assert torch.equal(changed[:, 0] > 0, light_on_left)  # yaw keeps its sign where the picture was not mirrored
     left, right = data.MEASUREMENTS.index("eye_open_left"), data.MEASUREMENTS.index("eye_open_right")
@@ -32,10 +32,10 @@ def test_missing_labels_take_no_part_in_the_loss():
     target = {name: torch.full((4,), data.MISSING) for name in ("gender", "race", "age_group", "expression")}
     target |= {"age_years": torch.full((4,), -1.0), "mesh": torch.full((4, 13), float("nan"))}
     target |= {"pixels": torch.zeros(4, 5), "descriptor": torch.full((4, 128), float("nan"))}
-    assert set(encoder.loss_of(out, target, encoder.FIRST.weights)) == {"pixels"}
+    assert set(targets.loss_of(out, target, tuning.FIRST.weights)) == {"pixels"}
     target["race"] = torch.tensor([1, -1, -1, -1])
     target["age_years"][0] = 30
-    terms = encoder.loss_of(out, target, encoder.FIRST.weights)
+    terms = targets.loss_of(out, target, tuning.FIRST.weights)
     assert set(terms) == {"pixels", "race", "age_years"} and all(term.isfinite() for term in terms.values())
 
 
@@ -56,10 +56,10 @@ def test_an_epoch_holds_every_labelled_face_once_and_rare_expressions_often():
         descriptors=None,
         **columns,
     )
-    rows = encoder.epoch_rows(faces, np.random.default_rng(0))
+    rows = targets.epoch_rows(faces, np.random.default_rng(0))
     drawn = np.bincount(rows, minlength=count)
     assert drawn[0] == 0 and (drawn[1:30] == 1).all()
-    assert drawn[columns["expression"] == 2].sum() == encoder.EXPRESSION_DRAWS["surprise"]
+    assert drawn[columns["expression"] == 2].sum() == targets.EXPRESSION_DRAWS["surprise"]
 
 
 def test_patch_dropout_keeps_the_class_token_and_the_heads_shapes():

@@ -10,7 +10,7 @@ from transformers import AutoModelForImageTextToText, InternVLVisionModel
 from facellm.processor import FaceProcessor
 from train.data import read_dataset
 from train.features import FeatureCache, fingerprint
-from train.nano import base, corpus, data, dataset, encoder, features
+from train.nano import augment, base, corpus, data, dataset, encoder, features
 from train.nano.pretrained import vision_config
 
 FACES = 24
@@ -43,7 +43,7 @@ def work(made, tmp_path_factory):
     patch.setattr(data, "load", lambda *_: made)
     patch.setattr(corpus, "EXPRESSION_LINES", {"neutral": 4, "happiness": 4})
     torch.manual_seed(0)
-    model = encoder.FaceNet(InternVLVisionModel(vision_config(encoder.IMAGE_PX)))
+    model = encoder.FaceNet(InternVLVisionModel(vision_config(augment.IMAGE_PX)))
     torch.save({"model": model.state_dict()}, folder / "encoder.pt")
     views = features.encode(folder, folder, batch=8)
     counts = corpus.build(folder, folder, base_lines=8)
@@ -58,9 +58,9 @@ def test_every_face_has_a_view_and_its_cached_tokens_are_the_towers(work, made):
     table, tokens = np.load(folder / "views.npz"), np.load(folder / "tokens.npy")
     assert len(tokens) == views == len(table["row"]) > FACES
     assert sorted(table["row"][~table["changed"]].tolist()) == list(range(FACES))
-    model = features.load_encoder(folder)
+    model = encoder.load_encoder(folder)
     with torch.no_grad():
-        pixels = encoder.normalise(encoder.centre(torch.from_numpy(made.pixels[table["row"][:1]])))
+        pixels = augment.normalise(augment.centre(torch.from_numpy(made.pixels[table["row"][:1]])))
         plain = model.tower(pixels).last_hidden_state[0, 1:].numpy()
     assert np.abs(plain - tokens[0]).max() < 0.15  # bf16 and whole pixel values apart
 
@@ -82,7 +82,7 @@ def test_the_base_opens_as_an_internvl_and_its_tower_is_unchanged(work):
     model = AutoModelForImageTextToText.from_pretrained(folder / "base", dtype=torch.float32)
     processor = FaceProcessor.from_pretrained(folder / "base")
     assert model.config.image_token_id == processor.image_token_id
-    tuned = features.load_encoder(folder).tower.state_dict()
+    tuned = encoder.load_encoder(folder).tower.state_dict()
     for name, weight in model.model.vision_tower.state_dict().items():
         assert torch.equal(weight, tuned[name].bfloat16().float()), name
 
