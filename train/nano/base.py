@@ -105,7 +105,7 @@ def train(
     *,
     epochs: int = 1,
     batch_tokens: int = 4096,
-    rate: float = 1.5e-3,
+    rate: float = 2.5e-3,
     seed: int = 0,
     max_minutes: float = math.inf,
     limit: int | None = None,
