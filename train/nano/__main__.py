@@ -31,6 +31,10 @@ def main() -> None:
     ship = stages.add_parser("ship", help="copy base and adapter into the package")
     ship.add_argument("--adapter", type=Path, required=True, help="adapter folder that `python -m train lora` wrote")
     ship.add_argument("--out", type=Path, default=Path("facellm/nano"))
+    card = stages.add_parser("card", help="write the measured figures into model card and README")
+    card.add_argument("--evaluation", type=Path, required=True, help="folder of `python -m train evaluate --both`")
+    card.add_argument("--speed", type=Path, help="JSON of `python -m tests.bench.bench_nano`")
+    card.add_argument("--out", type=Path, default=Path("facellm/nano"))
     for stage in (encoder, features, corpus, base, dataset, ship):
         needs_data = stage in (encoder, features, corpus)
         stage.add_argument("--data", type=Path, required=needs_data, help="folder with utkface/ and expressions/")
@@ -53,6 +57,10 @@ def main() -> None:
         from train.nano.dataset import build
 
         figures = build(args.work, limit=args.limit)
+    elif args.stage == "card":
+        from train.nano.card import write_card
+
+        figures = write_card(args.out, Path("README.md"), args.evaluation, args.speed)
     elif args.stage == "ship":
         from train.nano.ship import ship as copy
 
