@@ -129,7 +129,7 @@ class PrefixStore:
     At most `max_bytes` and `max_entries` are kept; the least recently used goes first.
     """
 
-    def __init__(self, max_bytes: int, max_entries: int = 16):
+    def __init__(self, max_bytes: int, max_entries: int = 64):
         self.max_bytes, self.max_entries = max_bytes, max_entries
         self._entries: OrderedDict[tuple[Hashable, tuple[int, ...]], _Prefix] = OrderedDict()
 
@@ -167,15 +167,20 @@ class PrefixStore:
 
 
 class FeatureStore:
-    """Image features of the last few images: key -> (image tokens, hidden), least recently used out first."""
+    """Image features of the last images: key -> (image tokens, hidden), at most `max_bytes`, least recently used out
+    first; one image is always kept."""
 
-    def __init__(self, max_entries: int = 8):
-        self.max_entries = max_entries
+    def __init__(self, max_bytes: int = 64 * 2**20):
+        self.max_bytes = max_bytes
         self._entries: OrderedDict[Hashable, torch.Tensor] = OrderedDict()
+        self.bytes = 0
         self.hits = self.misses = 0
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._entries
 
     def get(self, key: Hashable) -> torch.Tensor | None:
         if key in self._entries:
@@ -186,12 +191,16 @@ class FeatureStore:
         return None
 
     def put(self, key: Hashable, features: torch.Tensor) -> None:
+        if key in self._entries:
+            self.bytes -= self._entries.pop(key).nbytes
         self._entries[key] = features
-        while len(self._entries) > self.max_entries:
-            self._entries.popitem(last=False)
+        self.bytes += features.nbytes
+        while self.bytes > self.max_bytes and len(self._entries) > 1:
+            self.bytes -= self._entries.popitem(last=False)[1].nbytes
 
     def clear(self) -> None:
         self._entries.clear()
+        self.bytes = 0
 
 
 def common_prefix(sequences: Sequence[Sequence[int]]) -> int:

@@ -1,4 +1,5 @@
 """One batch of rows over one decoder: prefix once, suffixes together, then one token for every row at each step.
+Rows of other images and users join between two steps.
 
 Input: a network (InternVLForConditionalGeneration), token ids of fully templated prompts, image features.
 What this file does not know: images, text, models' names, who reads the answer.
@@ -7,20 +8,21 @@ Exactness: a row here gets the tokens that a run of its own would give it (greed
 - the shared prefix is the longest common prefix of the final token ids, never of separately tokenised halves;
 - every pass gets the full mask over prefix, padding and suffix, and explicit position ids (without them transformers
   counts positions over the padding and is silently wrong);
-- padding is on the left, so that all rows' next tokens line up.
+- every row has a slot of its own, filled from its first column, and looks at its own columns only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 
 from .adapter import AdapterSwitch
-from .cache import GROW, PrefixStore, RowsCache, common_prefix
+from .cache import PrefixStore, RowsCache, common_prefix
 from .sampling import Picker, Sampling
+from .slots import SlotsCache
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,13 @@ class Network:
     @property
     def layers(self) -> int:
         return self.model.config.text_config.num_hidden_layers
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes that one token of one row takes in the cache: keys and values in every layer."""
+        text = self.model.config.text_config
+        size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        return 2 * self.layers * text.num_key_value_heads * size * self.model.lm_head.weight.element_size()
 
     @property
     def max_positions(self) -> int:
@@ -121,113 +130,111 @@ def _embed_span(network: Network, ids: Sequence[int], start: int, span: torch.Te
     return network.embed(span, features[before:])
 
 
-class Batch:
-    """Rows that are decoded together.
+@dataclass(frozen=True)
+class _Row:
+    prompt: tuple[int, ...]
+    adapter: bool
+    image_key: Hashable
 
-    prompts: token ids of each row, fully templated, image placeholders expanded.  adapters: per row.
-    features: (image tokens, hidden).  After the constructor `alive` holds the rows' numbers; step() gives each its
-    next token; drop() takes finished rows out.
+
+class Batch:
+    """Rows that are decoded together; others may join between two steps, and rows leave when they are done.
+
+    alive: the rows by the names that the caller gave them in join(), in the order in which step() answers.
     """
 
+    def __init__(self, network: Network, store: PrefixStore):
+        self.network, self.store, self.device = network, store, network.device
+        self.alive: list[Hashable] = []
+        self.cache = SlotsCache(network.layers, self.device)
+        self.picker = Picker([], [], self.device)
+        self._rows: list[_Row] = []
+        self._tokens: torch.Tensor | None = None  # (rows,) picked and not read yet
+
     @torch.inference_mode()
-    def __init__(
+    def join(
         self,
-        network: Network,
+        names: Sequence[Hashable],
         prompts: Sequence[Sequence[int]],
         adapters: Sequence[bool],
         features: torch.Tensor,
         settings: Sequence[Sampling],
         image_key: Hashable,
-        store: PrefixStore,
-    ):
-        self.network, self.device = network, network.device
-        self.alive = list(range(len(prompts)))
-        self.prompts = [list(p) for p in prompts]
-        self.adapters = list(adapters)
-        self.image_key, self.store = image_key, store
-        self.picker = Picker(settings, prompts, self.device)
-        # At least one token of each prompt is left over, to have something to predict from.
-        self.prefix = min(common_prefix(prompts), min(map(len, prompts)) - 1)
-        kinds = sorted(set(self.adapters))
-        prefix = self.prompts[0][: self.prefix]
-        self.cache = prefill_prefix(network, prefix, features, kinds, image_key, store)
-        self._hidden = self._prefill_suffixes(features, kinds)
+    ) -> list[int]:
+        """Read the prompts of new rows about one image; the first token of each.
 
-    def _prefill_suffixes(self, features: torch.Tensor, kinds: list[bool]) -> torch.Tensor:
-        suffixes = [p[self.prefix :] for p in self.prompts]
+        prompts: token ids, fully templated, image placeholders expanded.  adapters: per row.  features: (image
+        tokens, hidden).  If it raises, the rows that were there before go on unharmed.
+        """
+        # At least one token of each prompt is left over, to have something to predict from.
+        shared = min(common_prefix(prompts), min(map(len, prompts)) - 1)
+        kinds = sorted(set(adapters))
+        prefix = prefill_prefix(self.network, prompts[0][:shared], features, kinds, image_key, self.store)
+        suffixes = [p[shared:] for p in prompts]
+        try:
+            self.cache.enter(prefix, [kinds.index(a) for a in adapters], max(map(len, suffixes)))
+            hidden = self._read(suffixes, shared, features, adapters)
+        except BaseException:
+            self.cache.abandon()
+            raise
+        picker = Picker(settings, prompts, self.device)
+        tokens = picker.pick(self.network.model.lm_head(hidden))
+        first = tokens.tolist()
+        self.cache.settle([len(p) for p in prompts])
+        self.picker.extend(picker)
+        self._tokens = tokens if self._tokens is None else torch.cat([self._tokens, tokens])
+        self.alive += names
+        self._rows += [_Row(tuple(p), a, image_key) for p, a in zip(prompts, adapters, strict=True)]
+        return first
+
+    def _read(self, suffixes: Sequence[Sequence[int]], start: int, features, adapters) -> torch.Tensor:
+        """Hidden state of each suffix's last token, (rows, hidden). Short ones are padded on the right: no token sees
+        what comes after it, and the padding is overwritten by the row's answer."""
         rows, width = len(suffixes), max(map(len, suffixes))
-        pads = [width - len(s) for s in suffixes]
-        padding = next(iter(suffixes))[0]  # any real token: padded places are never looked at
         image_token = self.network.model.config.image_token_id
-        if padding == image_token:
-            padding = self.prompts[0][0]
-        ids = torch.tensor([[padding] * pad + s for pad, s in zip(pads, suffixes, strict=True)], device=self.device)
+        # Any token that is no placeholder will do; a prompt ends with text.
+        padding = suffixes[0][-1]
+        ids = torch.tensor([[*s, *[padding] * (width - len(s))] for s in suffixes], device=self.device)
         # Placeholders are in the suffixes only where prompts differ before the image (different system prompts).
         left = sum(1 for token in suffixes[0] if token == image_token)
         own = features[len(features) - left :].repeat(rows, 1) if left else None
         embeddings = self.network.embed(ids, own)
-        shift = torch.tensor(pads, device=self.device).view(-1, 1)
-        places = torch.arange(width, device=self.device)
-        positions = self.prefix + (places - shift).clamp(min=0)  # (rows, width)
-        self.cache.select([kinds.index(a) for a in self.adapters], self.prefix + width + GROW)
-        real = torch.ones(rows, self.prefix + width, dtype=torch.bool, device=self.device)
-        real[:, self.prefix :] = places >= shift
-        self._visible = torch.zeros(rows, 1, 1, self.prefix + width + GROW, dtype=torch.bool, device=self.device)
-        self._visible[:, 0, 0, : self.prefix + width] = real
-        # A padded query still sees the prefix, so its softmax is never over nothing.
-        mask = causal(rows, width, self.prefix, self.device) & real[:, None, None, :]
-        self._position = positions[:, -1:]
-        hidden = self.network.forward(embeddings, mask, positions, self.cache, self.adapters)
-        return hidden[:, -1]
+        positions = torch.arange(start, start + width, device=self.device).expand(rows, -1)
+        mask = causal(rows, width, start, self.device)
+        hidden = self.network.forward(embeddings, mask, positions, self.cache, adapters)
+        last = torch.tensor([len(s) - 1 for s in suffixes], device=self.device)
+        return hidden[torch.arange(rows, device=self.device), last]
 
     @torch.inference_mode()
     def step(self) -> list[int]:
         """The next token of every row in `alive`, in that order."""
-        if self._hidden is None:
-            self._advance()
-        logits = self.network.model.lm_head(self._hidden)  # (rows, vocabulary)
-        self._tokens = self.picker.pick(logits)
-        self._hidden = None
+        positions, mask = self.cache.advance()
+        embeddings = self.network.embed(self._tokens[:, None], None)
+        hidden = self.network.forward(embeddings, mask, positions, self.cache, [r.adapter for r in self._rows])
+        self.cache.moved()
+        self._tokens = self.picker.pick(self.network.model.lm_head(hidden[:, -1]))
         return self._tokens.tolist()  # the one wait for the device in a step
 
-    def _advance(self) -> None:
-        length = self.cache.length + 1
-        if length > self._visible.shape[-1]:
-            more = torch.zeros_like(self._visible[..., :1]).expand(-1, -1, -1, GROW)
-            self._visible = torch.cat([self._visible, more], -1)
-        self._visible[..., length - 1] = True
-        self._position = self._position + 1
-        embeddings = self.network.embed(self._tokens[:, None], None)
-        mask = self._visible[..., :length]
-        hidden = self.network.forward(embeddings, mask, self._position, self.cache, self.adapters)
-        self._hidden = hidden[:, -1]
+    @torch.inference_mode()
+    def drop(self, names: Collection[Hashable]) -> None:
+        """Take these rows out of the batch; the others go on unchanged, though perhaps in another order."""
+        kept = [i for i, name in enumerate(self.alive) if name not in names]
+        if len(kept) == len(self.alive):
+            return
+        # The last rows move into the slots of those that left, so that few keys and values are copied.
+        order = [i if i in set(kept) else None for i in range(len(kept))]
+        movers = iter(kept[len(kept) - order.count(None) :])
+        order = [next(movers) if i is None else i for i in order]
+        self.cache.keep(order)
+        self.alive = [self.alive[i] for i in order]
+        self._rows = [self._rows[i] for i in order]
+        self.picker.keep(order)
+        self._tokens = self._tokens[torch.tensor(order, device=self.device)] if order else None
 
     @torch.inference_mode()
-    def drop(self, finished: set[int]) -> None:
-        """Take these rows (numbers, as in `alive`) out of the batch; the others go on unchanged."""
-        keep = [i for i, row in enumerate(self.alive) if row not in finished]
-        if len(keep) == len(self.alive):
-            return
-        self.alive = [self.alive[i] for i in keep]
-        self.adapters = [self.adapters[i] for i in keep]
-        if not keep:
-            self.cache = self._visible = self._hidden = None
-            return
-        index = torch.tensor(keep, device=self.device)
-        self.cache.select(keep)
-        self._visible, self._position = self._visible[index], self._position[index]
-        self._tokens = self._tokens[index]
-        if self._hidden is not None:
-            self._hidden = self._hidden[index]
-        self.picker.keep(keep)
-
-    @torch.inference_mode()
-    def remember(self, row: int, answer: Sequence[int]) -> None:
+    def remember(self, name: Hashable, answer: Sequence[int]) -> None:
         """Keep this row's keys and values for the conversation's next turn. answer: its tokens so far."""
-        if self.cache is None or row not in self.alive:
-            return
-        place = self.alive.index(row)
-        columns = self._visible[place, 0, 0, : self.cache.length].nonzero()[:, 0].tolist()
-        ids = (self.prompts[row] + list(answer))[: len(columns)]
-        owner = (self.network.name, self.adapters[place], self.image_key)
-        self.store.put(owner, ids, self.cache.copy(place, columns))
+        place = self.alive.index(name)
+        row = self._rows[place]
+        ids = (*row.prompt, *answer)[: self.cache.lengths[place]]
+        self.store.put((self.network.name, row.adapter, row.image_key), ids, self.cache.copy(place))

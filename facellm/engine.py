@@ -1,18 +1,18 @@
 """One image, many questions, one or two models: streamed answers and likelihoods.
 
 Input: a LoadedModel, a PIL image, rows. Output: text deltas and Answers. What this file does not know: attributes,
-faces, files, pages.
+faces, files, pages; whose turn it is (scheduler).
 
 The rows of a request are decoded together: image features once, the common prefix once per model, then one batch
-(base and FaceLLM rows mixed, where FaceLLM is an adapter). Where the two cannot share a batch (a merged checkpoint
-beside the base; DoRA), each has its own and they take turns step by step, so that both columns grow at once.
-One lock is held for one step at a time: requests of several threads take turns too, and a reader who stops reading
-holds nobody up.
+(base and FaceLLM rows mixed, where FaceLLM is an adapter), which the rows of other threads' requests join. Where the
+two models cannot share a batch (a merged checkpoint beside the base; DoRA), each has its own and they take turns step
+by step, so that both columns grow at once.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,11 +23,11 @@ import torch
 
 from .cache import FeatureStore, PrefixStore
 from .decode import Batch, Network
-from .detokenize import TextStream
 from .errors import FaceLLMError
 from .messages import build_messages, expand_image, render
 from .results import WHICH, Answer, Delta, Row
 from .sampling import Sampling
+from .scheduler import MAX_ROWS, Lane, Live, Request, Scheduler
 from .score import score_rows
 
 if TYPE_CHECKING:
@@ -35,51 +35,11 @@ if TYPE_CHECKING:
 
     from .loading import LoadedModel
 
-MAX_ROWS = 32  # rows in one batch; more are answered after them
 STORE_SHARE = 0.05  # of the model's bytes: what the kept prefixes may take
 STORE_LEAST = 32 * 2**20  # bytes
-
-
-class _Live:
-    """A row on its way: what the caller asked, and what came so far."""
-
-    def __init__(self, index: int, row: Row, prompt: list[int], sampling: Sampling, tokenizer, started: float):
-        self.index, self.row, self.prompt, self.sampling = index, row, prompt, sampling
-        self.stream = TextStream(tokenizer)
-        self.ids: list[int] = []
-        self.started, self.first = started, None
-        self.done = False
-
-    def add(self, token: int, stops: frozenset[int]) -> Delta | None:
-        """The row's next token; a Delta when there is something to show."""
-        if self.first is None:
-            self.first = time.perf_counter()
-        if token in stops:
-            return self.finish("stop")
-        self.ids.append(token)
-        text = self.stream.add(token)
-        if len(self.ids) >= self.sampling.max_new_tokens:
-            return self.finish("length", text)
-        return Delta(self.index, text) if text else None
-
-    def finish(self, reason: str, text: str = "") -> Delta:
-        self.done = True
-        text += self.stream.finish()
-        seconds = time.perf_counter() - self.started
-        answer = Answer(
-            which=self.row.which,
-            key=self.row.key,
-            question=self.row.question,
-            text=self.stream.text,
-            tokens=len(self.ids),
-            seconds=seconds,
-            first_token_seconds=None if self.first is None else self.first - self.started,
-            tokens_per_second=len(self.ids) / seconds if seconds > 0 else 0.0,
-            finish_reason=reason,
-            seed=self.sampling.seed,
-            token_ids=tuple(self.ids),
-        )
-        return Delta(self.index, text, True, answer)
+# Of the memory that is free: what running answers' keys and values may take. As much again is left for the passes
+# themselves and for what is kept between requests.
+CACHE_SHARE = 0.5
 
 
 class Engine:
@@ -93,7 +53,11 @@ class Engine:
         self.features = FeatureStore()
         self.prefixes = PrefixStore(max(STORE_LEAST, int(STORE_SHARE * loaded.report.memory_bytes)))
         self._networks = networks_of(loaded)
-        self._stops = stop_tokens(loaded)
+        self._scheduler = Scheduler(loaded.lock, stop_tokens(loaded), self._relieve)
+        budget = cache_budget(loaded)
+        for which, network in self._networks.items():
+            lane = Lane(network, Batch(network, self.prefixes), max(1, budget // network.token_bytes))
+            self._scheduler.add_lane(self._lane(which), lane)
 
     @property
     def which(self) -> tuple[str, ...]:
@@ -153,33 +117,37 @@ class Engine:
             if not continuations or not all(c.strip() for c in continuations):
                 raise FaceLLMError(f"There is nothing to choose from for the question {question!r}.")
         wanted = [[self._ids(c.strip()) + end for c in continuations] for _, continuations in items] * len(which)
+        lanes: dict[tuple, list[Live]] = {}
+        for live in lives:
+            lanes.setdefault(self._lane(live.row.which), []).append(live)
+        groups = [g[i : i + MAX_ROWS] for g in lanes.values() for i in range(0, len(g), MAX_ROWS)]
         scores: dict[int, list[float]] = {}
-        for group in self._groups(lives):
-            network = self._networks[group[0].row.which]
-            with self.lock, _memory(self):
-                values = score_rows(
-                    network,
-                    [r.prompt for r in group],
-                    [self._adapter(r.row.which) for r in group],
-                    self._image_features(network, key, pixels),
-                    [wanted[r.index] for r in group],
-                    key,
-                    self.prefixes,
-                )
+        for group in groups:
+            values = self._scheduler.alone(lambda group=group: self._score(group, key, pixels, wanted))
             scores.update(zip((r.index for r in group), values, strict=True))
         n = len(items)
         return {w: [scores[j * n + i] for i in range(n)] for j, w in enumerate(which)}
 
+    def _score(self, group: list[Live], key: tuple, pixels, wanted) -> list[list[float]]:
+        network = self._networks[group[0].row.which]
+        return score_rows(
+            network,
+            [live.prompt for live in group],
+            [self._adapter(live.row.which) for live in group],
+            self._image_features(network, key, pixels),
+            [wanted[live.index] for live in group],
+            key,
+            self.prefixes,
+        )
+
     def clear(self) -> None:
         """Forget all image features and prefixes."""
-        with self.lock:
-            self.features.clear()
-            self.prefixes.clear()
+        self._scheduler.alone(self._relieve)
 
     # -- preparing a request ------------------------------------------------------------------------------------
 
     def _prepare(self, image, rows: Sequence[Row], sampling: Sampling, tiles: int):
-        """([_Live], image key, function that gives the pixels). Everything that can be wrong is found here."""
+        """([Live], image key, function that gives the pixels). Everything that can be wrong is found here."""
         if not rows:
             raise FaceLLMError("There is no question to answer.")
         for row in rows:
@@ -202,7 +170,7 @@ class Engine:
             if asked not in prompts:
                 prompts[asked] = self._prompt(row, count, sampling.max_new_tokens)
             own = sampling if row.seed is None else replace(sampling, seed=row.seed)
-            lives.append(_Live(index, row, prompts[asked], own, self.tokenizer, started))
+            lives.append(Live(index, row, prompts[asked], own, self.tokenizer, started))
         return lives, key, (lambda: self.processor.pixels(image) if pixels is None else pixels)
 
     def _prompt(self, row: Row, tiles: int, new_tokens: int) -> list[int]:
@@ -225,15 +193,11 @@ class Engine:
     def _adapter(self, which: str) -> bool:
         return which == "facellm" and self._networks[which].switch is not None
 
-    def _groups(self, lives: list[_Live]) -> list[list[_Live]]:
-        """Rows that can share a batch, each group at most MAX_ROWS."""
-        groups: dict[tuple, list[_Live]] = {}
-        for live in lives:
-            which = live.row.which
-            network = self._networks[which]
-            apart = network.switch is not None and not network.switch.mixable
-            groups.setdefault((network.name, which if apart else None), []).append(live)
-        return [g[i : i + MAX_ROWS] for g in groups.values() for i in range(0, len(g), MAX_ROWS)]
+    def _lane(self, which: str) -> tuple:
+        """Rows with the same lane can share a batch."""
+        network = self._networks[which]
+        apart = network.switch is not None and not network.switch.mixable
+        return network.name, which if apart else None
 
     def _image_features(self, network: Network, key: tuple, pixels) -> torch.Tensor:
         """(image tokens, hidden) of the image, from the store or from the encoder. Call with the lock held."""
@@ -248,81 +212,44 @@ class Engine:
 
     # -- running it ---------------------------------------------------------------------------------------------
 
-    def _run(self, lives: list[_Live], key: tuple, pixels, cancel: threading.Event) -> Iterator[Delta]:
-        groups = self._groups(lives)
-        # Both models' batches side by side; what exceeds a batch waits for the batch before it.
-        queues: dict[str, list[list[_Live]]] = {}
-        for group in groups:
-            first = group[0].row.which
-            lane = first if not self.shared else "both"
-            queues.setdefault(lane, []).append(group)
-        running: dict[str, tuple[Batch, list[_Live]]] = {}
-        while any(queues.values()) or running:
-            for lane in list(queues):
-                if cancel.is_set():
-                    for live in lives:
-                        if not live.done:
-                            yield live.finish("cancelled")
-                    return
-                with self.lock, _memory(self):
-                    if lane not in running:
-                        if not queues[lane]:
-                            del queues[lane]
-                            continue
-                        group = queues[lane].pop(0)
-                        running[lane] = (self._start(group, key, pixels), group)
-                    batch, group = running[lane]
-                    tokens = batch.step()
-                deltas = []
-                by_row = list(zip(batch.alive, tokens, strict=True))
-                for number, token in by_row:
-                    delta = group[number].add(token, self._stops)
-                    if delta is not None:
-                        deltas.append(delta)
-                finished = {number for number, _ in by_row if group[number].done}
-                if finished:
-                    with self.lock:
-                        # A single row is a conversation: its next turn begins with these tokens.
-                        if len(group) == 1:
-                            batch.remember(0, group[0].ids)
-                        batch.drop(finished)
-                    if not batch.alive:
-                        del running[lane]
-                yield from deltas
+    def _run(self, lives: list[Live], key: tuple, pixels, cancel: threading.Event) -> Iterator[Delta]:
+        networks = {self._networks[live.row.which].name: self._networks[live.row.which] for live in lives}
+        if not all((name, key) in self.features for name in networks):
+            ready = pixels()  # here, in the caller's thread, so that nobody waits for it
 
-    def _start(self, group: list[_Live], key: tuple, pixels) -> Batch:
-        network = self._networks[group[0].row.which]
-        return Batch(
-            network,
-            [live.prompt for live in group],
-            [self._adapter(live.row.which) for live in group],
-            self._image_features(network, key, pixels),
-            [live.sampling for live in group],
+            def pixels():
+                return ready
+
+        request = Request(
+            lives,
             key,
-            self.prefixes,
+            features=lambda network: self._image_features(network, key, pixels),
+            adapter=lambda live: self._adapter(live.row.which),
+            cancel=cancel,
         )
+        lanes: dict[tuple, list[Live]] = {}
+        for live in lives:
+            lanes.setdefault(self._lane(live.row.which), []).append(live)
+        yield from self._scheduler.run(request, lanes)
 
-
-class _memory:
-    """Turns "out of memory" into a sentence, with the caches freed so that the next request is fine."""
-
-    def __init__(self, engine: Engine):
-        self.engine = engine
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind, error, trace) -> None:
-        if kind is None or not issubclass(kind, torch.OutOfMemoryError):
-            return
-        self.engine.features.clear()
-        self.engine.prefixes.clear()
+    def _relieve(self) -> None:
+        self.features.clear()
+        self.prefixes.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        raise FaceLLMError(
-            "The graphics card's memory is full; ask fewer questions at once, shorten the answers, or open a smaller "
-            "model or --quantization nf4."
-        ) from None
+
+
+def cache_budget(loaded: LoadedModel) -> int:
+    """Bytes that keys and values of running answers may take, by what is free now that the weights are loaded."""
+    device = torch.device(loaded.report.device)
+    if device.type == "cuda":
+        return int(CACHE_SHARE * torch.cuda.mem_get_info(device)[0])
+    # What is free on a CPU or an Apple GPU changes by the minute; a share of what the machine has is a safe guess.
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows does not say
+        memory = 4 * 2**30
+    return int(CACHE_SHARE / 4 * memory)
 
 
 def networks_of(loaded: LoadedModel) -> dict[str, Network]:

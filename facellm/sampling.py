@@ -57,15 +57,22 @@ class Picker:
         self._columns()
 
     def _columns(self) -> None:
-        def column(name):
-            return torch.tensor([[getattr(s, name)] for s in self.settings], dtype=torch.float32, device=self.device)
+        def column(name, settings):
+            return torch.tensor([[getattr(s, name)] for s in settings], dtype=torch.float32, device=self.device)
 
-        self._greedy = all(s.temperature == 0 for s in self.settings)
         self._penalised = any(s.repetition_penalty != 1 for s in self.settings)
-        if not self._greedy:
-            self._temperature, self._top_p = column("temperature"), column("top_p")
         if self._penalised:
-            self._penalty = column("repetition_penalty")
+            self._penalty = column("repetition_penalty", self.settings)
+        else:
+            self._seen = None
+        rows = [i for i, s in enumerate(self.settings) if s.temperature > 0]
+        self._sampled = torch.tensor(rows, device=self.device) if rows else None  # the others are greedy
+        if rows:
+            sampled = [self.settings[i] for i in rows]
+            # Sorting a large vocabulary is slow, so it is done for these rows alone.
+            self._temperature, self._top_p = column("temperature", sampled), column("top_p", sampled)
+            self._temperature = self._temperature.clamp(min=1e-6)
+            self._drawing = [self._generators[i] for i in rows]
 
     def pick(self, logits: torch.Tensor) -> torch.Tensor:
         """Token ids (n,) int64 for logits (n, vocabulary)."""
@@ -73,9 +80,9 @@ class Picker:
         if self._penalised:
             logits = self._repetition(logits)
         tokens = logits.argmax(-1)
-        if not self._greedy:
-            tokens = torch.where(self._temperature[:, 0] > 0, self._sample(logits), tokens)
-        if self._penalised:
+        if self._sampled is not None:
+            tokens[self._sampled] = self._sample(logits[self._sampled])
+        if self._seen is not None:
             self._seen.scatter_(1, tokens[:, None], True)
         return tokens
 
@@ -88,21 +95,34 @@ class Picker:
         return torch.where(self._seen, scaled, logits)
 
     def _sample(self, logits: torch.Tensor) -> torch.Tensor:
-        probabilities, order = (logits / self._temperature.clamp(min=1e-6)).softmax(-1).sort(-1, descending=True)
+        probabilities, order = (logits / self._temperature).softmax(-1).sort(-1, descending=True)
         mass = probabilities.cumsum(-1)
         # A token is kept while the mass before it is below top_p, so the likeliest is always kept.
         kept = mass - probabilities < self._top_p
         total = torch.where(kept, probabilities, 0).sum(-1, keepdim=True)
         # One number per row from its own generator, on the CPU so that a seed means the same on every device.
-        draws = torch.stack([torch.rand(1, generator=g) for g in self._generators]).to(self.device)
+        draws = torch.stack([torch.rand(1, generator=g) for g in self._drawing]).to(self.device)
         chosen = (mass < draws * total).sum(-1, keepdim=True).clamp(max=logits.shape[-1] - 1)
         return order.gather(1, chosen)[:, 0]
 
+    def extend(self, other: Picker) -> None:
+        """The other picker's rows, which have picked before, come after these; all go on as they would have alone."""
+        if self._seen is not None or other._seen is not None:
+            # Rows without a penalty need no record, so rows that have none yet begin with an empty one.
+            known = self._seen if self._seen is not None else other._seen
+            empty = [known.new_zeros(len(p.settings), known.shape[1]) for p in (self, other)]
+            parts = [e if p._seen is None else p._seen for p, e in zip((self, other), empty, strict=True)]
+            self._seen = torch.cat(parts)
+        self.settings += other.settings
+        self._generators += other._generators
+        self._prompts += other._prompts
+        self._columns()
+
     def keep(self, rows: Sequence[int]) -> None:
-        """Only these rows go on."""
+        """Only these rows go on, in this order."""
         self.settings = [self.settings[r] for r in rows]
         self._generators = [self._generators[r] for r in rows]
         self._prompts = [self._prompts[r] for r in rows]
         if self._seen is not None:
-            self._seen = self._seen[torch.tensor(rows, device=self.device)]
+            self._seen = self._seen[torch.tensor(rows, dtype=torch.long, device=self.device)]
         self._columns()

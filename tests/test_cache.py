@@ -73,10 +73,16 @@ def test_prefix_store_is_bounded_in_bytes_and_entries():
 
 
 def test_feature_store_forgets_the_least_recently_used():
-    store = FeatureStore(max_entries=2)
+    store = FeatureStore(max_bytes=8)
     store.put("a", torch.zeros(1))
     store.put("b", torch.ones(1))
     assert store.get("a") is not None
     store.put("c", torch.ones(1))
-    assert store.get("b") is None and store.get("a") is not None
+    assert "b" not in store and store.get("b") is None and store.get("a") is not None
     assert (store.hits, store.misses) == (2, 1)
+    store.put("a", torch.zeros(2))
+    assert len(store) == 1 and store.bytes == 8
+    store.put("large", torch.zeros(9))  # the image that is asked about stays, however large
+    assert len(store) == 1 and "large" in store
+    store.clear()
+    assert store.bytes == len(store) == 0

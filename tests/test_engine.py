@@ -32,15 +32,20 @@ def assert_equal_to_plain(engine, photo, rows, sampling=SHORT, answers=None):
 
 @pytest.fixture
 def steps(monkeypatch):
-    """Number of rows in each decoding step."""
+    """Number of rows that got a token each time the decoder ran: those that joined, or all."""
     counted = []
-    original = Batch.step
+    step, join = Batch.step, Batch.join
 
-    def step(self):
+    def counted_step(self):
         counted.append(len(self.alive))
-        return original(self)
+        return step(self)
 
-    monkeypatch.setattr(Batch, "step", step)
+    def counted_join(self, names, *args):
+        counted.append(len(names))
+        return join(self, names, *args)
+
+    monkeypatch.setattr(Batch, "step", counted_step)
+    monkeypatch.setattr(Batch, "join", counted_join)
     return counted
 
 
@@ -235,8 +240,8 @@ def test_features_once_per_image_and_bounded(engine, photo):
     assert engine.features.misses == 1
     for seed in range(10):
         engine.answer(tiny.picture(seed, 60), [Row("base", "Hi")], Sampling(max_new_tokens=1))
-    assert len(engine.features) == 8
-    assert engine.prefixes.bytes <= engine.prefixes.max_bytes and len(engine.prefixes) <= 16
+    assert len(engine.features) == 11
+    assert engine.prefixes.bytes <= engine.prefixes.max_bytes and len(engine.prefixes) <= 64
     engine.clear()
     assert len(engine.features) == len(engine.prefixes) == 0
 
@@ -248,7 +253,7 @@ def test_tiles_show_more_of_a_scene(engine):
 
 
 def test_more_rows_than_a_batch_holds(engine, photo, monkeypatch, steps):
-    monkeypatch.setattr("facellm.engine.MAX_ROWS", 3)
+    monkeypatch.setattr("facellm.scheduler.MAX_ROWS", 3)
     rows = [Row("base", f"Question {i}") for i in range(5)]
     answers = engine.answer(photo, rows, Sampling(max_new_tokens=2))
     assert steps == [3, 3, 2, 2]
