@@ -7,7 +7,6 @@ which option is right, reports.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 from facellm.errors import FaceLLMError
 from facellm.images import load_image
+from train import journal
 from train.facexbench import Question
 from train.prompts import LETTERS, setting_prompt
 
@@ -137,25 +137,13 @@ def read_replies(path: Path) -> dict[str, Reply]:
 
     Raises FaceLLMError for a broken line anywhere else.
     """
-    if not path.is_file():
-        return {}
-    replies: dict[str, Reply] = {}
-    lines = path.read_text(encoding="utf-8").split("\n")
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            scores = row.pop("scores", None)
-            reply = Reply(**row, scores=None if scores is None else tuple(scores))
-        except (ValueError, TypeError) as error:
-            if number == len(lines):
-                break
-            raise FaceLLMError(
-                f"{path}, line {number} is not a reply ({error}); remove the file and run again."
-            ) from None
-        replies[reply.key] = reply
-    return replies
+    try:
+        return {
+            key: Reply(**{**row, "scores": None if row.get("scores") is None else tuple(row["scores"])})
+            for key, row in journal.read(path, "a reply").items()
+        }
+    except TypeError as error:
+        raise FaceLLMError(f"{path} holds something else than replies ({error}); remove it and run again.") from None
 
 
 def run_arm(
@@ -166,15 +154,9 @@ def run_arm(
     replies = read_replies(path)
     wanted = [q for q in questions if q.key not in replies]
     if wanted:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file():  # cut a half-written last line off before appending
-            raw = path.read_bytes()
-            if raw and not raw.endswith(b"\n"):
-                path.write_bytes(raw[: raw.rfind(b"\n") + 1])
-        with path.open("a", encoding="utf-8") as out:
+        with journal.appending(path) as out:
             for done, reply in enumerate(answerer.answer(wanted, arm), 1):
-                out.write(json.dumps(asdict(reply), ensure_ascii=False) + "\n")
-                out.flush()
+                journal.append(out, asdict(reply))
                 replies[reply.key] = reply
                 if progress is not None:
                     progress(done, len(wanted))

@@ -19,6 +19,7 @@ from typing import Any
 from facellm.errors import FaceLLMError
 from train import facexbench, summary
 from train.answering import METHODS, Answerer, Arm, ModelAnswerer, Reply, run_arm
+from train.opening import add_options, check_positive, open_chosen
 from train.prompts import SETTINGS
 from train.scoring import SCORERS
 
@@ -28,13 +29,7 @@ RUN = "run.json"
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m train evaluate", description=__doc__.split("\n")[0])
     p.add_argument("benchmark", type=Path, help="folder of FaceXBench's JSON files, or one that `benchmark` made")
-    p.add_argument("--model", default="nano", help="name, folder or hub id, as for python -m facellm (default: nano)")
-    p.add_argument("--adapter", help="LoRA adapter or merged FaceLLM, if the model's name does not imply it")
-    p.add_argument("--quantization", choices=("none", "int8", "nf4"))
-    p.add_argument("--device")
-    who = p.add_mutually_exclusive_group()
-    who.add_argument("--base", action="store_true", help="the base alone")
-    who.add_argument("--both", action="store_true", help="base and FaceLLM, compared on the same questions")
+    add_options(p)
     p.add_argument("--setting", choices=SETTINGS, default="zero-shot")
     p.add_argument(
         "--method", choices=(*METHODS, "both"), default="generate",
@@ -55,27 +50,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
-    for name in ("limit", "max_new_tokens", "rows"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise FaceLLMError(f"--{name.replace('_', '-')} is {value}; it must be at least 1.")
+    check_positive(args, "limit", "max_new_tokens", "rows")
     benchmark = facexbench.read(args.benchmark)
-    from facellm.loading import open_model
-
-    loaded = open_model(
-        args.model,
-        adapter=args.adapter,
-        quantization=args.quantization,
-        device=args.device,
-        base=args.base or args.both,
-    )
-    which = ("base", "facellm") if args.both else ("base",) if args.base else ("facellm",)
-    lacking = [w for w in which if w not in loaded.which]
-    if lacking:
-        raise FaceLLMError(
-            f"{args.model} answers as {' and '.join(loaded.which)} only; "
-            + ("leave out --both" if args.both else "give --base or an --adapter") + "."
-        )  # fmt: skip
+    loaded, which = open_chosen(args)
     answerer = ModelAnswerer(
         loaded,
         args.setting,

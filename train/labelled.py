@@ -23,9 +23,10 @@ from train.tasks import pose_label
 # over eye width (mean of both eyes).
 MOUTH_CLOSED, MOUTH_OPEN = 0.03, 0.15
 EYES_CLOSED, EYES_OPEN = 0.15, 0.26
-# Quantiles of mean brightness and of fine detail over the images at hand: below and above, and the middle.
+# Quantiles of mean brightness and of fine detail over the split's images: below and above, and the middle.
 DARK, BALANCED, BRIGHT = 0.15, (0.25, 0.75), 0.85
 BLURRED, SHARP = 0.25, 0.60
+REFERENCE = 500  # images of each set over which the quantiles are taken at least: a few dozen would shift them
 SIDE = 112  # px at which brightness and detail are measured, nano's input
 
 
@@ -48,13 +49,22 @@ class Known:
 
 
 def read_known(sets: Sequence[FaceSet], split: str | None, limit: int | None = None, seed: int = 0) -> list[Known]:
-    """The split's images, at most `limit` of each set, in an order that hangs on the seed; with pixel labels."""
+    """The split's images, at most `limit` of each set, in an order that hangs on the seed; with pixel labels.
+
+    Whether a picture is dark or blurred is judged beside `REFERENCE` pictures of each set, also where fewer are chosen.
+    """
     chosen: list[tuple[FaceSet, Any]] = []
+    measured: list[tuple[float, float]] = []
+    compared: list[tuple[float, float]] = []
     for source in sets:
         faces = sorted((f for f in source.faces(split) if source.has(f.name)), key=lambda f: f.name)
         random.Random(f"{seed}:{source.name}").shuffle(faces)
         chosen += [(source, face) for face in faces[:limit]]
-    pixels = _pixel_labels([source.read(face.name) for source, face in chosen])
+        read = faces if limit is None else faces[: max(limit, REFERENCE)]
+        figures = [_brightness_and_detail(source.read(face.name)) for face in read]
+        compared += figures
+        measured += figures[:limit]
+    pixels = _pixel_labels(measured, compared)
     found = []
     for (source, face), more in zip(chosen, pixels, strict=True):
         labels = {
@@ -85,16 +95,18 @@ def _mesh_labels(mesh: Mapping[str, str]) -> dict[str, str]:
     return {field: label for field, label in labels.items() if label}
 
 
-def _pixel_labels(files: Sequence[bytes]) -> list[dict[str, str]]:
-    """lighting and sharpness of every image, by its place among all of them."""
-    if not files:
+def _pixel_labels(
+    measured: Sequence[tuple[float, float]], compared: Sequence[tuple[float, float]]
+) -> list[dict[str, str]]:
+    """lighting and sharpness of every measured image, by its place among the compared ones."""
+    if not measured:
         return []
-    stats = np.array([_brightness_and_detail(raw) for raw in files])
+    stats = np.array(compared)
     wanted = [DARK, *BALANCED, BRIGHT]
     dark, low, high, bright = np.quantile(stats[:, 0], wanted)
     blurred, sharp = np.quantile(stats[:, 1], [BLURRED, SHARP])
     found = []
-    for light, detail in stats:
+    for light, detail in measured:
         labels = {}
         if light < dark or light > bright or low < light < high:
             labels["lighting"] = "dark" if light < dark else "bright" if light > bright else "balanced"

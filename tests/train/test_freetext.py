@@ -1,4 +1,4 @@
-"""`freetext`: claims read from sentences, held against labels."""
+"""`freetext`: what answers claim, held against labels, and against themselves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 
 from tests.tiny import make_tiny_adapter, make_tiny_internvl
 from tests.train.faces import write_face_set
-from train.freetext import age_claim, claims, judge, tally
+from train.claims import age_claim, claims, conflicts, is_cut, repeats
+from train.freetext import disagreements, examine, group_span, judge, marks, tally
 from train.labelled import Known
 
 
@@ -30,6 +31,10 @@ from train.labelled import Known
         ("The head is nearly frontal, turned slightly to the viewer's right.", {}),
         ("The face is frontal and looks towards the camera.", {"pose": "frontal"}),
         ("The lighting is dim. The image is blurred.", {"lighting": "dark", "sharpness": "blurred"}),
+        (
+            "Balanced light would help; the lack of sharpness would limit it.",
+            {"lighting": "balanced", "sharpness": "blurred"},
+        ),
         ("The face is long.", {}),
     ],
 )
@@ -47,6 +52,8 @@ def test_claims(text, expected):
         ("An older man.", (50, 120)),
         ("A middle-aged woman between about 40 and 60 years old.", (40, 60)),
         ("The person is under about four years old.", (0, 4)),
+        ("The person is not older than about five.", (0, 5)),
+        ("She is between zero and five years old.", (0, 5)),
         ("The light is even.", None),
     ],
 )
@@ -67,16 +74,73 @@ def test_verdicts():
     assert judge("between about 33 and 40 years old", face)["age"] is False  # within the slack
 
 
-def test_rates():
+def test_age_against_a_group_where_years_are_unknown():
+    assert group_span("20-29") == (20, 29) and group_span("more than 70") == (70, 120)
+    face = known(years=None, age_group="20-29")
+    assert judge("A man between about 31 and 40 years old.", face)["age"] is False  # within the slack
+    assert judge("A man between about 35 and 45 years old.", face)["age"] is True
+    assert judge("A woman.", face) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The lips are closed. The face looks at the camera and the mouth is open.", {"mouth": ["closed", "open"]}),
+        ("This is a young man. She appears to be happy.", {"gender": ["Female", "Male"]}),
+        ("It is not clear whether the person is male or female.", {}),
+        ("A young woman, between about 45 and 60 years old.", {"age": ["15-40", "45-60"]}),
+        ("A baby girl, roughly 20 to 40 years old. The apparent ethnicity is White.", {"age": ["0-4", "20-40"]}),
+        ("A middle-aged man between about 35 and 60 years old.", {}),
+        ("The eyes are wide open and the eyes are narrowed.", {"eye opening": ["narrowed", "wide"]}),
+        ("The nose is narrow. The nose is broad at the base.", {"nose": ["broad", "narrow"]}),
+        ("More light falls on the side at the viewer's left. Both sides of the face are lit evenly.",
+         {"light side": ["even", "left"]}),
+        ("It is a black-and-white image. Colours are vivid.", {"colour": ["none", "some"]}),
+        ("The apparent ethnicity is White. The person appears to be Indian.", {"ethnicity": ["Indian", "White"]}),
+        ("The ethnicity is hard to judge and could be read as Black or as Indian.", {}),
+        ("The lips are parted and the mouth is open.", {}),
+    ],
+)  # fmt: skip
+def test_conflicts_inside_one_answer(text, expected):
+    assert conflicts(text) == expected
+
+
+def test_repeated_sentences_loops_and_cut_ends():
+    assert repeats("The nose is narrow. The lips are full. The nose is narrow!") == ["the nose is narrow"]
+    assert repeats("It is and it is and it is and it is") == ["it is and (again and again)"]
+    assert repeats("The dark light and the dark light and grain.") == ["the dark light and (again and again)"]
+    assert repeats("It could be read as White or as White.") == ["White or as White"]
+    assert repeats("The mouth is open. The mouth is wide. It is very, very, good, and White or as Black.") == []
+    assert is_cut("The nose is") and not is_cut('It is "sharp."')
+
+
+def row(attribute, text, face, image="people/val/1.jpg"):
+    return {"attribute": attribute, "image": image, "text": text, **examine(text, face)}
+
+
+def test_rates_and_disagreements():
+    face = known(gender="Female", mouth="open")
     rows = [
-        {"attribute": "demographic", "verdict": {"gender": True, "age": False}},
-        {"attribute": "demographic", "verdict": {"gender": False}},
-        {"attribute": "demographic", "verdict": {}},
+        row("demographic", "A man between about 25 and 40 years old.", face),
+        row("demographic", "A woman. A woman.", face),
+        row("demographic", "The light", face),
+        row("expression", "The mouth is open. The lips are closed.", face),
+        row("detail", "A woman. The mouth is closed.", face),
     ]
-    found = tally(rows)["demographic"]
-    assert (found["claims"]["count"], found["claims"]["total"]) == (1, 3)
-    assert (found["answers"]["count"], found["answers"]["total"], found["asked"]) == (1, 2, 3)
-    assert found["facts"]["gender"]["value"] == 0.5
+    found = tally(rows)
+    demographic = found["demographic"]
+    assert (demographic["claims"]["count"], demographic["claims"]["total"]) == (1, 3)
+    assert (demographic["answers"]["count"], demographic["answers"]["total"], demographic["asked"]) == (1, 2, 3)
+    assert demographic["facts"]["gender"]["value"] == 0.5 and demographic["facts"]["age"]["count"] == 0
+    assert demographic["known"] == {"age": 3, "gender": 3, "mouth": 3} and demographic["different"] == 3
+    assert demographic["age_width"] == 15 and found["detail"]["age_width"] is None
+    assert (demographic["repeats"]["count"], demographic["cut"]["count"], demographic["self"]["count"]) == (1, 1, 0)
+    assert found["expression"]["self_facts"] == {"mouth": 1} and found["expression"]["answers"]["total"] == 0
+    assert found["detail"]["facts"]["mouth"]["count"] == 1
+    apart = disagreements(rows)
+    assert apart["gender"] == {**apart["gender"], "count": 1, "total": 1} and apart["mouth"]["total"] == 0
+    assert marks(rows[0]) == " **[contradicts gender]**" and "cut off" in marks(rows[2])
+    assert marks(rows[3]) == " **[says closed and open of mouth]**"
 
 
 def test_command_on_the_tiny_model(tmp_path, capsys):
@@ -86,8 +150,10 @@ def test_command_on_the_tiny_model(tmp_path, capsys):
     base = make_tiny_internvl(tmp_path / "base")
     adapter = make_tiny_adapter(base, tmp_path / "adapter")
     assert main(["freetext", "--model", str(base), "--adapter", str(adapter), "--data", str(data), "--device", "cpu",
-                 "--faces", "2", "--max-new-tokens", "4", "--out", str(tmp_path / "out")]) == 0  # fmt: skip
+                 "--both", "--faces", "2", "--max-new-tokens", "4", "--out", str(tmp_path / "out")]) == 0  # fmt: skip
     rows = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
     assert len(rows) == 2 * 8 * 2
-    assert (tmp_path / "out" / "descriptions.md").read_text().count("Known: ") == 2
-    assert "demographic" in capsys.readouterr().out
+    read = (tmp_path / "out" / "descriptions.md").read_text()
+    assert read.count("Known: ") == 2 and read.count("Measured: yaw_deg") == 2 and "## people/val/" in read
+    printed = capsys.readouterr().out
+    assert printed.count("| demographic | base |") == 3 and "2 of people" in printed

@@ -1,0 +1,56 @@
+"""Lines of JSON that are appended as work gets done, so that a run that was killed goes on where it stopped.
+
+Input: a path and rows with a key. Output: rows by key. What this file does not know: what the rows mean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from facellm.errors import FaceLLMError
+
+
+def read(path: Path, what: str, key: str = "key") -> dict[str, dict[str, Any]]:
+    """The rows by `key`, the latest of each; a last line that a kill cut short is forgotten.
+
+    what: a row in words, for the message ("a reply").  Raises FaceLLMError for a broken line anywhere else.
+    """
+    if not path.is_file():
+        return {}
+    rows: dict[str, dict[str, Any]] = {}
+    lines = path.read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            rows[row[key]] = row
+        except (ValueError, TypeError, KeyError) as error:
+            if number == len(lines):
+                break
+            raise FaceLLMError(
+                f"{path}, line {number} is not {what} ({error}); remove the file and run again."
+            ) from None
+    return rows
+
+
+@contextmanager
+def appending(path: Path) -> Iterator[TextIO]:
+    """The file opened for more lines, a half-written last one cut off first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file():
+        raw = path.read_bytes()
+        if raw and not raw.endswith(b"\n"):
+            path.write_bytes(raw[: raw.rfind(b"\n") + 1])
+    with path.open("a", encoding="utf-8") as out:
+        yield out
+
+
+def append(out: TextIO, row: dict[str, Any]) -> None:
+    """One line, handed to the operating system at once: a kill of this process loses nothing that was appended."""
+    out.write(json.dumps(row, ensure_ascii=False) + "\n")
+    out.flush()
