@@ -41,15 +41,18 @@ python app.py --model nano
 python app.py --model 8b --quantization nf4
 # from Python
 from facellm import load
-print(load("nano").ask("portrait.jpg", "Describe the face pose of the image based on the visual information.").text)
+print(load("nano").ask("portrait.jpg", "Is the mouth open?").text)
 # from a shell
 python -m facellm describe portrait.jpg</code></pre>
 """
 
 
+_SWITCHED_OFF = "Ethnicity and emotion are switched off by the operator of this page."
+
+
 def _value(key: str, value: Any) -> str:
     if value in (None, ""):
-        return "none" if key == "quantization" else "—"
+        return "none"
     if key == "memory_bytes":
         return f"{value / 2**20:,.0f} MiB" if value < 2**30 else f"{value / 2**30:.1f} GiB"
     if key == "seconds":
@@ -65,7 +68,7 @@ def model_card(card: Mapping[str, Any], message: str) -> str:
     rows = "".join(
         f"<div><dt>{escape(label)}</dt><dd>{escape(_value(key, card.get(key)))}</dd></div>"
         for key, label in _FACTS
-        if key in card
+        if key == "quantization" or card.get(key) not in (None, "")
     )
     return f'<h3>Loaded model</h3><dl class="facts">{rows}</dl>'
 
@@ -90,7 +93,7 @@ def _figure(value: Any) -> str:
 def words(sensitive: bool) -> str:
     """What this is, what it is not for, and the photo's way."""
     banned = "".join(f"<li>{escape(item)}</li>" for item in texts.NOT_FOR)
-    switch = "" if sensitive else f'<p class="notice">{escape(texts.SENSITIVE_OFF)}</p>'
+    switch = "" if sensitive else f'<p class="notice">{escape(_SWITCHED_OFF)}</p>'
     return (
         f"{switch}<h3>What this is</h3><p>FaceLLM is a vision-language model (InternVL3) with a small adapter on its "
         "language decoder, tuned to describe faces. Where it is an adapter, both run from one copy of the "
@@ -114,10 +117,9 @@ def build(ctx: Context) -> Tab:
     with gr.Row(elem_classes="about", equal_height=False):
         with gr.Column(min_width=300):
             gr.HTML(words(ctx.sensitive), elem_classes="prose")
-        with gr.Column(min_width=300):
             card = gr.HTML(card_html(ctx), elem_id="model-card", elem_classes="prose")
-            gr.HTML(
-                figures() + _ELSEWHERE + f'<h3>Cite</h3><pre tabindex="0"><code>{escape(texts.CITATION)}</code></pre>',
-                elem_classes="prose",
-            )
+        with gr.Column(min_width=300):
+            gr.HTML(figures(), elem_classes="prose")
+    cite = f'<h3>Cite</h3><pre tabindex="0"><code>{escape(texts.CITATION)}</code></pre>'
+    gr.HTML(_ELSEWHERE + cite, elem_classes="prose")
     return Tab("about", [], tuple, {"card": card})

@@ -7,8 +7,10 @@ queue for the model. What this file does not know: the page.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -18,8 +20,9 @@ from facellm.attributes import Attribute, select
 from facellm.errors import FaceLLMError
 
 from . import profile, settings, texts
-from .common import MODEL, Context
+from .common import Context
 from .compare import questions
+from .jobs import MODEL
 from .photo import Photo, PhotoInput, read_photo
 from .runs import Ticket
 from .streaming import Cell, fill
@@ -87,10 +90,45 @@ def _slowly(ctx: Context, photo: Photo, cells: Sequence[Cell], parameters: setti
     yield
 
 
-def build(ctx: Context) -> None:
-    """Register the endpoints; their components are never shown."""
+# What every generating endpoint takes beside its own: name, type, default, and a line of documentation.
+_SETTINGS = (
+    ("system", str, "", "system prompt; empty for the model's own."),
+    ("max_new_tokens", int, 256, f"longest answer, 1 to {settings.MAX_NEW_TOKENS} tokens."),
+    ("temperature", float, 0.0, "0 for the likeliest words, up to 2."),
+    ("top_p", float, 1.0, "share of probability to draw from, above 0 up to 1."),
+    ("seed", int, 0, f"for drawing, 0 to {settings.SEED_LIMIT}."),
+    ("look", str, "face", "face for the largest face's crop, whole for the whole photo."),
+    ("tiles", int, 1, f"at most so many tiles for a whole photo, 1 to {settings.MAX_TILES}."),
+)
 
-    def faces(photo: str) -> dict:
+
+def _with_settings(ask: Callable[..., Iterator]) -> Callable[..., Iterator]:
+    """ask(..., parameters) -> an endpoint that takes the settings in place of `parameters`, and documents them."""
+    own = list(inspect.signature(ask).parameters.values())[:-1]
+    more = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
+        for name, kind, default, _ in _SETTINGS
+    ]
+
+    def endpoint(*values: Any) -> Iterator:
+        with _sentences():
+            raw = dict(zip((p.name for p in more), values[len(own) :], strict=False))
+            yield from ask(*values[: len(own)], settings.read(**raw))
+
+    endpoint.__name__ = ask.__name__
+    endpoint.__signature__ = inspect.Signature([*own, *more])
+    lines = "\n".join(f"    {name}: {what}" for name, _, _, what in _SETTINGS)
+    endpoint.__doc__ = inspect.getdoc(ask).replace("    (settings)", lines)
+    return endpoint
+
+
+@dataclass
+class Endpoints:
+    """The functions behind the endpoints.  All raise gr.Error with one sentence."""
+
+    ctx: Context
+
+    def faces(self, photo: str) -> dict:
         """Find the faces in a photo.
 
         Args:
@@ -107,19 +145,7 @@ def build(ctx: Context) -> None:
                 "notice": seen.view.notice,
             }
 
-    def chat(
-        photo: str,
-        question: str,
-        history: list | None = None,
-        model: str = "facellm",
-        system: str = "",
-        max_new_tokens: int = 256,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        look: str = "face",
-        tiles: int = 1,
-    ):
+    def chat(self, photo: str, question: str, history: list | None, model: str, parameters: settings.Parameters):
         """Ask one question about the face in a photo; the answer streams.
 
         Args:
@@ -127,37 +153,17 @@ def build(ctx: Context) -> None:
             question: what to ask.
             history: earlier turns as [[question, answer], ...].
             model: facellm or base.
-            system: system prompt; empty for the model's own.
-            max_new_tokens: longest answer, 1 to 512 tokens.
-            temperature: 0 for the likeliest words, up to 2.
-            top_p: share of probability to draw from, above 0 up to 1.
-            seed: for drawing, 0 to 2147483647.
-            look: face for the largest face's crop, whole for the whole photo.
-            tiles: at most so many tiles for a whole photo, 1 to 12.
+            (settings)
         Returns:
             The answer's text, and its details (tokens, seconds, finish_reason).
         """
-        with _sentences():
-            text = settings.question(question, texts.QUESTION_FIRST)
-            if not policy.allowed(text, ctx.sensitive):
-                raise FaceLLMError(texts.SENSITIVE_OFF)
-            parameters = settings.read(system, max_new_tokens, temperature, top_p, seed, look, tiles)
-            cell = Cell(_which(model), text, history=history_of(history))
-            for _ in _fill(ctx, _given(photo), [cell], parameters):
-                yield cell.text, _json(cell)
+        text = settings.question(question, texts.QUESTION_FIRST)
+        policy.check(text, self.ctx.sensitive)
+        cell = Cell(_which(model), text, history=history_of(history))
+        for _ in _fill(self.ctx, _given(photo), [cell], parameters):
+            yield cell.text, _json(cell)
 
-    def attributes(
-        photo: str,
-        attributes: str = "",
-        model: str = "facellm",
-        system: str = "",
-        max_new_tokens: int = 256,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        look: str = "face",
-        tiles: int = 1,
-    ):
+    def attributes(self, photo: str, attributes: str, model: str, parameters: settings.Parameters):
         """Describe the attributes of the face in a photo, all at the same time.
 
         Args:
@@ -165,51 +171,37 @@ def build(ctx: Context) -> None:
             attributes: keys separated by commas (demographic, structure, skin, expression, lighting, pose, forensic,
                 detail); empty for all.
             model: facellm or base.
-            system, max_new_tokens, temperature, top_p, seed, look, tiles: as for chat.
+            (settings)
         Returns:
             One entry per key: title, question, text, tokens, seconds, state.
         """
-        with _sentences():
-            chosen = _permitted(attributes, ctx.sensitive)
-            parameters = settings.read(system, max_new_tokens, temperature, top_p, seed, look, tiles)
-            cells = [Cell(_which(model), a.question, a.key) for a in chosen]
-            titles = {a.key: a.title for a in chosen}
-            for _ in _slowly(ctx, _given(photo), cells, parameters):
-                yield {c.key: {"title": titles[c.key], **_json(c)} for c in cells}
+        chosen = _permitted(attributes, self.ctx.sensitive)
+        cells = [Cell(_which(model), a.question, a.key) for a in chosen]
+        titles = {a.key: a.title for a in chosen}
+        for _ in _slowly(self.ctx, _given(photo), cells, parameters):
+            yield {c.key: {"title": titles[c.key], **_json(c)} for c in cells}
 
-    def compare(
-        photo: str,
-        question: str = "all",
-        system: str = "",
-        max_new_tokens: int = 256,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        look: str = "face",
-        tiles: int = 1,
-    ):
+    def compare(self, photo: str, question: str, parameters: settings.Parameters):
         """Ask the base model and FaceLLM the same, at the same time.
 
         Args:
             photo: the photo, a file.
             question: an attribute's key, "all" for all attributes, or a question in your own words.
-            system, max_new_tokens, temperature, top_p, seed, look, tiles: as for chat.
+            (settings)
         Returns:
             A list with one entry per question: key, question, base (its answer), facellm (its answer).
         """
-        with _sentences():
-            known = {a.key for a in select()} | {"all"}
-            text = settings.question(question, texts.QUESTION_FIRST)
-            asked = questions(text if text in known else "own", text, ctx.sensitive)
-            parameters = settings.read(system, max_new_tokens, temperature, top_p, seed, look, tiles)
-            cells = [Cell(w, q, key) for key, q in asked for w in ("base", "facellm")]
-            for _ in _slowly(ctx, _given(photo), cells, parameters):
-                yield [
-                    {"key": k, "question": q, "base": _json(cells[2 * i]), "facellm": _json(cells[2 * i + 1])}
-                    for i, (k, q) in enumerate(asked)
-                ]
+        known = {a.key for a in select()} | {"all"}
+        text = settings.question(question, texts.QUESTION_FIRST)
+        asked = questions(text if text in known else "own", text, self.ctx.sensitive)
+        cells = [Cell(w, q, key) for key, q in asked for w in ("base", "facellm")]
+        for _ in _slowly(self.ctx, _given(photo), cells, parameters):
+            yield [
+                {"key": k, "question": q, "base": _json(cells[2 * i]), "facellm": _json(cells[2 * i + 1])}
+                for i, (k, q) in enumerate(asked)
+            ]
 
-    def profile_(photo: str, model: str = "facellm", look: str = "face") -> dict:
+    def profile(self, photo: str, model: str = "facellm", look: str = "face") -> dict:
         """Score every label of the profile's fields (age group, gender, pose and others) for the face in a photo.
 
         Args:
@@ -222,10 +214,13 @@ def build(ctx: Context) -> None:
         with _sentences():
             whole = settings.read(look=look).whole
             which, seen = _which(model), _given(photo).seen(whole)
-            for _ in ctx.host.wait():
+            for _ in self.ctx.host.wait():
                 pass
-            return profile.allowed(ctx.host.profiles(seen, (which,))[which], ctx.sensitive)
+            return profile.allowed(self.ctx.host.profiles(seen, (which,))[which], self.ctx.sensitive)
 
+
+def build(ctx: Context) -> None:
+    """Register the endpoints; their components are never shown."""
     with gr.Column(visible=False):
         photo = PhotoInput(label="photo", type="filepath", image_mode=None)
         question = gr.Textbox(label="question")
@@ -233,28 +228,25 @@ def build(ctx: Context) -> None:
         keys = gr.Textbox("", label="attributes")
         history = gr.JSON([], label="history")
         model = gr.Textbox("facellm", label="model")
-        look = gr.Textbox("face", label="look")
-        common = [
-            gr.Textbox("", label="system"),
-            gr.Number(256, label="max_new_tokens", precision=0),
-            gr.Number(0, label="temperature"),
-            gr.Number(1, label="top_p"),
-            gr.Number(0, label="seed", precision=0),
-            look,
-            gr.Number(1, label="tiles", precision=0),
-        ]
+        kinds = {
+            str: gr.Textbox,
+            int: lambda value, label: gr.Number(value, label=label, precision=0),
+            float: gr.Number,
+        }
+        common = {name: kinds[kind](default, label=name) for name, kind, default, _ in _SETTINGS}
         text = gr.Textbox(label="text")
         result = gr.JSON(label="result")
         press = gr.Button()
 
-    def endpoint(name: str, fn, inputs: list, outputs: list, **queue) -> None:
-        press.click(fn, inputs, outputs, api_name=name, show_progress="hidden", **queue)
+    def endpoint(fn: Callable, inputs: list, outputs: list, **queue: Any) -> None:
+        press.click(fn, inputs, outputs, api_name=fn.__name__, show_progress="hidden", **queue)
 
-    endpoint("faces", faces, [photo], [result], concurrency_id="photo", concurrency_limit=2)
-    endpoint("chat", chat, [photo, question, history, model, *common], [text, result], **MODEL)
-    endpoint("attributes", attributes, [photo, keys, model, *common], [result], **MODEL)
-    endpoint("compare", compare, [photo, both, *common], [result], **MODEL)
-    endpoint("profile", profile_, [photo, model, look], [result], **MODEL)
+    made, raw = Endpoints(ctx), list(common.values())
+    endpoint(made.faces, [photo], [result], concurrency_id="photo", concurrency_limit=2)
+    endpoint(_with_settings(made.chat), [photo, question, history, model, *raw], [text, result], **MODEL)
+    endpoint(_with_settings(made.attributes), [photo, keys, model, *raw], [result], **MODEL)
+    endpoint(_with_settings(made.compare), [photo, both, *raw], [result], **MODEL)
+    endpoint(made.profile, [photo, model, common["look"]], [result], **MODEL)
 
 
 def _permitted(keys: str, sensitive: bool) -> tuple[Attribute, ...]:
@@ -264,5 +256,5 @@ def _permitted(keys: str, sensitive: bool) -> tuple[Attribute, ...]:
         return allowed
     chosen = select(keys)
     if any(a not in allowed for a in chosen):
-        raise FaceLLMError(texts.SENSITIVE_OFF)
+        raise FaceLLMError(policy.REFUSED)
     return chosen

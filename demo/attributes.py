@@ -15,22 +15,11 @@ from facellm.attributes import Attribute
 from facellm.errors import FaceLLMError
 
 from . import settings, texts
-from .common import (
-    MODEL,
-    PRIVATE,
-    Context,
-    Tab,
-    buttons,
-    failure,
-    finally_restore,
-    loading,
-    running,
-    status,
-    status_line,
-    stopper,
-    which_radio,
-)
+from .common import PRIVATE, Context, Tab, buttons, running, status, status_line, which_radio
+from .jobs import Job, guarded, loading
+from .photo import Photo
 from .report import links
+from .runs import Ticket
 from .streaming import Cell, fill
 
 _WORDS = {"waiting": "waiting", "writing": "writing…", "done": "done", "stopped": "stopped", "length": "done"}
@@ -45,30 +34,22 @@ def foot(cell: Cell | None) -> str:
 
 
 def describe(
-    ctx: Context, session: str, chosen: Sequence[Attribute], which: str, raw: tuple, slot: str = "attributes"
+    ctx: Context, ticket: Ticket, chosen: Sequence[Attribute], which: str, raw: tuple
 ) -> Iterator[tuple[Sequence[Cell] | None, str]]:
     """Yields (cells, status) while the chosen attributes are answered together; cells are None before they start."""
-    ticket = ctx.runs.get(session, slot)
-    try:
-        photo = ctx.photos.get(session)
-        if photo is None:
-            raise FaceLLMError(texts.PHOTO_FIRST)
+
+    def work(photo: Photo) -> Iterator:
         parameters = settings.read(*raw)
         for line in loading(ctx.host, ticket):
             yield None, line
         cells = [Cell(which, a.question, a.key) for a in chosen]
         yield cells, status(f"{texts.WHICH[which]} is looking at the photo…", "busy")
         for _ in fill(ctx.host, photo.seen(parameters.whole), cells, parameters, ticket, ctx.sensitive):
-            if ticket.discarded:
-                return
             ready = sum(c.finished for c in cells)
             yield cells, status(f"Writing… {ready} of {len(cells)} done", "busy")
         yield cells, status(_summary(cells))
-    except Exception as error:  # whatever fails must end as a sentence with working buttons (worker.sentence)
-        if not ticket.discarded:
-            yield None, failure(error)
-    finally:
-        ctx.runs.done(session, slot, ticket)
+
+    return guarded(ctx, ticket, work, lambda said: (None, said))
 
 
 def _summary(cells: Sequence[Cell]) -> str:
@@ -104,23 +85,22 @@ def build(ctx: Context, parameters: list) -> Tab:
     texts_, states, agains = ([c[i] for c in cards] for i in range(3))
     flat = [*texts_, *states]
 
+    waiting = foot(Cell("facellm", ""))
+
     def begin(request: gr.Request):
-        if ctx.photos.get(request.session_hash) is None:
-            return [status(texts.PHOTO_FIRST, "bad"), *running(False), gr.skip(), *[gr.skip() for _ in flat]]
-        ctx.runs.take(request.session_hash, "attributes")
-        waiting = foot(Cell("facellm", ""))
-        return [status(texts.WAITING, "busy"), *running(True), "", *["" for _ in texts_], *[waiting for _ in states]]
+        try:
+            admitted = job.admit(request.session_hash)
+        except FaceLLMError as error:
+            return [*job.refuse(error), *running(False), gr.skip(), *[gr.skip() for _ in flat]]
+        return [*admitted, *running(True), "", *["" for _ in texts_], *[waiting for _ in states]]
 
     def run(only: int | None):
         chosen = attributes if only is None else (attributes[only],)
         first = 0 if only is None else only
 
-        def stream(request: gr.Request, kept, chosen_which, *raw):
-            session = request.session_hash
-            if ctx.photos.get(session) is None:
-                return
+        def stream(ticket: Ticket, kept, chosen_which, *raw):
             before: dict[int, tuple[str, str]] = {}
-            for cells, said in describe(ctx, session, chosen, chosen_which, raw):
+            for cells, said in describe(ctx, ticket, chosen, chosen_which, raw):
                 updates = [gr.skip() for _ in flat]
                 if cells is None and "bad" in said:
                     for i in range(len(attributes)):
@@ -134,7 +114,7 @@ def build(ctx: Context, parameters: list) -> Tab:
                 saved, made = gr.skip(), gr.skip()
                 if cells and all(c.finished for c in cells):
                     kept = {**(kept or {}), **{c.key: c for c in cells}}
-                    photo = ctx.photos.get(session)
+                    photo = ctx.photos.get(ticket.session)
                     order = [kept[a.key] for a in attributes if a.key in kept]
                     saved, made = kept, links(order, photo, ctx.host.card()) if photo else ""
                 yield [said, saved, made, *updates]
@@ -147,34 +127,24 @@ def build(ctx: Context, parameters: list) -> Tab:
     def busy():
         return [gr.update(interactive=False) for _ in agains]
 
-    queued = {
-        "show_progress": "minimal",
-        "show_progress_on": [line],
-        "api_visibility": "private",
-        **MODEL,
-    }
+    def one(request: gr.Request):
+        try:
+            return [*job.admit(request.session_hash), *running(True), "", waiting]
+        except FaceLLMError as error:
+            return [*job.refuse(error), *running(False), gr.skip(), gr.skip()]
+
+    job = Job(ctx, "attributes", line, [go, stop, *agains], looks)
     outputs = [line, done, report, *flat]
-    event = (
-        go.click(begin, None, [line, go, stop, report, *flat], queue=False, **PRIVATE)
-        .then(busy, None, agains, queue=False, **PRIVATE)
-        .then(run(None), [done, which, *parameters], outputs, **queued)
-    )
-    finally_restore(ctx, "attributes", event, line, [go, stop, *agains], looks)
+
+    def wire(button: gr.Button, quick, changed: list, only: int | None) -> None:
+        start = button.click(quick, None, [*job.outputs, go, stop, *changed], queue=False, **PRIVATE)
+        start = start.then(busy, None, agains, queue=False, **PRIVATE)
+        job.queue(start, run(only), [done, which, *parameters], outputs)
+
+    wire(go, begin, [report, *flat], None)
     for i, again in enumerate(agains):
-
-        def one(request: gr.Request):
-            if ctx.photos.get(request.session_hash) is None:
-                return [status(texts.PHOTO_FIRST, "bad"), *running(False), gr.skip(), gr.skip()]
-            ctx.runs.take(request.session_hash, "attributes")
-            return [status(texts.WAITING, "busy"), *running(True), "", foot(Cell("facellm", ""))]
-
-        event = (
-            again.click(one, None, [line, go, stop, texts_[i], states[i]], queue=False, **PRIVATE)
-            .then(busy, None, agains, queue=False, **PRIVATE)
-            .then(run(i), [done, which, *parameters], outputs, **queued)
-        )
-        finally_restore(ctx, "attributes", event, line, [go, stop, *agains], looks)
-    stop.click(stopper(ctx, "attributes"), None, None, queue=False, **PRIVATE)
+        wire(again, one, [texts_[i], states[i]], i)
+    job.stop(stop.click)
 
     def cleared() -> tuple:
         return ("", {}, "", *["" for _ in flat])

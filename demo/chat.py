@@ -17,19 +17,10 @@ from facellm import policy
 from facellm.errors import FaceLLMError
 
 from . import settings, texts
-from .common import (
-    MODEL,
-    PRIVATE,
-    Context,
-    Tab,
-    failure,
-    finally_restore,
-    loading,
-    status,
-    status_line,
-    stopper,
-    which_radio,
-)
+from .common import PRIVATE, Context, Tab, failure, status, status_line, which_radio
+from .jobs import Job, guarded, loading
+from .photo import Photo
+from .runs import Ticket
 from .settings import MAX_TURNS, RETRY_TEMPERATURE, SEED_LIMIT
 from .streaming import Cell, fill
 
@@ -74,17 +65,14 @@ def upto_question(messages: list[Message], index: int) -> list[Message]:
     return messages[: last + 1]
 
 
-def answer(ctx: Context, session: str, messages: list[Message], which: str, raw: tuple, attempt: int = 0) -> Iterator:
+def answer(ctx: Context, ticket: Ticket, messages: list[Message], which: str, raw: tuple, attempt: int = 0) -> Iterator:
     """Yields (messages, status) while the last question is answered.
 
     attempt > 0 regenerates: another seed, and a temperature above 0, or the same words would come again.
     """
-    ticket = ctx.runs.get(session, "chat")
     messages = plain(messages)
-    try:
-        photo = ctx.photos.get(session)
-        if photo is None:
-            raise FaceLLMError(texts.PHOTO_FIRST)
+
+    def work(photo: Photo) -> Iterator:
         question = settings.question(text_of(messages[-1]), texts.QUESTION_FIRST)
         parameters = settings.read(*raw)
         if attempt:
@@ -93,15 +81,12 @@ def answer(ctx: Context, session: str, messages: list[Message], which: str, raw:
                 temperature=max(parameters.temperature, RETRY_TEMPERATURE),
                 seed=(parameters.seed + attempt) % SEED_LIMIT,
             )
-        if not policy.allowed(question, ctx.sensitive):
-            raise FaceLLMError(texts.SENSITIVE_OFF)
+        policy.check(question, ctx.sensitive)
         for line in loading(ctx.host, ticket):
             yield messages, line
         cell = Cell(which, question, history=turns(messages[:-1]))
         yield messages, status(f"{texts.WHICH[which]} is looking at the photo…", "busy")
         for _ in fill(ctx.host, photo.seen(parameters.whole), [cell], parameters, ticket, ctx.sensitive):
-            if ticket.discarded:
-                return
             reply = {"role": "assistant", "content": cell.text or "…"}
             line = status(f"{texts.WHICH[which]} is writing…", "busy")
             if cell.finished:
@@ -109,11 +94,8 @@ def answer(ctx: Context, session: str, messages: list[Message], which: str, raw:
                 reply["options"] = follow_ups(messages, ctx.sensitive)
                 line = status(_measured(cell, parameters, attempt))
             yield [*messages, reply], line
-    except Exception as error:  # whatever fails must end as a sentence with working buttons (worker.sentence)
-        if not ticket.discarded:
-            yield messages, failure(error)
-    finally:
-        ctx.runs.done(session, "chat", ticket)
+
+    return guarded(ctx, ticket, work, lambda said: (messages, said))
 
 
 def _measured(cell: Cell, parameters: settings.Parameters, attempt: int) -> str:
@@ -128,7 +110,7 @@ def build(ctx: Context, parameters: list) -> Tab:
     attributes = policy.attributes(ctx.sensitive)
     with gr.Row(elem_classes="toolbar"):
         which = which_radio("chat")
-        clear = gr.Button("New conversation", size="sm", elem_id="chat-clear", scale=0, min_width=150)
+        clear = gr.Button("New chat", size="sm", elem_id="chat-clear", scale=0, min_width=90)
     chatbot = gr.Chatbot(
         label="Conversation about the photo",
         show_label=False,
@@ -160,26 +142,28 @@ def build(ctx: Context, parameters: list) -> Tab:
         gr.update(submit_btn="Send", stop_btn=False),
     )
 
-    def begin(messages, session, kept):
+    job = Job(ctx, "chat", line, [box], lambda on: [writing if on else idle])
+
+    def begin(messages, session, kept, tried=0):
         """Common to all ways of asking: needs a photo, takes the ticket, shows the stop button."""
-        if ctx.photos.get(session) is None:
-            return plain(messages), status(texts.PHOTO_FIRST, "bad"), gr.skip(), 0
-        ctx.runs.take(session, "chat")
-        ahead = texts.WAITING
-        return kept, status(ahead, "busy"), writing, 0
+        try:
+            return kept, *job.admit(session), writing, tried
+        except FaceLLMError as error:
+            return plain(messages), *job.refuse(error), gr.skip(), tried
+
+    def nothing(messages):
+        return plain(messages), *job.refuse(FaceLLMError(texts.QUESTION_FIRST)), gr.skip(), 0
 
     def asked(text, messages, request: gr.Request):
         if not str(text or "").strip():
-            return plain(messages), status(texts.QUESTION_FIRST, "bad"), gr.skip(), 0
-        kept, shown, update, n = begin(messages, request.session_hash, _with(messages, text))
-        if update is writing:
-            update = gr.update(value="", submit_btn=False, stop_btn="Stop")
-        return kept, shown, update, n
+            return nothing(messages)
+        *begun, update, tried = begin(messages, request.session_hash, _with(messages, text))
+        return *begun, {**update, "value": ""} if update is writing else update, tried
 
     def chip(messages, request: gr.Request, event: gr.EventData):
         known = {a.key: a.question for a in attributes}
         if event.attribute not in known:
-            return plain(messages), status(texts.QUESTION_FIRST, "bad"), gr.skip(), 0
+            return nothing(messages)
         return begin(messages, request.session_hash, _with(messages, known[event.attribute]))
 
     def option(messages, request: gr.Request, event: gr.SelectData):
@@ -187,8 +171,7 @@ def build(ctx: Context, parameters: list) -> Tab:
 
     def retry(messages, tried, request: gr.Request, event: gr.RetryData):
         kept = upto_question(plain(messages), _index(event.index))
-        out = begin(messages, request.session_hash, kept)
-        return *out[:3], int(tried) + 1
+        return begin(messages, request.session_hash, kept, int(tried) + 1)
 
     def edited(messages, request: gr.Request, event: gr.EditData):
         index = _index(event.index)
@@ -196,48 +179,36 @@ def build(ctx: Context, parameters: list) -> Tab:
         return begin(kept, request.session_hash, kept)
 
     def undone(messages, request: gr.Request, event: gr.UndoData):
-        ctx.runs.stop(request.session_hash, "chat")
+        ctx.runs.discard(request.session_hash, "chat")
         kept = upto_question(plain(messages), _index(event.index))
         return kept[:-1], "", gr.update(value=text_of(kept[-1]) if kept else ""), 0
 
-    def run(request: gr.Request, messages, tried, chosen, *raw):
-        messages = messages or []
-        if not messages or messages[-1]["role"] != "user" or ctx.photos.get(request.session_hash) is None:
-            return  # nothing was asked: `begin` has said why
-        yield from answer(ctx, request.session_hash, messages, chosen, raw, int(tried))
+    def run(ticket: Ticket, messages, tried, chosen, *raw):
+        yield from answer(ctx, ticket, messages or [], chosen, raw, int(tried))
 
     outputs = [chatbot, line, box, attempts]
-    quick = {"outputs": outputs, "queue": False, **PRIVATE}
+    quick = {"queue": False, **PRIVATE}
+    begun = {"outputs": [chatbot, *job.outputs, box, attempts], **quick}
     starts = [
-        box.submit(asked, [box, chatbot], **quick),
-        chips.ask(chip, [chatbot], **quick),
-        chatbot.option_select(option, [chatbot], **quick),
-        chatbot.retry(retry, [chatbot, attempts], **quick),
-        chatbot.edit(edited, [chatbot], **quick),
+        box.submit(asked, [box, chatbot], **begun),
+        chips.ask(chip, [chatbot], **begun),
+        chatbot.option_select(option, [chatbot], **begun),
+        chatbot.retry(retry, [chatbot, attempts], **begun),
+        chatbot.edit(edited, [chatbot], **begun),
     ]
     for start in starts:
-        queued = start.then(
-            run,
-            [chatbot, attempts, which, *parameters],
-            [chatbot, line],
-            show_progress="minimal",
-            show_progress_on=[line],
-            api_visibility="private",
-            **MODEL,
-        )
-        finally_restore(ctx, "chat", queued, line, [box], lambda on: [writing if on else idle])
-    chatbot.undo(undone, [chatbot], **quick)
-    box.stop(stopper(ctx, "chat"), None, None, queue=False, **PRIVATE)
+        job.queue(start, run, [chatbot, attempts, which, *parameters], [chatbot, line])
+    chatbot.undo(undone, [chatbot], outputs, **quick)
+    job.stop(box.stop)
 
     def cleared(note: str = "") -> tuple:
         return [], status(note), gr.update(submit_btn="Send", stop_btn=False), 0
 
     def wipe(request: gr.Request):
-        ctx.runs.take(request.session_hash, "chat").cancel.set()
+        ctx.runs.discard(request.session_hash, "chat")
         return cleared()
 
-    clear.click(wipe, None, **quick)
-    chatbot.clear(wipe, None, **quick)
+    clear.click(wipe, None, outputs, **quick)
 
     def liked(chosen, event: gr.LikeData):
         try:

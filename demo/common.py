@@ -1,11 +1,11 @@
-"""What every tab needs: the context it works in, its status line, and how its buttons look while it runs.
+"""What every tab is made of: the context it works in, its status line, model switch, start and stop buttons.
 
 Input: nothing of a visitor's. What this file does not know: any particular tab.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -15,12 +15,10 @@ import gradio as gr
 from . import texts
 from .options import Options
 from .photo import Photos
-from .runs import Runs, Ticket
+from .runs import Runs
 from .votes import Votes
 from .worker import Host, sentence
 
-# One request at a time has the model; all listeners that use it share this queue, API endpoints too.
-MODEL = {"concurrency_id": "model", "concurrency_limit": 1}
 # Listeners of the page itself: not in the API, no overlay over what is being written.
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -83,43 +81,6 @@ def buttons(name: str, go: str) -> tuple[gr.Button, gr.Button]:
 def running(on: bool) -> tuple[dict, dict]:
     """Updates for `buttons`."""
     return gr.update(visible=not on), gr.update(visible=on)
-
-
-def loading(host: Host, ticket: Ticket) -> Iterator[str]:
-    """Status lines until the model is there; the first question waits rather than failing."""
-    for s in host.wait(ticket.cancel):
-        yield status(
-            f"The model is loading: {s.message.lower()} (step {s.step} of {s.steps}, {s.seconds:.0f} s)", "busy"
-        )
-
-
-def stopper(ctx: Context, tab: str) -> Callable:
-    """Handler of that tab's stop button: the model stops within one token, what it wrote stays."""
-
-    def stop(request: gr.Request) -> None:
-        ctx.runs.stop(request.session_hash, tab)
-
-    return stop
-
-
-def finally_restore(
-    ctx: Context, tab: str, event, line: gr.HTML, outputs: list, looks: Callable[[bool], Sequence]
-) -> None:
-    """After a queued event: the buttons as they look idle, also where the queue refused it, which gets a sentence.
-
-    looks: running? -> updates for `outputs`; a second run of that tab which has begun meanwhile keeps its stop button.
-    """
-
-    def ended(request: gr.Request) -> Any:
-        updates = list(looks(ctx.runs.active(request.session_hash, tab)))
-        return updates if len(updates) > 1 else updates[0]  # Gradio takes a list for a single output as its value
-
-    def refused(request: gr.Request) -> list:
-        ctx.runs.drop(request.session_hash, tab)
-        return [status(texts.QUEUE_FULL, "bad"), *looks(False)]
-
-    event.success(ended, None, outputs, queue=False, **PRIVATE)
-    event.failure(refused, None, [line, *outputs], queue=False, **PRIVATE)
 
 
 def failure(error: BaseException) -> str:

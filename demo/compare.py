@@ -19,27 +19,22 @@ from facellm.attributes import attribute
 from facellm.errors import FaceLLMError
 
 from . import plots, settings, texts
-from .common import (
-    MODEL,
-    PRIVATE,
-    Context,
-    Tab,
-    buttons,
-    failure,
-    finally_restore,
-    loading,
-    running,
-    status,
-    status_line,
-    stopper,
-)
+from .common import PRIVATE, Context, Tab, buttons, failure, running, status, status_line
+from .jobs import Job, guarded, loading
+from .photo import Photo
 from .report import downloads
+from .runs import Ticket
 from .streaming import Cell, fill
 from .votes import OWN_QUESTION
 
 ALL, OWN = "all", "own"
 # Sixteen growing answers are a long page: five drawings a second are enough, and leave the processor to the model.
 DRAW_EVERY = 0.2
+_HINT = (
+    '<p class="hint">Both models answer the same question at the same time, side by side; words that only one of them '
+    "says are highlighted."
+)
+_BLIND_HINT = " Tick “Blind test” to vote for the better answer before you see which model wrote it."
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
@@ -89,12 +84,11 @@ def questions(choice: str, own: str, sensitive: bool) -> list[tuple[str | None, 
         return [(a.key, a.question) for a in allowed]
     if choice == OWN:
         text = settings.question(own, texts.QUESTION_FIRST)
-        if not policy.allowed(text, sensitive):
-            raise FaceLLMError(texts.SENSITIVE_OFF)
+        policy.check(text, sensitive)
         return [(None, text)]
     a = attribute(choice)
     if a not in allowed:
-        raise FaceLLMError(texts.SENSITIVE_OFF)
+        raise FaceLLMError(policy.REFUSED)
     return [(a.key, a.question)]
 
 
@@ -161,6 +155,8 @@ def show(round_: Round | None) -> str:
         return ""
     voting = round_.open_vote
     parts = []
+    if round_.finished:
+        parts.append('<p class="small"><mark>Highlighted</mark>: words that only this side says.</p>')
     for pair in round_.pairs:
         hidden = round_.blind and pair.vote is None
         a, b = pair.sides
@@ -172,28 +168,20 @@ def show(round_: Round | None) -> str:
     return f'<div class="pairs">{"".join(parts)}</div>'
 
 
-def compare(ctx: Context, session: str, round_: Round, raw: tuple, slot: str = "compare") -> Iterator[str]:
+def compare(ctx: Context, ticket: Ticket, round_: Round, raw: tuple) -> Iterator[str]:
     """Yields status lines while the round's cells fill; both models answer in one batch."""
-    ticket = ctx.runs.get(session, slot)
-    try:
-        photo = ctx.photos.get(session)
-        if photo is None:
-            raise FaceLLMError(texts.PHOTO_FIRST)
+
+    def work(photo: Photo) -> Iterator[str]:
         parameters = settings.read(*raw)
         round_.temperature = parameters.temperature
         yield from loading(ctx.host, ticket)
         cells = [p.cells[w] for p in round_.pairs for w in ("base", "facellm")]
         yield status("Both models are looking at the photo…", "busy")
         for _ in fill(ctx.host, photo.seen(parameters.whole), cells, parameters, ticket, ctx.sensitive, DRAW_EVERY):
-            if ticket.discarded:
-                return
             yield status(f"Writing… {sum(c.finished for c in cells)} of {len(cells)} answers done", "busy")
         yield status(_summary(cells, ctx.host.card().get("sharing") == "one batch"))
-    except Exception as error:  # whatever fails must end as a sentence with working buttons (worker.sentence)
-        if not ticket.discarded:
-            yield failure(error)
-    finally:
-        ctx.runs.done(session, slot, ticket)
+
+    return guarded(ctx, ticket, work, lambda said: said)
 
 
 def _summary(cells: Sequence[Cell], shared: bool) -> str:
@@ -240,7 +228,8 @@ def build(ctx: Context, parameters: list) -> Tab:
         elem_id="compare-own",
     )
     line = status_line("compare")
-    shown = gr.HTML("", elem_id="pairs")
+    hint = f"{_HINT}{_BLIND_HINT if ctx.votes.on else ''}</p>"
+    shown = gr.HTML(hint, elem_id="pairs")
     with gr.Row(visible=False, elem_id="vote", elem_classes="vote") as bar:
         prompt = gr.HTML("")
         ballots = [
@@ -261,41 +250,23 @@ def build(ctx: Context, parameters: list) -> Tab:
 
     def begin(choice_, own_, blind_, request: gr.Request):
         try:
-            if ctx.photos.get(request.session_hash) is None:
-                raise FaceLLMError(texts.PHOTO_FIRST)
             round_ = make_round(choice_, own_, bool(blind_) and ctx.votes.on, ctx.sensitive)
+            admitted = job.admit(request.session_hash)
         except FaceLLMError as error:
-            return None, failure(error), gr.skip(), *running(False), gr.update(visible=False), ""
-        ctx.runs.take(request.session_hash, "compare")
-        return (
-            round_,
-            status(texts.WAITING, "busy"),
-            show(round_),
-            *running(True),
-            gr.update(visible=False),
-            "",
-        )
+            return None, *job.refuse(error), gr.skip(), *running(False), gr.update(visible=False), ""
+        return round_, *admitted, show(round_), *running(True), gr.update(visible=False), ""
 
-    def run(request: gr.Request, round_, *raw):
-        if round_ is None:
-            return
-        for said in compare(ctx, request.session_hash, round_, raw):
+    def run(ticket: Ticket, round_, *raw):
+        for said in compare(ctx, ticket, round_, raw):
             yield said, show(round_), round_, *bar_for(round_)
 
-    begun = [state, line, shown, go, stop, bar, prompt]
+    job = Job(ctx, "compare", line, [go, stop], running)
+    begun = [state, *job.outputs, shown, go, stop, bar, prompt]
     streamed = [line, shown, state, bar, prompt]
     for start in (go.click, own.submit):
-        event = start(begin, [choice, own, blind], begun, queue=False, **PRIVATE).then(
-            run,
-            [state, *parameters],
-            streamed,
-            show_progress="minimal",
-            show_progress_on=[line],
-            api_visibility="private",
-            **MODEL,
-        )
-        finally_restore(ctx, "compare", event, line, [go, stop], running)
-    stop.click(stopper(ctx, "compare"), None, None, queue=False, **PRIVATE)
+        event = start(begin, [choice, own, blind], begun, queue=False, **PRIVATE)
+        job.queue(event, run, [state, *parameters], streamed)
+    job.stop(stop.click)
     choice.change(lambda c: gr.update(visible=c == OWN), [choice], [own], queue=False, **PRIVATE)
 
     def vote(ballot: str):
@@ -326,6 +297,6 @@ def build(ctx: Context, parameters: list) -> Tab:
         button.click(vote(ballot), [state], [state, line, shown, bar, prompt, count], queue=False, **PRIVATE)
 
     def cleared() -> tuple:
-        return "", "", None, gr.update(visible=False), ""
+        return "", hint, None, gr.update(visible=False), ""
 
     return Tab("compare", streamed, cleared, {"choice": choice, "tally": count})

@@ -248,7 +248,7 @@ def build(photos: Photos) -> PhotoPanel:
         height=270,
         buttons=[],
         elem_id="photo",
-        placeholder=f"# Drop a photo\nor click to choose\n{texts.PHOTO_HINT}",
+        placeholder=f"# Add a photo\ndrop it here or click to choose\n{texts.PHOTO_HINT}",
     )
     notice = gr.HTML("", elem_id="photo-notice")
     gallery = gr.HTML(

@@ -1,4 +1,4 @@
-"""Plots as HTML and SVG that follow the page's colours in light and dark, with text for screen readers.
+"""Plots as HTML that follow the page's colours in light and dark, with text for screen readers.
 
 Input: numbers in 0..1 and labels. What this file does not know: Gradio, models, where the numbers come from.
 """
@@ -34,16 +34,20 @@ def _summary(title: str, labels: Sequence[str], series: Mapping[str, Mapping[str
 
 
 def bars(title: str, labels: Sequence[str], series: Mapping[str, Mapping[str, float]]) -> str:
-    """Horizontal bars, one row a label, one bar a series.  series: name -> {label: probability in 0..1}."""
+    """Horizontal bars, one row a label, one bar a series.  series: name -> {label: probability in 0..1}.
+
+    The first series' likeliest label is emphasised; so is each series' number for its own.
+    """
+    tops = {name: max(labels, key=lambda label: values.get(label, 0.0)) for name, values in series.items()}
     rows = []
     for label in labels:
         tracks = "".join(
-            f'<span class="track"><span class="bar {escape(name)}" '
+            f'<span class="track{" top" if tops[name] == label else ""}"><span class="bar {escape(name)}" '
             f'style="width:{100 * values.get(label, 0.0):.1f}%"></span>'
             f"<b>{percent(values.get(label, 0.0))}</b></span>"
             for name, values in series.items()
         )
-        top = any(max(v, key=v.get) == label for v in series.values() if v)
+        top = label == next(iter(tops.values()), None)
         rows.append(f'<div class="row{" top" if top else ""}"><span class="label">{escape(label)}</span>{tracks}</div>')
     text = escape(_summary(title, labels, series))
     return (
@@ -53,33 +57,27 @@ def bars(title: str, labels: Sequence[str], series: Mapping[str, Mapping[str, fl
 
 
 def columns(title: str, labels: Sequence[str], series: Mapping[str, Mapping[str, float]]) -> str:
-    """Vertical columns for an ordered field (age groups): a distribution, both series overlaid side by side."""
-    width, height, top, bottom = 720, 240, 22, 34
-    highest = max((p for values in series.values() for p in values.values()), default=0.0)
-    scale = (height - top - bottom) / max(highest, 0.05)
-    step = width / len(labels)
-    thick = min(30.0, step * 0.72 / max(1, len(series)))
-    shapes = [f'<line class="axis" x1="0" x2="{width}" y1="{height - bottom}" y2="{height - bottom}"/>']
-    for i, label in enumerate(labels):
-        middle = step * (i + 0.5)
-        left = middle - thick * len(series) / 2
-        for j, (name, values) in enumerate(series.items()):
+    """Vertical columns for an ordered field (age groups): a distribution, the series side by side over each label.
+
+    The tallest column has the full height; each series' likeliest label carries its number.
+    """
+    highest = max((p for values in series.values() for p in values.values()), default=0.0) or 1.0
+    parts = []
+    for label in labels:
+        stems = []
+        for name, values in series.items():
             p = values.get(label, 0.0)
-            h = max(1.0, p * scale)
-            x, y = left + j * thick, height - bottom - h
-            shapes.append(
-                f'<rect class="{escape(name)}" x="{x + 1:.1f}" y="{y:.1f}" rx="3" '
-                f'width="{thick - 2:.1f}" height="{h:.1f}">'
-                f"<title>{escape(WHICH.get(name, name))}, {escape(label)}: {percent(p)}</title></rect>"
-            )
-            if p == max(values.values(), default=0.0) and p > 0:
-                shapes.append(f'<text class="value" x="{x + thick / 2:.1f}" y="{y - 6:.1f}">{percent(p)}</text>')
+            top = f"<b>{percent(p)}</b>" if p > 0 and p == max(values.values()) else ""
+            told = escape(f"{WHICH.get(name, name)}, {label}: {percent(p)}")
+            style = f"height:{100 * p / highest:.1f}%"
+            stems.append(f'<span class="stem {escape(name)}" style="{style}" title="{told}">{top}</span>')
         short = "70+" if label.startswith("more") else label.replace("-", "–")
-        shapes.append(f'<text class="tick" x="{middle:.1f}" y="{height - 12}">{escape(short)}</text>')
+        tick = f'<span class="tick">{escape(short)}</span>'
+        parts.append(f'<div class="column"><div class="stems">{"".join(stems)}</div>{tick}</div>')
     text = escape(_summary(title, labels, series))
     return (
-        f'<section class="plot wide"><h3>{escape(title)}</h3><svg viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="{text}">{"".join(shapes)}</svg></section>'
+        f'<section class="plot wide"><h3>{escape(title)}</h3>'
+        f'<div class="columns" role="img" aria-label="{text}">{"".join(parts)}</div></section>'
     )
 
 

@@ -16,23 +16,17 @@ from facellm.errors import FaceLLMError
 from facellm.profile import FIELDS, Field
 
 from . import plots, settings, texts
-from .common import (
-    MODEL,
-    PRIVATE,
-    Context,
-    Tab,
-    buttons,
-    failure,
-    finally_restore,
-    loading,
-    running,
-    status,
-    status_line,
-    stopper,
-)
+from .common import PRIVATE, Context, Tab, buttons, running, status, status_line
+from .jobs import Job, guarded, loading
+from .photo import Photo
 from .report import downloads
+from .runs import Ticket
 
 AGE = "age_group"
+_HINT = (
+    '<p class="hint">Age group as a distribution; gender, pose, mouth, eyes, light and more as bars: how likely each '
+    "label is, by FaceLLM and by the base model.</p>"
+)
 _SENSITIVE = {f.key for f in FIELDS if f.sensitive}
 
 
@@ -56,7 +50,7 @@ def series(profiles: Mapping[str, Mapping], key: str) -> dict[str, Mapping[str, 
 def show(profiles: Mapping[str, Mapping], sensitive: bool) -> str:
     """The plots: age as a distribution over its whole width, the rest as bars."""
     if not profiles:
-        return ""
+        return _HINT
     parts = []
     for field in fields(sensitive):
         values = series(profiles, field.key)
@@ -89,31 +83,23 @@ def tables(profiles: Mapping[str, Mapping], sensitive: bool) -> str:
     return plots.table("Probability of every label", ["Field", *(texts.WHICH[w] for w in profiles)], rows)
 
 
-def measure(ctx: Context, session: str, whole: bool, slot: str = "profile") -> Iterator[tuple[dict, str]]:
+def profiling(ctx: Context, ticket: Ticket, raw: tuple) -> Iterator[tuple[dict, str]]:
     """Yields (profiles so far, status); all models that there are, in one pass."""
-    ticket = ctx.runs.get(session, slot)
-    profiles: dict[str, dict] = {}
-    try:
-        photo = ctx.photos.get(session)
-        if photo is None:
-            raise FaceLLMError(texts.PHOTO_FIRST)
+
+    def work(photo: Photo) -> Iterator[tuple[dict, str]]:
+        whole = settings.read(*raw).whole
         for line in loading(ctx.host, ticket):
-            yield profiles, line
+            yield {}, line
         if ticket.cancel.is_set():
-            yield profiles, status(texts.STOPPED)
+            yield {}, status(texts.STOPPED)
             return
-        yield profiles, status("Scoring every label…", "busy")
+        yield {}, status("Scoring every label…", "busy")
         started = time.monotonic()
         measured = ctx.host.profiles(photo.seen(whole))
-        if ticket.discarded:
-            return
         profiles = {which: allowed(p, ctx.sensitive) for which, p in measured.items()}
         yield profiles, status(f"Measured in {time.monotonic() - started:.1f} s.")
-    except Exception as error:  # whatever fails must end as a sentence with working buttons (worker.sentence)
-        if not ticket.discarded:
-            yield profiles, failure(error)
-    finally:
-        ctx.runs.done(session, slot, ticket)
+
+    return guarded(ctx, ticket, work, lambda said: ({}, said))
 
 
 def build(ctx: Context, parameters: list) -> Tab:
@@ -125,53 +111,33 @@ def build(ctx: Context, parameters: list) -> Tab:
         )
         go, stop = buttons("profile", "Measure the profile")
     line = status_line("profile")
-    shown = gr.HTML("", elem_id="profile-plots")
+    shown = gr.HTML(_HINT, elem_id="profile-plots")
     saved = gr.HTML("", elem_id="profile-download")
     with gr.Accordion("As a table", open=False, elem_id="profile-table-box"):
         table = gr.HTML(tables({}, ctx.sensitive), elem_id="profile-table")
 
     def begin(request: gr.Request):
-        if ctx.photos.get(request.session_hash) is None:
-            return status(texts.PHOTO_FIRST, "bad"), *running(False)
-        ctx.runs.take(request.session_hash, "profile")
-        return status(texts.WAITING, "busy"), *running(True)
-
-    def run(request: gr.Request, *raw):
-        session = request.session_hash
-        if ctx.photos.get(session) is None:
-            return
         try:
-            whole = settings.read(*raw).whole
+            return *job.admit(request.session_hash), *running(True)
         except FaceLLMError as error:
-            yield failure(error), gr.skip(), gr.skip(), gr.skip()
-            return
-        for profiles, said in measure(ctx, session, whole):
+            return *job.refuse(error), *running(False)
+
+    def run(ticket: Ticket, *raw):
+        for profiles, said in profiling(ctx, ticket, raw):
             if not profiles:
                 yield said, gr.skip(), gr.skip(), gr.skip()
                 continue
             text = json.dumps(profiles, indent=2, ensure_ascii=False)
             file = ("JSON", "facellm-profile.json", "application/json", text)
-            yield (
-                said,
-                show(profiles, ctx.sensitive),
-                tables(profiles, ctx.sensitive),
-                downloads("Download the profile", [file]) if "busy" not in said else "",
-            )
+            links = downloads("Download the profile", [file])
+            yield said, show(profiles, ctx.sensitive), tables(profiles, ctx.sensitive), links
 
     outputs = [line, shown, table, saved]
-    event = go.click(begin, None, [line, go, stop], queue=False, **PRIVATE).then(
-        run,
-        parameters,
-        outputs,
-        show_progress="minimal",
-        show_progress_on=[line],
-        api_visibility="private",
-        **MODEL,
-    )
-    finally_restore(ctx, "profile", event, line, [go, stop], running)
-    stop.click(stopper(ctx, "profile"), None, None, queue=False, **PRIVATE)
+    job = Job(ctx, "profile", line, [go, stop], running)
+    job.queue(go.click(begin, None, [*job.outputs, go, stop], queue=False, **PRIVATE), run, parameters, outputs)
+    job.stop(stop.click)
 
     def cleared() -> tuple:
-        return "", "", tables({}, ctx.sensitive), ""
+        return "", _HINT, tables({}, ctx.sensitive), ""
 
     return Tab("profile", outputs, cleared)

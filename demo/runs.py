@@ -2,10 +2,12 @@
 
 Input: session hashes and tab names. What this file does not know: Gradio, models, photos.
 A ticket is taken when the visitor clicks, before the request waits in the queue: a stop pressed while waiting counts.
+Its number travels with the request: a click that was overtaken by another one finds no ticket when its turn comes.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import dataclass, field
 
@@ -14,6 +16,9 @@ from dataclasses import dataclass, field
 class Ticket:
     """One piece of work. cancel: set to stop the model.  discarded: its result is not wanted on the page any more."""
 
+    session: str = ""
+    tab: str = ""
+    number: int = 0
     cancel: threading.Event = field(default_factory=threading.Event)
     discarded: bool = False
 
@@ -23,22 +28,21 @@ class Runs:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
         self._open: dict[tuple[str, str], Ticket] = {}
 
     def take(self, session: str, tab: str) -> Ticket:
         """A new ticket; the same visitor's earlier one of that tab is stopped and its output dropped."""
+        self.discard(session, tab)
         with self._lock:
-            before = self._open.get((session, tab))
-            if before is not None:
-                before.discarded = True
-                before.cancel.set()
-            ticket = self._open[session, tab] = Ticket()
+            ticket = self._open[session, tab] = Ticket(session, tab, next(self._numbers))
             return ticket
 
-    def get(self, session: str, tab: str) -> Ticket:
-        """The visitor's open ticket of that tab, or a new one where there is none."""
+    def get(self, session: str, tab: str, number: int) -> Ticket | None:
+        """The visitor's open ticket of that tab and number; None where it was discarded, or none was ever given."""
         with self._lock:
-            return self._open.setdefault((session, tab), Ticket())
+            ticket = self._open.get((session, tab))
+            return ticket if ticket is not None and ticket.number == number else None
 
     def stop(self, session: str, tab: str) -> None:
         """Stop the model; what was written so far stays on the page."""
@@ -47,32 +51,25 @@ class Runs:
             if ticket is not None:
                 ticket.cancel.set()
 
-    def discard(self, session: str) -> None:
-        """Stop everything of that visitor and drop what it would still write (new photo, closed page)."""
+    def discard(self, session: str, tab: str | None = None) -> None:
+        """Stop that tab's work, or all of that visitor's for None, and drop what it would still write."""
         with self._lock:
-            for key in [k for k in self._open if k[0] == session]:
+            for key in [k for k in self._open if k[0] == session and tab in (None, k[1])]:
                 ticket = self._open.pop(key)
                 ticket.discarded = True
                 ticket.cancel.set()
 
-    def done(self, session: str, tab: str, ticket: Ticket) -> None:
+    def done(self, ticket: Ticket) -> None:
         """Close a ticket, whether it ended by itself, was stopped, or its reader went away."""
         ticket.cancel.set()
         with self._lock:
-            if self._open.get((session, tab)) is ticket:
-                del self._open[session, tab]
+            if self._open.get((ticket.session, ticket.tab)) is ticket:
+                del self._open[ticket.session, ticket.tab]
 
     def active(self, session: str, tab: str) -> bool:
         """Whether that tab of the visitor's runs or waits."""
         with self._lock:
             return (session, tab) in self._open
-
-    def drop(self, session: str, tab: str) -> None:
-        """Stop and close that tab's ticket, if it has one."""
-        with self._lock:
-            ticket = self._open.pop((session, tab), None)
-            if ticket is not None:
-                ticket.cancel.set()
 
     def count(self) -> int:
         """How many tickets are open (0 when nothing runs or waits)."""

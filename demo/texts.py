@@ -25,7 +25,6 @@ INTERNAL = (
     "Try again; your photo is still here."
 )
 OUT_OF_MEMORY = "The model ran out of memory on this request. Its cache was freed: try again, with fewer new tokens."
-SENSITIVE_OFF = "Ethnicity and emotion are switched off by the operator of this page."
 
 WHICH = {"facellm": "FaceLLM", "base": "Base model"}
 

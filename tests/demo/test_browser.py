@@ -213,7 +213,7 @@ def test_profile_plots_table_and_download(with_photo):
     page.click("#profile-go")
     page.wait_for_selector("#profile-download a")
     assert page.locator(".plot h3").all_inner_texts()[:2] == ["Age group", "Gender"]
-    assert page.locator(".plot svg rect").count() == 18, "nine age groups of two models"
+    assert page.locator(".columns .stem").count() == 18, "nine age groups of two models"
     page.locator("#profile-table-box button").first.click()
     page.wait_for_selector("#profile-table td >> visible=true")
     profiles = json.loads(link_bytes(page, 'a[download="facellm-profile.json"]'))

@@ -124,23 +124,26 @@ def test_a_stop_pressed_while_waiting_counts_and_a_second_click_replaces_the_fir
     runs = Runs()
     first = runs.take("visitor", "chat")
     runs.stop("visitor", "chat")
-    assert runs.get("visitor", "chat") is first and first.cancel.is_set() and not first.discarded
+    assert runs.get("visitor", "chat", first.number) is first and first.cancel.is_set() and not first.discarded
     second = runs.take("visitor", "chat")
     assert first.discarded and not second.cancel.is_set()
+    assert runs.get("visitor", "chat", first.number) is None, "overtaken: its turn in the queue finds nothing to do"
+    assert runs.get("visitor", "chat", second.number) is second
     other = runs.take("another", "chat")
     runs.discard("visitor")
     assert second.discarded and not other.cancel.is_set()
     assert runs.active("another", "chat") and not runs.active("visitor", "chat")
-    runs.done("another", "chat", other)
+    runs.done(other)
     assert runs.count() == 0
 
 
-def test_a_ticket_whose_run_never_came_can_be_dropped():
+def test_one_tab_can_be_discarded_alone():
     runs = Runs()
-    refused = runs.take("visitor", "profile")
-    runs.drop("visitor", "profile")
+    refused, kept = runs.take("visitor", "profile"), runs.take("visitor", "chat")
+    runs.discard("visitor", "profile")
     assert refused.cancel.is_set() and not runs.active("visitor", "profile")
-    runs.drop("visitor", "profile")
+    assert not kept.cancel.is_set() and runs.active("visitor", "chat")
+    runs.discard("visitor", "profile")
 
 
 def test_photos_are_kept_apart_bounded_and_forgotten(collins):
