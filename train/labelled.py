@@ -23,9 +23,10 @@ from train.tasks import pose_label
 # over eye width (mean of both eyes).
 MOUTH_CLOSED, MOUTH_OPEN = 0.03, 0.15
 EYES_CLOSED, EYES_OPEN = 0.15, 0.26
-# Quantiles of mean brightness and of fine detail over the split's images: below and above, and the middle.
-DARK, BALANCED, BRIGHT = 0.15, (0.25, 0.75), 0.85
-BLURRED, SHARP = 0.25, 0.60
+# Mean grey of the image's middle, 0 to 1; absolute, since a quantile would call a dark skin a dark picture.
+DARK, BALANCED, BRIGHT = 0.30, (0.40, 0.58), 0.68
+# Quantiles of fine detail over the split's images: below and above.
+BLURRED, SHARP = 0.25, 0.75
 REFERENCE = 500  # images of each set over which the quantiles are taken at least: a few dozen would shift them
 SIDE = 112  # px at which brightness and detail are measured, nano's input
 
@@ -102,14 +103,12 @@ def _pixel_labels(
     if not measured:
         return []
     stats = np.array(compared)
-    wanted = [DARK, *BALANCED, BRIGHT]
-    dark, low, high, bright = np.quantile(stats[:, 0], wanted)
     blurred, sharp = np.quantile(stats[:, 1], [BLURRED, SHARP])
     found = []
     for light, detail in measured:
         labels = {}
-        if light < dark or light > bright or low < light < high:
-            labels["lighting"] = "dark" if light < dark else "bright" if light > bright else "balanced"
+        if light < DARK or light > BRIGHT or BALANCED[0] < light < BALANCED[1]:
+            labels["lighting"] = "dark" if light < DARK else "bright" if light > BRIGHT else "balanced"
         if detail < blurred or detail > sharp:
             labels["sharpness"] = "blurred" if detail < blurred else "sharp"
         found.append(labels)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from train import labelled
 from train.nano import data
 
 # A label is stated when the encoder gives it at least this probability, otherwise the answer hedges. On `val`, of the
@@ -19,6 +20,11 @@ from train.nano import data
 STATE_GENDER, STATE_RACE, STATE_EXPRESSION = 0.82, 0.82, 0.75
 MISSING = data.MISSING
 _COLUMN = {name: index for index, name in enumerate(data.MEASUREMENTS)}
+# Mean grey of the crop's middle, 0 to 1. Absolute and far apart, because a quantile would call dark skin dim light and
+# pale skin bright light (docs/decisions.md); shared with what models are measured against.
+DARK, BALANCED, BRIGHT = labelled.DARK, labelled.BALANCED, labelled.BRIGHT
+SECOND_RACE = 0.15  # least probability of an ethnicity that an unsure answer names beside the first
+SMILE_LIFT = 0.085  # mouth corners above the mouth's centre, over the outer eye distance
 PITCH_LEVEL_DEG = 7.8  # the set's median: the mesh's pitch carries this constant offset
 
 
@@ -36,6 +42,7 @@ class Facts:
     age_group: str | None
     expression: str | None
     expression_label: str | None
+    smile: bool  # measured at the mouth, whatever the expression
     pose: str | None  # frontal, left, right
     yaw_deg: float | None
     pitch: str | None  # up, down, level
@@ -51,10 +58,10 @@ class Facts:
     light: str | None  # dark, balanced, bright
     contrast: str | None  # low, high
     sharpness: str | None  # sharp, blurred
-    colour: str | None  # greyscale, muted, vivid
+    colour: str | None  # greyscale, muted
     light_side: str | None  # left, right, even
     tone: str | None  # light, medium, deep
-    texture: str | None  # smooth, textured
+    texture: str | None  # smooth, textured; of sharp pictures only
 
 
 def _band(value: float, low: float, high: float, names: tuple[str | None, str | None, str | None]) -> str | None:
@@ -92,7 +99,7 @@ class FactReader:
     """Turns rows into `Facts`; thresholds of pixel measurements are quantiles of the training images."""
 
     def __init__(self, train_stats: np.ndarray, train_skin: np.ndarray) -> None:
-        """train_stats (n, 5): `encoder.pixel_stats` of training crops; train_skin (n, 2): `skin_stats`."""
+        """train_stats (n, 5): `encoder.pixel_stats` of training crops; train_skin (n, 3): `skin_stats`."""
         quantiles = (0.15, 0.25, 0.40, 0.60, 0.75, 0.85)
         self.stats = dict(zip(quantiles, np.quantile(train_stats, quantiles, axis=0), strict=True))
         self.skin = dict(zip(quantiles, np.quantile(train_skin, quantiles, axis=0), strict=True))
@@ -107,7 +114,7 @@ class FactReader:
         years_expected: float,
         labels: dict[str, float],
     ) -> Facts:
-        """mesh (13,) with NaN where unknown; stats (5,), skin (2,); probabilities per head; labels with -1 for
+        """mesh (13,) with NaN where unknown; stats (5,), skin (3,); probabilities per head; labels with -1 for
         unknown: gender, race, age_group, age_years, expression."""
         gender_p, race_p, expression_p = (probabilities[name] for name in ("gender", "race", "expression"))
         gender_label = data.GENDERS[int(labels["gender"])] if labels["gender"] >= 0 else None
@@ -124,6 +131,8 @@ class FactReader:
         pair = (data.RACES[order[0]], data.RACES[order[1]])
         if race_label and race_label not in pair:
             pair = (race_label, pair[0])
+        elif race_p[order[1]] < SECOND_RACE:
+            pair = None
         expression = stated(data.EXPRESSIONS, expression_p, expression_label, STATE_EXPRESSION)
         if labels["age_years"] >= 0:
             years = 0.5 * labels["age_years"] + 0.5 * years_expected
@@ -135,7 +144,13 @@ class FactReader:
         pitch = value["pitch_deg"] - PITCH_LEVEL_DEG
         s, k = self.stats, self.skin
         grey = stats[3] < 0.03
-        side = _band(stats[4], -0.35, 0.35, ("right", None, "left"))
+        frontal = pose_of(value["yaw_deg"]) == "frontal"  # else a cheek's place may show the background
+        side = _band(skin[2], -0.25, 0.25, ("right", None, "left")) if frontal else None
+        sharpness = _band(stats[2], s[0.25][2], s[0.75][2], ("blurred", None, "sharp"))
+        light = "dark" if stats[0] < DARK else "bright" if stats[0] > BRIGHT else None
+        if BALANCED[0] < stats[0] < BALANCED[1]:
+            light = "balanced"
+        tones = ("deep" if light != "dark" else None, "medium" if k[0.40][0] < skin[0] < k[0.60][0] else None, "light")
         return Facts(
             gender=gender,
             gender_label=gender_label,
@@ -147,6 +162,7 @@ class FactReader:
             age_group=data.AGE_GROUPS[int(labels["age_group"])] if labels["age_group"] >= 0 else None,
             expression=expression,
             expression_label=expression_label,
+            smile=value["smile_lift"] > SMILE_LIFT,
             pose=pose_of(value["yaw_deg"]),
             yaw_deg=None if np.isnan(value["yaw_deg"]) else value["yaw_deg"],
             pitch=None
@@ -173,36 +189,24 @@ class FactReader:
             lips=_band(value["lip_thickness"], 0.127, 0.205, ("thin", None, "full")),
             nose=_band(value["nose_width"], 0.455, 0.53, ("narrow", None, "broad")),
             mouth_width=_band(value["mouth_width"], 0.50, 0.72, ("small", None, "wide")),
-            light="dark"
-            if stats[0] < s[0.15][0]
-            else "bright"
-            if stats[0] > s[0.85][0]
-            else "balanced"
-            if s[0.25][0] < stats[0] < s[0.75][0]
-            else None,
+            light=light,
             contrast=_band(stats[1], s[0.15][1], s[0.85][1], ("low", None, "high")),
-            sharpness=_band(stats[2], s[0.25][2], s[0.60][2], ("blurred", None, "sharp")),
-            colour="greyscale" if grey else _band(stats[3], s[0.25][3], s[0.85][3], ("muted", None, "vivid")),
-            light_side=side or ("even" if abs(stats[4]) < 0.15 else None),
-            tone=None
-            if grey
-            else _band(
-                skin[0],
-                k[0.25][0],
-                k[0.75][0],
-                ("deep", "medium" if k[0.40][0] < skin[0] < k[0.60][0] else None, "light"),
-            ),
-            texture=_band(skin[1], k[0.25][1], k[0.85][1], ("smooth", None, "textured")),
+            sharpness=sharpness,
+            colour="greyscale" if grey else "muted" if stats[3] < s[0.25][3] else None,
+            light_side=side or ("even" if frontal and abs(skin[2]) < 0.08 else None),
+            tone=None if grey else _band(skin[0], k[0.25][0], k[0.75][0], tones),
+            texture=_band(skin[1], k[0.25][1], k[0.85][1], ("smooth", None, "textured"))
+            if sharpness == "sharp"
+            else None,
         )
 
 
 def skin_stats(pixels: np.ndarray) -> np.ndarray:
-    """(n, 3, 112, 112) in 0..1 -> (n, 2): mean luminance of both cheeks, and their fine texture (mean absolute
-    difference of neighbouring pixels over that luminance)."""
+    """(n, 3, 112, 112) in 0..1 -> (n, 3): mean luminance of both cheeks, their fine texture (mean absolute difference
+    of neighbouring pixels over that luminance), and the left cheek's luminance less the right one's over the mean."""
     grey = pixels[:, 0] * 0.299 + pixels[:, 1] * 0.587 + pixels[:, 2] * 0.114
-    cheeks = np.concatenate([grey[:, 58:78, 22:42], grey[:, 58:78, 70:90]], axis=2)
-    level = cheeks.mean((1, 2))
-    fine = np.abs(np.diff(cheeks[:, :, :20], axis=2)).mean((1, 2)) + np.abs(np.diff(cheeks[:, :, 20:], axis=2)).mean(
-        (1, 2)
-    )
-    return np.stack([level, fine / (level + 0.05)], axis=1)
+    left, right = grey[:, 58:78, 22:42], grey[:, 58:78, 70:90]
+    sides = np.stack([left.mean((1, 2)), right.mean((1, 2))])
+    level = sides.mean(0)
+    fine = sum(np.abs(np.diff(cheek, axis=2)).mean((1, 2)) for cheek in (left, right))
+    return np.stack([level, fine / (level + 0.05), (sides[0] - sides[1]) / (level + 0.05)], axis=1)

@@ -11,6 +11,8 @@ import random
 from train.nano.facts import Facts
 from train.nano.phrases import EXPRESSION_PHRASES, RACE_PHRASES, age_phrase, join, listed, pick, subject
 
+YOUNG = 3  # years; of younger faces nose and lips are not described
+
 
 def demographic(facts: Facts, rng: random.Random) -> str:
     who = subject(facts, rng)
@@ -45,6 +47,8 @@ def demographic(facts: Facts, rng: random.Random) -> str:
             if facts.race != "Others"
             else f"in terms of ethnicity, the closest description is {name}",
         )
+    elif facts.race_pair is None:
+        race = pick(rng, "the ethnicity is not clear", "the ethnicity cannot be told with confidence")
     else:
         a, b = (RACE_PHRASES[name][0] for name in facts.race_pair)
         race = pick(
@@ -62,9 +66,9 @@ def demographic(facts: Facts, rng: random.Random) -> str:
 
 def structure(facts: Facts, rng: random.Random) -> str:
     face = {
-        "long": ("the face is rather long and narrow", "the face is longer than it is wide, with an oval outline"),
-        "round": ("the face is rather round and wide", "the face is full, with a rounded outline"),
-        None: ("the face has medium proportions", "the outline of the face is oval, neither long nor wide"),
+        "long": ("the face is rather long and narrow", "the face is longer than it is wide"),
+        "round": ("the face is rather round and wide", "the face is rather wide for its height"),
+        None: ("the face has medium proportions", "the face is neither long nor wide"),
     }
     jaw = {
         "broad": ("the jaw is broad", "the lower face ends in a broad jaw"),
@@ -74,7 +78,10 @@ def structure(facts: Facts, rng: random.Random) -> str:
         "broad": ("the nose is broad at the base", "the nose is relatively wide"),
         "narrow": ("the nose is narrow", "the nose is slim at the base"),
     }
-    lips = {"full": ("the lips are full", "full lips stand out"), "thin": ("the lips are thin", "the lips are narrow")}
+    lips = {
+        "full": ("the lips are full", "the lips are rather full"),
+        "thin": ("the lips are thin",),
+    }
     brows = {
         "raised": ("the eyebrows sit high above the eyes", "there is much space between brows and eyes"),
         "low": ("the eyebrows sit close to the eyes", "the brows are low over the eyes"),
@@ -84,8 +91,8 @@ def structure(facts: Facts, rng: random.Random) -> str:
     parts = []
     for table, key in (
         (jaw, facts.jaw),
-        (nose, facts.nose),
-        (lips, facts.lips),
+        (nose, facts.nose if facts.years > YOUNG else None),
+        (lips, facts.lips if facts.years > YOUNG else None),
         (brows, facts.brows),
         (eyes, facts.eyes),
         (mouth, facts.mouth_width),
@@ -93,8 +100,10 @@ def structure(facts: Facts, rng: random.Random) -> str:
         if key:
             parts.append(pick(rng, *table[key]))
     rng.shuffle(parts)
-    if not parts:
-        parts = [pick(rng, "jaw, nose and lips are of medium size", "no single feature is unusually large or small")]
+    if facts.sharpness == "blurred":
+        parts = [*parts[:2], pick(rng, "finer details cannot be judged", "the picture is too soft for finer details")]
+    elif not parts:
+        parts = [pick(rng, "nothing about the jaw, the nose or the lips stands out", "no single feature stands out")]
     if facts.pose in ("left", "right"):
         parts.append(
             pick(
@@ -102,10 +111,6 @@ def structure(facts: Facts, rng: random.Random) -> str:
                 "because the head is turned, the proportions are foreshortened",
                 "the turned head hides part of the far side of the face",
             )
-        )
-    elif len(parts) < 3:
-        parts.append(
-            pick(rng, "the remaining features are of average proportions", "otherwise the features are balanced")
         )
     return join(rng, [pick(rng, *face[facts.face_shape]), *parts[:4]])
 
@@ -117,21 +122,17 @@ def skin(facts: Facts, rng: random.Random) -> str:
         "deep": ("the skin tone appears deep in this light", "the skin looks dark in this picture"),
     }.get(facts.tone)
     texture = {
-        "smooth": ("its surface looks smooth", "hardly any fine texture can be seen on the cheeks"),
-        "textured": ("fine texture is visible on the cheeks", "the surface shows visible texture"),
-    }.get(facts.texture, ("its surface shows a moderate amount of texture", "some texture is visible"))
+        "smooth": ("the cheeks look smooth", "hardly any fine texture can be seen on the cheeks"),
+        "textured": ("fine texture is visible on the cheeks", "the cheeks show visible texture"),
+    }.get(facts.texture)
     age = None
     years = facts.years or 30
-    if years >= 60:
+    if years >= 62:
         age = pick(
             rng, "lines around the eyes and mouth fit an older face", "folds and wrinkles go with the apparent age"
         )
-    elif years >= 45:
-        age = pick(
-            rng,
-            "some lines around the eyes and mouth may be expected at this age",
-            "slight lines go with the apparent age",
-        )
+    elif years >= 42:
+        age = pick(rng, "the skin is that of an adult in middle life", "it is no longer the skin of a young person")
     elif years < 13:
         age = pick(rng, "it has the soft look of a child's skin", "as expected of a child, no lines are visible")
     else:
@@ -156,7 +157,7 @@ def skin(facts: Facts, rng: random.Random) -> str:
         rng,
         [
             pick(rng, *tone) if tone else grey,
-            pick(rng, *texture).replace("its", "its" if tone else "the skin's"),
+            pick(rng, *texture) if texture else None,
             age.replace("it ", "the skin ", 1) if age.startswith("it ") else age,
             pick(rng, *limit),
         ],
@@ -169,6 +170,8 @@ def expression(facts: Facts, rng: random.Random) -> str:
         first = pick(
             rng, f"the person shows {phrase}", f"the face shows {phrase}", f"the overall impression is {phrase}"
         )
+    elif facts.smile:
+        first = pick(rng, "the person smiles", "the mouth is drawn into a smile", "the face shows a smile")
     else:
         first = pick(
             rng,
@@ -181,10 +184,11 @@ def expression(facts: Facts, rng: random.Random) -> str:
         "closed": ("the mouth is closed", "the lips are closed"),
     }
     eyes = {"wide": ("the eyes are wide open",), "narrowed": ("the eyes are narrowed",)}
-    brows = {"raised": ("the eyebrows are raised",), "low": ("the eyebrows are lowered",)}
-    parts = [
-        pick(rng, *table[key]) for table, key in ((mouth, facts.mouth), (eyes, facts.eyes), (brows, facts.brows)) if key
-    ]
+    brows = {"raised": ("the eyebrows are raised",)}
+    # High brows are a trait of many faces; raised ones belong to surprise.
+    raised = facts.brows if facts.brows == "raised" and facts.expression == "surprise" else None
+    said = ((mouth, facts.mouth), (eyes, facts.eyes), (brows, raised))
+    parts = [pick(rng, *table[key]) for table, key in said if key]
     details = listed(parts) if parts else None
     feeling = {
         "happiness": ("this suggests a positive mood", "the impression is friendly and relaxed"),
@@ -208,7 +212,7 @@ def pose(facts: Facts, rng: random.Random) -> str:
     if facts.pose == "frontal":
         first = pick(
             rng,
-            "the face is frontal and looks towards the camera",
+            "the face is frontal, turned towards the camera",
             "the head faces the camera directly",
             "the face is seen from the front",
             "the pose is frontal",

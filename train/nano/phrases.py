@@ -27,12 +27,12 @@ RACE_PHRASES = {
     "Black": ("Black", "Black (African or African-American-looking)"),
     "Asian": ("Asian", "Asian (East or Southeast Asian-looking)"),
     "Indian": ("Indian", "Indian (South Asian-looking)"),
-    "Others": ("a group outside White, Black, Asian and Indian", "mixed or other, such as Latino or Middle Eastern"),
+    "Others": ("mixed or other", "mixed or other, such as Latino or Middle Eastern"),
 }
 
 LIGHT_WORDS = {
-    "dark": ("dark", "dim", "underexposed"),
-    "balanced": ("balanced", "even and moderate", "well balanced"),
+    "dark": ("dark", "dim"),
+    "balanced": ("balanced", "well balanced"),
     "bright": ("bright", "strong and bright", "light and bright"),
 }
 

@@ -13,7 +13,8 @@ from train.nano.phrases import EXPRESSION_PHRASES, LIGHT_WORDS, age_phrase, join
 
 
 def lighting(facts: Facts, rng: random.Random) -> str:
-    light = pick(rng, *LIGHT_WORDS[facts.light]) if facts.light else None
+    uneven = facts.light_side in ("left", "right") or facts.contrast == "high"
+    light = pick(rng, *LIGHT_WORDS[facts.light]) if facts.light and not (facts.light == "balanced" and uneven) else None
     first = (
         pick(
             rng,
@@ -32,10 +33,9 @@ def lighting(facts: Facts, rng: random.Random) -> str:
             "the light comes mainly from the viewer's right",
         ),
         "even": ("both sides of the face are lit evenly", "the light is spread evenly from side to side"),
-        None: ("one side is slightly lighter than the other",),
     }
     contrast = {
-        "high": ("contrast is high, with deep shadows", "the contrast is strong"),
+        "high": ("contrast is high", "the contrast is strong"),
         "low": ("contrast is low, which makes the picture look flat", "the contrast is weak"),
     }
     sharp = {
@@ -46,10 +46,9 @@ def lighting(facts: Facts, rng: random.Random) -> str:
     colour = {
         "greyscale": ("it is a black-and-white image", "the picture has no colour"),
         "muted": ("colours are muted",),
-        "vivid": ("colours are vivid", "colours are strong"),
     }
     parts = [
-        pick(rng, *side[facts.light_side]),
+        pick(rng, *side[facts.light_side]) if facts.light_side else None,
         pick(rng, *contrast[facts.contrast]) if facts.contrast else None,
         pick(rng, *sharp[facts.sharpness]),
         pick(rng, *colour[facts.colour]) if facts.colour else None,
@@ -67,11 +66,12 @@ def forensic(facts: Facts, rng: random.Random) -> str:
         (good if facts.sharpness == "sharp" else bad).append(
             "good sharpness" if facts.sharpness == "sharp" else "the lack of sharpness"
         )
-    if facts.light in ("dark", "balanced"):
+    uneven = facts.light_side in ("left", "right")
+    if facts.light == "dark" or (facts.light == "balanced" and not uneven):
         (good if facts.light == "balanced" else bad).append(
             "balanced light" if facts.light == "balanced" else "the dark exposure"
         )
-    if facts.light_side in ("left", "right"):
+    if uneven:
         bad.append("uneven light from one side")
     if facts.expression in ("happiness", "surprise", "anger") and facts.mouth == "open":
         bad.append("the moving expression, which changes the shape of the mouth")
@@ -87,7 +87,7 @@ def forensic(facts: Facts, rng: random.Random) -> str:
     hurts = (
         pick(rng, f"{listed(bad)} would limit an examination", f"{listed(bad)} should be taken into account")
         if bad
-        else pick(rng, "no strong limitation stands out", "few limitations are visible")
+        else pick(rng, "few limitations are visible", "apart from its size, the picture is not limited by much")
     )
     last = pick(
         rng,
@@ -107,7 +107,7 @@ def forensic(facts: Facts, rng: random.Random) -> str:
 
 def detail(facts: Facts, rng: random.Random) -> str:
     who = subject(facts, rng)
-    look = EXPRESSION_PHRASES[facts.expression][0] if facts.expression else None
+    look = EXPRESSION_PHRASES[facts.expression][0] if facts.expression else "a smile" if facts.smile else None
     first = pick(
         rng,
         f"a close-up of {who}" + (f" with {look}" if look else ""),
@@ -119,13 +119,13 @@ def detail(facts: Facts, rng: random.Random) -> str:
         f"the apparent age is {age_phrase(facts, rng).removesuffix(' old')}",
     )
     direction = {
-        "frontal": "the face looks towards the camera",
+        "frontal": "the face is turned towards the camera",
         "left": "the head is turned to the viewer's left",
         "right": "the head is turned to the viewer's right",
     }.get(facts.pose)
     light = f"the light is {pick(rng, *LIGHT_WORDS[facts.light])}" if facts.light else None
     sharp = {"sharp": "the picture is sharp", "blurred": "the picture is soft"}.get(facts.sharpness)
-    colour = {"greyscale": "the picture is black and white", "vivid": "colours are vivid"}.get(facts.colour)
+    colour = "the picture is black and white" if facts.colour == "greyscale" else None
     mouth = {"open": "the mouth is open", "closed": "the mouth is closed"}.get(facts.mouth)
     quality = ", ".join(part for part in (light, sharp, colour) if part)
     rest = [part for part in (direction, mouth) if part]

@@ -99,13 +99,15 @@ def _race(facts: Facts, rng: random.Random) -> Turns:
                 sentence(f"the face suggests {RACE_PHRASES[facts.race][0]}; this is an estimate from appearance"),
             )
         ]
+    if facts.race_pair is None:
+        return [(question, "That is not clear from this picture.")]
     a, b = (RACE_PHRASES[name][0] for name in facts.race_pair)
     return [(question, sentence(f"it is not clear; {a} or {b} would both fit"))]
 
 
 def _smile(facts: Facts, rng: random.Random) -> Turns | None:
     question = pick(rng, "Is the person smiling?", "Does the person look happy?", "Is there a smile?")
-    if facts.expression == "happiness":
+    if facts.expression == "happiness" or (facts.smile and not facts.expression):
         return [(question, pick(rng, "Yes, the person is smiling.", "Yes, the face shows a smile."))]
     if facts.expression:
         return [(question, f"No, the face shows {EXPRESSION_PHRASES[facts.expression][0]}.")]

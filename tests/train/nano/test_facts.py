@@ -14,10 +14,12 @@ STATS = np.array([0.45, 0.7, 0.5, 0.5, 0.0])
 
 def reader():
     rng = np.random.default_rng(0)
-    return facts.FactReader(STATS + rng.normal(0, 0.1, (500, 5)), rng.normal([0.5, 0.04], 0.01, (500, 2)))
+    return facts.FactReader(STATS + rng.normal(0, 0.1, (500, 5)), rng.normal([0.5, 0.04, 0.0], 0.01, (500, 3)))
 
 
-def read(*, gender=0.99, race=0.99, expression="happiness", yaw=0.0, years=30, labelled=True, mouth=0.3):
+def read(
+    *, gender=0.99, race=0.99, expression="happiness", yaw=0.0, years=30, labelled=True, mouth=0.3, side=0.0, grey=0.45
+):
     mesh = dict.fromkeys(data.MEASUREMENTS, 0.0) | {
         "yaw_deg": yaw,
         "pitch_deg": 7.8,
@@ -35,8 +37,8 @@ def read(*, gender=0.99, race=0.99, expression="happiness", yaw=0.0, years=30, l
     face[data.EXPRESSIONS.index(expression)] = 0.86
     return reader().read(
         mesh=np.array(list(mesh.values())),
-        stats=STATS,
-        skin=np.array([0.5, 0.04]),
+        stats=np.array([grey, *STATS[1:]]),
+        skin=np.array([0.5, 0.04, side]),
         probabilities={
             "gender": np.array([1 - gender, gender]),
             "race": np.array([(1 - race) / 2, race, (1 - race) / 2, 0, 0]),
@@ -89,6 +91,15 @@ def test_answers_are_varied_whole_sentences_that_agree_with_the_facts(key):
     for text in answers:
         assert text[0].isupper() and text.endswith(".") and "None" not in text and "  " not in text
         assert " man" not in text and "male" not in text.replace("female", "") and "viewer's right" not in text
+
+
+def test_light_is_balanced_only_where_no_side_is_lighter():
+    assert read().light == "balanced" and read(grey=0.35).light is None and read(grey=0.2).light == "dark"
+    uneven = read(side=0.4)
+    assert uneven.light_side == "left" and read(side=0.4, yaw=20).light_side is None
+    for seed in range(20):
+        for key in ("lighting", "forensic"):
+            assert "balanced" not in wording.WRITERS[key](uneven, random.Random(seed))
 
 
 def test_without_a_stated_gender_no_sentence_gives_it_away():
