@@ -13,11 +13,12 @@ from .attributes import ATTRIBUTES, Attribute, attribute
 if TYPE_CHECKING:
     from .errors import FaceLLMError
     from .model import FaceLLM, load
+    from .remote import connect
 
 __version__ = "0.1.0"
-__all__ = ["ATTRIBUTES", "Attribute", "FaceLLM", "FaceLLMError", "attribute", "load"]
+__all__ = ["ATTRIBUTES", "Attribute", "FaceLLM", "FaceLLMError", "attribute", "connect", "load"]
 
-_LAZY = {"load": "model", "FaceLLM": "model", "FaceLLMError": "errors"}
+_LAZY = {"load": "model", "FaceLLM": "model", "FaceLLMError": "errors", "connect": "remote"}
 
 
 def __getattr__(name: str):

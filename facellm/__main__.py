@@ -1,7 +1,8 @@
-"""`python -m facellm describe|ask|compare|profile IMAGE [QUESTION]`: FaceLLM on the command line.
+"""`python -m facellm describe|ask|compare|profile IMAGE [QUESTION]`, and `serve`: FaceLLM on the command line.
 
 Input: arguments. Output: text that streams to the terminal, or one JSON object; exit code 0, 2 for input that cannot
-be used (one sentence on stderr), 130 when interrupted. What this file does not know: how answers are made.
+be used (one sentence on stderr), 130 when interrupted. With FACELLM_SENSITIVE=off no question about ethnicity or
+emotion is asked and no sentence about them printed. What this file does not know: how answers are made or served.
 Nothing heavy is imported before the arguments and the image are known to be good.
 """
 
@@ -12,9 +13,11 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TextIO
 
-from .attributes import ATTRIBUTES, attribute, select
+from . import policy
+from .attributes import ATTRIBUTES, attribute, select, sensitive_allowed
 from .errors import FaceLLMError
 from .registry import MODELS, QUANTIZATIONS
 
@@ -25,7 +28,7 @@ TITLES = {"base": "Base", "facellm": "FaceLLM"}
 def build_parser() -> argparse.ArgumentParser:
     """The command line. Defaults of sampling are facellm.sampling.Sampling's."""
     parser = argparse.ArgumentParser(prog="python -m facellm", description="Ask FaceLLM about the face in a photo.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="describe|ask|compare|profile")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="describe|ask|compare|profile|serve")
     about = {
         "describe": "eight attributes of the face, in the paper's order",
         "ask": "one question about the face",
@@ -40,10 +43,23 @@ def build_parser() -> argparse.ArgumentParser:
         if name == "compare":
             command.add_argument("question", metavar="QUESTION", nargs="?", help="without it, --attributes are asked")
         _add_options(command, name)
+    serve = commands.add_parser("serve", help="the model behind an OpenAI-compatible server", description=_SERVE)
+    _add_model(serve)
+    place = serve.add_argument_group("server")
+    place.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen on (default 127.0.0.1)")
+    place.add_argument("--port", type=int, default=8000, metavar="N", help="default 8000; 0 takes a free one")
+    place.add_argument("--api-key-env", metavar="NAME", help="environment variable with the key that clients must send")
+    for which, title in TITLES.items():
+        help_text = f"name under which {title} is served (default {which})"
+        place.add_argument(f"--served-{which}", default=which, metavar="NAME", help=help_text)
+    serve.add_argument("--verbose", action="store_true", help="say on stderr what is opened and why")
     return parser
 
 
-def _add_options(command: argparse.ArgumentParser, name: str) -> None:
+_SERVE = "Serve base and FaceLLM at /v1/models, /v1/chat/completions and /v1/profiles (docs/serving.md)."
+
+
+def _add_model(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     model = command.add_argument_group("model")
     known = ", ".join(MODELS)
     model.add_argument("--model", default="auto", metavar="M", help=f"auto (default), {known}, folder or owner/name")
@@ -52,6 +68,13 @@ def _add_options(command: argparse.ArgumentParser, name: str) -> None:
     model.add_argument("--device", metavar="D", help="cuda, mps or cpu; default: the best there is")
     model.add_argument("--dtype", metavar="T", help="float32, bfloat16 or float16; default: what suits the device")
     model.add_argument("--only-facellm", action="store_true", help="do not open the base beside a merged FaceLLM")
+    return model
+
+
+def _add_options(command: argparse.ArgumentParser, name: str) -> None:
+    model = _add_model(command)
+    backend = "OpenAI-compatible server to ask in place of a model here; --model then names base,facellm there"
+    model.add_argument("--backend-url", metavar="URL", help=backend)
     if name != "compare":
         model.add_argument("--base", action="store_true", help="ask the base model in place of FaceLLM")
     photo = command.add_argument_group("photo")
@@ -77,7 +100,7 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
     args = build_parser().parse_args(arguments)
     out = out or sys.stdout
     try:
-        run(args, out)
+        serve(args) if args.command == "serve" else run(args, out)
     except FaceLLMError as error:
         print(f"facellm: {error}", file=sys.stderr)
         return 2
@@ -91,26 +114,30 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
     return 0
 
 
+def serve(args: argparse.Namespace) -> None:
+    """Serve until interrupted.  Raises FaceLLMError."""
+    _quiet(args.verbose)
+    from .serve import run as run_server
+
+    run_server(args)
+
+
 def run(args: argparse.Namespace, out: TextIO) -> None:
     """Check, open, answer, print.  Raises FaceLLMError for what the user can mend."""
+    sensitive = sensitive_allowed()
     asked = _questions(args)
+    for _, question in asked:
+        policy.check(question, sensitive)
     from .images import load_image
 
     image = load_image(args.image)
     _quiet(args.verbose)
-    from .model import load, make_sampling
+    from .interface import make_sampling
 
     names = ("max_new_tokens", "temperature", "top_p", "seed")
     given = {n: getattr(args, n) for n in names if getattr(args, n, None) is not None}
     sampling = make_sampling(None, given)
-    model = load(
-        args.model,
-        adapter=args.adapter,
-        quantization=args.quantization,
-        device=args.device,
-        dtype=args.dtype,
-        base=not args.only_facellm,
-    )
+    model = _open(args)
     view = model.view(image, args.face, args.whole_image)
     face = None if view.face is None else view.face.to_dict()
     result: dict[str, Any] = {
@@ -134,6 +161,7 @@ def run(args: argparse.Namespace, out: TextIO) -> None:
         rows = [Row(w, question, system=args.system, key=key) for key, question in asked for w in models]
         titles = [_title(row, len(models) > 1) for row in rows]
         deltas = model.stream(view, rows, sampling, tiles=args.tiles if args.whole_image else 1)
+        deltas = _screened(deltas, len(rows), sensitive)
         answers = show(deltas, titles, None if args.json else out, statistics=args.command == "compare")
         result["sampling"] = {n: getattr(sampling, n) for n in names}
         result["answers"] = [a.to_dict() for a in answers]
@@ -141,6 +169,37 @@ def run(args: argparse.Namespace, out: TextIO) -> None:
         json.dump(result, out, ensure_ascii=False, indent=2, allow_nan=False)
         out.write("\n")
     out.flush()
+
+
+def _open(args: argparse.Namespace) -> Any:
+    """The model that the arguments name: a server's where there is a URL, else one opened here."""
+    if args.backend_url:
+        local = ("adapter", "quantization", "device", "dtype", "only_facellm")
+        if given := [f"--{name.replace('_', '-')}" for name in local if getattr(args, name)]:
+            raise FaceLLMError(f"{' and '.join(given)} cannot be chosen for a server (--backend-url); leave it out.")
+        from .remote import connect
+
+        return connect(args.backend_url, model=args.model)
+    from .model import load
+
+    return load(
+        args.model,
+        adapter=args.adapter,
+        quantization=args.quantization,
+        device=args.device,
+        dtype=args.dtype,
+        base=not args.only_facellm,
+    )
+
+
+def _screened(deltas: Iterator[Any], rows: int, sensitive: bool) -> Iterator[Any]:
+    """The deltas with the text that may be shown."""
+    screens = [policy.Screen(sensitive) for _ in range(rows)]
+    for delta in deltas:
+        screen = screens[delta.row]
+        text = screen.add(delta.text, delta.done)
+        answer = replace(delta.answer, text=screen.text) if delta.done and not sensitive else delta.answer
+        yield replace(delta, text=text, answer=answer)
 
 
 def _questions(args: argparse.Namespace) -> list[tuple[str | None, str]]:

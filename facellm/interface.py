@@ -1,0 +1,148 @@
+"""What can be asked of a FaceLLM, wherever it runs: describe, ask, compare, profile, built on stream() and profiles().
+
+Input: images as files, bytes, PIL images, arrays or FaceViews. Output: results with to_dict(). What this file does
+not know: where the model is (model: in this process; remote: behind a server).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .attributes import Attribute, select
+from .errors import FaceLLMError
+from .faces import FaceView, view_face
+from .images import load_image
+from .results import WHICH, Answer, Comparison, Delta, Report, Row
+
+if TYPE_CHECKING:
+    from .profile import Profile
+    from .sampling import Sampling
+
+ImageSource = Any  # path, bytes, PIL image, numpy array, binary file, or a FaceView
+
+
+class Questions:
+    """The methods that FaceLLM and RemoteFaceLLM share. Safe to use from several threads.
+
+    Where a method takes `which`, None means FaceLLM, or the base where no FaceLLM was opened. Sampling is given as
+    `sampling=Sampling(...)` or as its fields by keyword (max_new_tokens=64, temperature=0.7, ...); greedy by default.
+    Images: path, bytes, PIL image, numpy array (h, w, 3) uint8, binary file, or a FaceView from `view()`. All but
+    the last are searched for faces; `face` picks one (0: the largest), `whole=True` shows the model the whole image.
+    All methods raise FaceLLMError (ImageError for a bad image).
+    """
+
+    which: tuple[str, ...]  # the models that can be asked: ("base", "facellm"), or the one that there is
+
+    def stream(
+        self,
+        image: ImageSource,
+        rows: Sequence[Row],
+        sampling: Sampling | None = None,
+        cancel: threading.Event | None = None,
+        tiles: int = 1,
+    ) -> Iterator[Delta]:
+        """Text of all rows as it grows, rows of both models together; each row ends with a Delta that is `done`."""
+        raise NotImplementedError
+
+    def profiles(
+        self, image: ImageSource, which: Sequence[str] = WHICH, *, face: int = 0, whole: bool = False
+    ) -> dict[str, Profile]:
+        """{which: Profile} of several models."""
+        raise NotImplementedError
+
+    def view(self, image: ImageSource, face: int = 0, whole: bool = False) -> FaceView:
+        """What the model will be shown: the levelled crop of a face, its box in the photo, and a notice."""
+        return image if isinstance(image, FaceView) else view_face(load_image(image), face, detect=not whole)
+
+    def describe(
+        self,
+        image: ImageSource,
+        attributes: str | Iterable[str | Attribute] | None = None,
+        which: str | None = None,
+        *,
+        system: str | None = None,
+        face: int = 0,
+        whole: bool = False,
+        tiles: int = 1,
+        sampling: Sampling | None = None,
+        **settings: Any,
+    ) -> Report:
+        """Answers about the attributes (all eight by default), in the paper's order, asked together."""
+        view = self.view(image, face, whole)
+        which = self._one(which)
+        rows = [Row(which, a.question, system=system, key=a.key) for a in select(attributes)]
+        answers = self._answers(view, rows, make_sampling(sampling, settings), tiles)
+        return Report(which, tuple(answers), face_of(view), view.notice)
+
+    def ask(
+        self,
+        image: ImageSource,
+        question: str,
+        history: Sequence[tuple[str, str]] = (),
+        which: str | None = None,
+        *,
+        system: str | None = None,
+        face: int = 0,
+        whole: bool = False,
+        tiles: int = 1,
+        sampling: Sampling | None = None,
+        **settings: Any,
+    ) -> Answer:
+        """The answer to one question.  history: earlier (question, answer) turns about the same image."""
+        view = self.view(image, face, whole)
+        row = Row(self._one(which), question, tuple(map(tuple, history)), system)
+        return self._answers(view, [row], make_sampling(sampling, settings), tiles)[0]
+
+    def compare(
+        self,
+        image: ImageSource,
+        question: str,
+        history: Sequence[tuple[str, str]] = (),
+        *,
+        system: str | None = None,
+        face: int = 0,
+        whole: bool = False,
+        tiles: int = 1,
+        sampling: Sampling | None = None,
+        **settings: Any,
+    ) -> Comparison:
+        """Base and FaceLLM on one question, asked together."""
+        view = self.view(image, face, whole)
+        rows = [Row(w, question, tuple(map(tuple, history)), system) for w in WHICH]
+        return Comparison(*self._answers(view, rows, make_sampling(sampling, settings), tiles))
+
+    def profile(self, image: ImageSource, which: str | None = None, *, face: int = 0, whole: bool = False) -> Profile:
+        """Probabilities of age group, gender, ethnicity, expression, pose, mouth, eyes, light and sharpness."""
+        which = self._one(which)
+        return self.profiles(image, (which,), face=face, whole=whole)[which]
+
+    def _answers(self, view: FaceView, rows: Sequence[Row], sampling: Sampling, tiles: int) -> list[Answer]:
+        """stream() to its end: the Answers in the rows' order."""
+        answers = {d.row: d.answer for d in self.stream(view, rows, sampling, tiles=tiles) if d.done}
+        return [answers[i] for i in range(len(rows))]
+
+    def _one(self, which: str | None) -> str:
+        if which is None:
+            return self.which[-1]
+        if which not in WHICH:
+            raise FaceLLMError(f"There is no model {which!r}; choose {' or '.join(WHICH)}.")
+        return which
+
+
+def make_sampling(sampling: Sampling | None, settings: dict[str, Any]) -> Sampling:
+    """The Sampling given, or one of the keyword settings.  Raises FaceLLMError for an unknown or doubled setting."""
+    from .sampling import Sampling  # imports torch: not before something is asked
+
+    known = Sampling.__dataclass_fields__
+    for name in settings:
+        if name not in known:
+            raise FaceLLMError(f"There is no setting {name!r}; choose from {', '.join(known)}.")
+    return replace(sampling or Sampling(), **settings)
+
+
+def face_of(view: FaceView) -> dict[str, Any] | None:
+    """The view's face as results carry it."""
+    return None if view.face is None else view.face.to_dict()
