@@ -14,7 +14,7 @@ from facellm.errors import FaceLLMError
 
 VERBS = {
     "dataset": "ask a teacher eight questions about every FairFace image and write the training set",
-    "audit": "check a training set: refusals, leaked hints, contradictions, duplicates",
+    "audit": "judge a sample of a data set's answers sentence by sentence, and report",
     "lora": "train a LoRA adapter on the decoder of an InternVL",
     "export": "merge an adapter into its base as a checkpoint of its own",
     "ablate": "train and measure one adapter for each rank",
@@ -22,7 +22,7 @@ VERBS = {
     "evaluate": "measure a model on multiple-choice questions",
     "calibrate": "fit the profile's temperatures on labelled faces",
     "freetext": "check what a model writes about labelled faces against the labels",
-    "agreement": "compare descriptions with labels and with each other",
+    "agreement": "compare people's answers with synthetic ones, and what is learnt from each",
     "bias": "compare the figures of groups of people",
 }
 
