@@ -13,7 +13,7 @@ from tests.train.faces import write_face_set
 from train import stats
 from train.benchmark import FaceSet
 from train.calibrate import calibrate, fields_to_fit, fold_of
-from train.labelled import read_known
+from train.labelled import _pixel_labels, read_known
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +65,17 @@ def test_known_labels(data):
         "lighting": 0, "sharpness": 0,
     }  # fmt: skip
     assert known["val/2.jpg"]["pose"] == "turned to the viewer's left" and "pose" not in known["val/4.jpg"]
-    light = [k["lighting"] for k in known.values() if "lighting" in k]
-    assert light.count("dark") == light.count("bright") == 11 and light.count("balanced") == 36
+    sharp = [k["sharpness"] for k in known.values() if "sharpness" in k]
+    assert sharp.count("sharp") == sharp.count("blurred") == 18
     assert all(
         label in next(f for f in FIELDS if f.key == field).labels for k in known.values() for field, label in k.items()
     )
+
+
+@pytest.mark.parametrize(("grey", "label"), [(50, "dark"), (90, None), (125, "balanced"), (160, None), (220, "bright")])
+def test_light_is_judged_by_itself_and_not_beside_other_pictures(grey, label):
+    found = _pixel_labels([(grey / 255, 0.02)], [(level / 255, 0.02) for level in range(0, 250, 10)])
+    assert found[0].get("lighting") == label
 
 
 def test_sensitive_fields_are_fitted_even_where_they_are_hidden(monkeypatch):
