@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from . import checkpoint
+from . import checkpoint, encoder
 from .adapter import AdapterSwitch
 from .adapter_loading import attach
 from .errors import FaceLLMError
@@ -124,20 +124,23 @@ def choose_dtype(device: Device, source: Source, dtype: str | None) -> torch.dty
     return torch.bfloat16 if cpu_has_fast_bfloat16() else torch.float32
 
 
-def quantization_config(quantization: str, dtype: torch.dtype):
-    """The bitsandbytes config of a quantization's name; None for "none"."""
+def quantization_config(quantization: str, dtype: torch.dtype, keep_encoder: bool = True):
+    """The bitsandbytes config of a quantization's name; None for "none".  keep_encoder: as for open_model."""
     from transformers import BitsAndBytesConfig
 
     if quantization == "none":
         return None
+    # Its name speaks of 32 bits, but all that it does is to allow unquantised parts on the CPU.
+    elsewhere = {} if keep_encoder else {"llm_int8_enable_fp32_cpu_offload": True}
     if quantization == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(UNQUANTIZED))
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(UNQUANTIZED), **elsewhere)
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=list(UNQUANTIZED),
+        **elsewhere,
     )
 
 
@@ -149,13 +152,15 @@ def open_model(
     device: str | None = None,
     dtype: str | None = None,
     base: bool = True,
+    keep_encoder: bool = True,
 ) -> LoadedModel:
     """Open a model by the registry's name, a folder or a hub id (each may end in @revision); "auto" chooses.
 
     adapter: a PEFT LoRA for the base, or a merged FaceLLM checkpoint to stand beside it.
     quantization: "none", "int8" or "nf4"; None: nf4 for 8b and up on CUDA, none elsewhere.
     device: "cuda", "cuda:1", "mps", "cpu"; None: the best.  dtype: "float32", "bfloat16", "float16"; None: the
-    device's best.  base: False opens FaceLLM alone.
+    device's best.  base: False opens FaceLLM alone.  keep_encoder: False keeps the image encoder in main memory, from
+    where its layers visit the card one at a time for each new image (a 38b in NF4 then fits a card of 24 GB).
     Raises FaceLLMError, in one sentence, for whatever cannot be opened. Only "auto" falls back (to nano) when the hub
     cannot be reached.
     """
@@ -167,7 +172,7 @@ def open_model(
     wanted = str(name).strip()
     if wanted == "auto":
         wanted, reason = choose(facts)
-    options = (quantization, device, dtype, base, started)
+    options = (quantization, device, dtype, base, keep_encoder, started)
     try:
         return _open(resolve(wanted, adapter), facts, reason, *options)
     except checkpoint.Unreachable as error:
@@ -177,7 +182,9 @@ def open_model(
         return _open(resolve("nano", adapter), facts, reason, *options)
 
 
-def _open(source: Source, facts: Device, reason, quantization, device, dtype, base, started) -> LoadedModel:
+def _open(
+    source: Source, facts: Device, reason, quantization, device, dtype, base, keep_encoder, started
+) -> LoadedModel:
     chosen = choose_dtype(facts, source, dtype)
     if quantization is None:
         quantization = source.spec.cuda_quantization if source.spec and facts.kind == "cuda" else "none"
@@ -185,6 +192,9 @@ def _open(source: Source, facts: Device, reason, quantization, device, dtype, ba
         raise FaceLLMError(f"{quantization} needs a CUDA GPU or a CPU; on Apple GPUs use --quantization none.")
     target = device or facts.kind
     notes: list[str] = []
+    if not keep_encoder and facts.kind != "cuda":
+        notes.append(f"the encoder is kept: {facts.kind} computes in main memory, so there is nothing to free")
+        keep_encoder = True
 
     adapter_folder, merged_folder, base_folder = None, None, None
     if source.adapter:
@@ -205,8 +215,9 @@ def _open(source: Source, facts: Device, reason, quantization, device, dtype, ba
     if first is None:
         raise FaceLLMError(f"{source.name} names no weights.")
 
-    model = _weights(first, chosen, quantization, target)
-    merged = _weights(merged_folder, chosen, quantization, target) if base_folder and merged_folder else None
+    how = (chosen, quantization, target, keep_encoder)
+    model = _weights(first, *how)
+    merged = _weights(merged_folder, *how) if base_folder and merged_folder else None
     switch, adapter_name, sharing = None, None, "two batches" if merged is not None else "one model"
     if adapter_folder is not None:
         adapter_name = "facellm"
@@ -219,6 +230,11 @@ def _open(source: Source, facts: Device, reason, quantization, device, dtype, ba
                     "this adapter (DoRA or LoRA with bias) cannot share a batch with its base, so the two are answered "
                     "as two batches that take turns"
                 )
+    if not keep_encoder:
+        for one in (model, merged):
+            if one is not None:
+                encoder.visit(one if switch is None or one is merged else one.get_base_model(), torch.device(target))
+        notes.append(f"the image encoder stays in main memory; its layers visit {target} for each new image")
     which = _which(bool(base_folder), adapter_folder is not None or merged_folder is not None, base)
     memory = sum(m.get_memory_footprint() for m in (model, merged) if m is not None)
     facellm_place = adapter_folder or merged_folder or (first if which == ("facellm",) else None)
@@ -249,7 +265,7 @@ def _which(has_base: bool, has_facellm: bool, base: bool) -> tuple[str, ...]:
     return ("base", "facellm") if has_base and has_facellm else ("base",)
 
 
-def _weights(folder: Path, dtype: torch.dtype, quantization: str, device: str):
+def _weights(folder: Path, dtype: torch.dtype, quantization: str, device: str, keep_encoder: bool = True):
     """One set of weights on the device, checked.  Raises FaceLLMError where they do not load or do not fit."""
     from transformers import InternVLForConditionalGeneration
 
@@ -258,8 +274,8 @@ def _weights(folder: Path, dtype: torch.dtype, quantization: str, device: str):
         model = InternVLForConditionalGeneration.from_pretrained(
             folder,
             dtype=dtype,
-            quantization_config=quantization_config(quantization, dtype),
-            device_map={"": device},
+            quantization_config=quantization_config(quantization, dtype, keep_encoder),
+            device_map=encoder.placement(device, keep_encoder),
             use_safetensors=True,
             local_files_only=True,
             attn_implementation="sdpa",
@@ -270,6 +286,8 @@ def _weights(folder: Path, dtype: torch.dtype, quantization: str, device: str):
         ) from None
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise FaceLLMError(f"The weights in {folder} cannot be read ({_first_line(error)}).") from error
+    if not keep_encoder:
+        encoder.settle(model)
     if quantization != "none":
         check_quantized(model, quantization)
     return model.eval().requires_grad_(False)

@@ -96,24 +96,30 @@ class Request:
     adapter: Callable[[Live], bool]
     cancel: threading.Event
     deltas: deque[Delta] = field(default_factory=deque)
+    ended: int = 0  # rows whose last delta is among them or was
     error: Exception | None = None
     waits: bool = False  # its caller, for words
     left: bool = False  # its caller is gone
 
     @property
     def over(self) -> bool:
-        return self.left or self.error is not None or all(live.done for live in self.lives)
+        """Whether nothing more will come. True only once the last delta is there: the caller looks at both unlocked."""
+        return self.left or self.error is not None or self.ended == len(self.lives)
 
     @property
     def readable(self) -> bool:
         """Whether the caller has something to do before more is computed."""
         return bool(self.deltas) or self.over
 
+    def give(self, delta: Delta) -> None:
+        self.deltas.append(delta)
+        self.ended += delta.done
+
     def end(self) -> None:
-        """No further token: what is open ends as cancelled, which is told to a caller who is still there."""
+        """No further token: what is open ends as cancelled."""
         for live in self.lives:
             if not live.done:
-                self.deltas.append(live.finish("cancelled"))
+                self.give(live.finish("cancelled"))
 
 
 @dataclass(eq=False)
@@ -199,9 +205,9 @@ class Scheduler:
             while True:
                 while request.deltas:
                     yield request.deltas.popleft()
-                if request.error is not None:
+                if request.error is not None and not request.deltas:
                     raise request.error
-                if request.over:
+                if request.over and not request.deltas:
                     return
                 self._await(request)
         finally:
@@ -367,5 +373,5 @@ class Scheduler:
                 if len(request.lives) == 1:
                     lane.batch.remember(live, live.ids)
             if delta is not None:
-                request.deltas.append(delta)
+                request.give(delta)
         self._drop(lane, finished)
