@@ -32,7 +32,7 @@ class Cycle:
     rate: peak for the tower; the heads get ten times that.  strength: of the augmentation, 1 is full.
     kept: patches of 64 that pass through the tower until `all_from` of the cycle is done.
     draws: factor on `EXPRESSION_DRAWS`.  weights: of the loss terms.  end: share of the weights that the cycle ended
-    with in the result, the rest being those that it began with (Wortsman et al. 2022): such a mean beat either on `val`.
+    with in the result, the rest being those that it began with (Wortsman et al. 2022; chosen on `val`).
     """
 
     name: str
