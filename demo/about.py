@@ -31,6 +31,7 @@ _FACTS = (
     ("memory_bytes", "Memory"),
     ("seconds", "Loaded in"),
     ("reason", "Why this one"),
+    ("notes", "To note"),
 )
 
 _ELSEWHERE = """
@@ -57,7 +58,7 @@ def _value(key: str, value: Any) -> str:
         return f"{value / 2**20:,.0f} MiB" if value < 2**30 else f"{value / 2**30:.1f} GiB"
     if key == "seconds":
         return f"{value:.1f} s"
-    text = str(value)
+    text = " ".join(value) if isinstance(value, (list, tuple)) else str(value)
     return Path(text).name if text.startswith("/") else text
 
 
@@ -68,7 +69,7 @@ def model_card(card: Mapping[str, Any], message: str) -> str:
     rows = "".join(
         f"<div><dt>{escape(label)}</dt><dd>{escape(_value(key, card.get(key)))}</dd></div>"
         for key, label in _FACTS
-        if key == "quantization" or card.get(key) not in (None, "")
+        if key == "quantization" or card.get(key)
     )
     return f'<h3>Loaded model</h3><dl class="facts">{rows}</dl>'
 

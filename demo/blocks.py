@@ -24,6 +24,8 @@ from .worker import Host, Status
 MAX_FILE = "20mb"
 # Seconds: how often uploads are swept, and how old they may get.
 SWEEP_EVERY, KEEP_UPLOADS = 60, 300
+# Seconds between two looks at the server that the page asks.
+LOOK_EVERY = 4
 TABS = ("chat", "attributes", "compare", "profile", "about")
 
 _MARK = (
@@ -40,11 +42,13 @@ _THEME_BUTTON = (
 )
 
 
-def pill(s: Status, card: dict) -> str:
-    """The model's state, for the header."""
+def pill(s: Status, card: dict, trouble: str = "") -> str:
+    """The model's state, for the header.  trouble: why its server cannot be asked just now."""
+    if trouble:
+        return f'<p class="pill lost" role="alert"><i aria-hidden="true"></i>{escape(trouble)}</p>'
     if s.state == "ready":
         parts = [Path(str(card.get("name", "model"))).name, str(card.get("device", ""))]
-        if card.get("quantization") not in (None, "", "none"):
+        if card.get("quantization") not in (None, "", "none", "not told"):
             parts.append(str(card["quantization"]))
         words = " · ".join(p for p in parts if p) + " · ready"
         return f'<p class="pill ready" role="status"><i aria-hidden="true"></i>{escape(words)}</p>'
@@ -146,7 +150,10 @@ def _reset_with_photo(ctx: Context, panel: photo.PhotoPanel, tabs: list[Tab]) ->
 
 
 def _watch_loading(ctx: Context, page: gr.Blocks, state: gr.HTML, retry: gr.Button, card: gr.HTML) -> None:
-    """Every visitor sees the model's loading until it is ready or has failed; then it can be tried again."""
+    """Every visitor sees the model's loading until it is ready or has failed; then it can be tried again.
+
+    A model behind a server is looked at for as long as the page is open: it may go away and come back.
+    """
 
     async def watch() -> AsyncIterator[tuple]:
         while (s := ctx.host.status).state in ("idle", "loading"):
@@ -154,7 +161,17 @@ def _watch_loading(ctx: Context, page: gr.Blocks, state: gr.HTML, retry: gr.Butt
             await asyncio.sleep(0.5)
         yield pill(s, ctx.host.card()), gr.update(visible=s.state == "failed"), about.card_html(ctx)
 
+    def look(shown: str) -> tuple:
+        trouble = ctx.host.trouble()
+        now = pill(ctx.host.status, ctx.host.card(), trouble)
+        if now == shown:  # nothing new to announce to a screen reader
+            return gr.skip(), gr.skip(), gr.skip()
+        return now, gr.update(visible=False), about.card_html(ctx)
+
     outputs = [state, retry, card]
+    if ctx.options.backend_url:
+        timer = gr.Timer(LOOK_EVERY)
+        timer.tick(look, [state], outputs, queue=False, **PRIVATE)
     free = {"concurrency_limit": None, **PRIVATE}
     page.load(watch, None, outputs, **free)
     retry.click(lambda: ctx.host.start(), None, None, queue=False, **PRIVATE).then(watch, None, outputs, **free)

@@ -17,14 +17,15 @@ import gradio as gr
 
 from facellm.errors import FaceLLMError
 
-from . import texts
+from . import gpu, texts
 from .common import PRIVATE, Context, failure, status
 from .photo import Photo
 from .runs import Ticket
 from .worker import Host
 
-# One request at a time has the model; all listeners that use it share this queue, API endpoints too.
-MODEL = {"concurrency_id": "model", "concurrency_limit": 1}
+# All listeners that ask the model share this queue, API endpoints too. The engine (or the server behind the page)
+# decodes several visitors' requests in one batch and bounds memory itself; a ZeroGPU lease is one request's alone.
+MODEL = {"concurrency_id": "model", "concurrency_limit": 1 if gpu.ZERO else 8}
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ class Job:
         ctx, tab = self.ctx, self.tab
 
         def turn(request: gr.Request, number: int, *values: Any) -> Iterator:
-            ticket = ctx.runs.get(request.session_hash, tab, number)
+            ticket = ctx.runs.begin(request.session_hash, tab, number)
             if ticket is not None:
                 yield from run(ticket, *values)
 
@@ -96,12 +97,15 @@ class Job:
         event.failure(refused, None, [self.line, *self.restored], queue=False, **PRIVATE)
 
     def stop(self, button_event: Callable) -> None:
-        """Wire a stop button: the model stops within one token, what it wrote stays."""
+        """Wire a stop button: the model stops within one token and its words stay; a place in the queue is given up."""
 
-        def stop(request: gr.Request) -> None:
-            self.ctx.runs.stop(request.session_hash, self.tab)
+        def stop(request: gr.Request) -> list:
+            if self.ctx.runs.stop(request.session_hash, self.tab):
+                return [status(texts.STOPPED), *self.looks(False)]
+            return [gr.skip() for _ in outputs]  # its own last words are still to come
 
-        button_event(stop, None, None, queue=False, **PRIVATE)
+        outputs = [self.line, *self.restored]
+        button_event(stop, None, outputs, queue=False, **PRIVATE)
 
 
 def guarded(

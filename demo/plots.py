@@ -73,11 +73,11 @@ def columns(title: str, labels: Sequence[str], series: Mapping[str, Mapping[str,
             stems.append(f'<span class="stem {escape(name)}" style="{style}" title="{told}">{top}</span>')
         short = "70+" if label.startswith("more") else label.replace("-", "–")
         tick = f'<span class="tick">{escape(short)}</span>'
-        parts.append(f'<div class="column"><div class="stems">{"".join(stems)}</div>{tick}</div>')
+        parts.append(f'<div><div class="stems">{"".join(stems)}</div>{tick}</div>')
     text = escape(_summary(title, labels, series))
     return (
         f'<section class="plot wide"><h3>{escape(title)}</h3>'
-        f'<div class="columns" role="img" aria-label="{text}">{"".join(parts)}</div></section>'
+        f'<div class="histogram" role="img" aria-label="{text}">{"".join(parts)}</div></section>'
     )
 
 

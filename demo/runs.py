@@ -14,12 +14,16 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Ticket:
-    """One piece of work. cancel: set to stop the model.  discarded: its result is not wanted on the page any more."""
+    """One piece of work. cancel: set to stop the model.  begun: its turn in the queue has come.
+
+    discarded: its result is not wanted on the page any more.
+    """
 
     session: str = ""
     tab: str = ""
     number: int = 0
     cancel: threading.Event = field(default_factory=threading.Event)
+    begun: bool = False
     discarded: bool = False
 
 
@@ -38,18 +42,27 @@ class Runs:
             ticket = self._open[session, tab] = Ticket(session, tab, next(self._numbers))
             return ticket
 
-    def get(self, session: str, tab: str, number: int) -> Ticket | None:
-        """The visitor's open ticket of that tab and number; None where it was discarded, or none was ever given."""
+    def begin(self, session: str, tab: str, number: int) -> Ticket | None:
+        """The ticket whose turn has come; None where it was discarded meanwhile, or none was ever given."""
         with self._lock:
             ticket = self._open.get((session, tab))
-            return ticket if ticket is not None and ticket.number == number else None
+            if ticket is None or ticket.number != number:
+                return None
+            ticket.begun = True
+            return ticket
 
-    def stop(self, session: str, tab: str) -> None:
-        """Stop the model; what was written so far stays on the page."""
+    def stop(self, session: str, tab: str) -> bool:
+        """Stop the model; what was written so far stays on the page.
+
+        Returns True where it had not begun: its ticket is gone, so it never will.
+        """
         with self._lock:
             ticket = self._open.get((session, tab))
-            if ticket is not None:
+            if ticket is not None and ticket.begun:
                 ticket.cancel.set()
+                return False
+        self.discard(session, tab)
+        return True
 
     def discard(self, session: str, tab: str | None = None) -> None:
         """Stop that tab's work, or all of that visitor's for None, and drop what it would still write."""

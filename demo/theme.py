@@ -14,7 +14,8 @@ CSS = Path(__file__).parent / "style.css"
 _SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 
-# Esc presses the visible stop button; the consent line, once read, stays away; the theme button switches dark mode.
+# Esc presses the visible stop button; the consent line, once read, stays away; the theme button switches dark mode; the
+# place in the queue, which Gradio writes as "queue: 2/5 |", is said in words on the tab's status line.
 HEAD = """
 <meta name="color-scheme" content="light dark">
 <style>
@@ -47,6 +48,16 @@ document.addEventListener('click', (event) => {
     event.target.closest('#theme').setAttribute('aria-pressed', String(dark));
   }
 });
+new MutationObserver(() => {
+  for (const tracker of document.querySelectorAll('.status-line [data-testid="status-tracker"]')) {
+    const place = /queue: *([0-9]+)/.exec(tracker.textContent);
+    const line = tracker.closest('.status-line').querySelector('.status.busy');
+    if (!place || !line) continue;
+    const before = Number(place[1]) - 1;
+    const words = before > 0 ? `Waiting in the queue, ${before} before you` : 'Waiting in the queue, you are next';
+    if (line.textContent !== words) line.textContent = words;
+  }
+}).observe(document.documentElement, {subtree: true, childList: true, characterData: true});
 </script>
 """
 

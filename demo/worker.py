@@ -1,4 +1,4 @@
-"""The model of this process: loaded in the background, asked through one place, every failure turned into a sentence.
+"""The model that the page asks: loaded in the background, or behind a server; every failure turned into a sentence.
 
 Input: `Options`. Output: a status to show and streams of deltas. What this file does not know: Gradio's components,
 photos' files, how an answer is made (that is `facellm`).
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import itertools
 import logging
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from facellm.errors import FaceLLMError
@@ -26,14 +25,17 @@ from .options import Options
 
 if TYPE_CHECKING:
     from facellm.faces import FaceView
-    from facellm.model import FaceLLM
+    from facellm.interface import Questions
     from facellm.results import Delta
     from facellm.sampling import Sampling
 
 log = logging.getLogger("facellm.demo")
 
-# What the loading thread does, in order; shown as "step 2 of 4".
+# What the loading thread does, in order; shown as "step 2 of 4". Behind a server there is less to do.
 STEPS = ("Starting PyTorch", "Starting Transformers", "Reading the weights", "Warming up")
+REMOTE_STEPS = ("Starting PyTorch", "Reaching the server")
+# Seconds: a server's health is asked for at most so often, for all visitors together.
+HEALTH_EVERY = 3.0
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,14 @@ class Host:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self._model: FaceLLM | None = None
+        self._model: Questions | None = None
         self._state = Status("idle", "The model has not been started.")
         self._since = time.monotonic()
         self._lock = threading.Lock()
         self._settled = threading.Event()
+        self._health: tuple[float, str] = (float("-inf"), "")
+        self._asking = threading.Lock()
+        self._failure = ""
 
     # -- loading ------------------------------------------------------------------------------------------------
 
@@ -92,36 +97,45 @@ class Host:
             self._step(0)
         threading.Thread(target=self._load, name="facellm-load", daemon=True).start()
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What loading consists of."""
+        return REMOTE_STEPS if self.options.backend_url else STEPS
+
     def _step(self, i: int) -> None:
-        self._state = Status("loading", STEPS[i], i + 1)
+        self._state = Status("loading", self.steps[i], i + 1, len(self.steps))
 
     def _load(self) -> None:
         try:
             importlib.import_module("torch")
             self._step(1)
-            importlib.import_module("transformers")
-            self._step(2)
-            model = open_model(self.options)
-            self._step(3)
-            warm_up(model)
+            if self.options.backend_url:
+                model = open_model(self.options)
+            else:
+                importlib.import_module("transformers")
+                self._step(2)
+                model = open_model(self.options)
+                self._step(3)
+                warm_up(model)
             self._model = model
-            self._state = Status("ready", model.report.name, len(STEPS), seconds=time.monotonic() - self._since)
+            done = len(self.steps)
+            self._state = Status("ready", model.report.name, done, done, time.monotonic() - self._since)
         except BaseException as error:  # a thread's last frame: whatever happened must reach the page as a sentence
-            self._state = Status("failed", sentence(error), seconds=time.monotonic() - self._since)
+            self._state = Status("failed", sentence(error), 0, len(self.steps), time.monotonic() - self._since)
         finally:
             self._settled.set()
 
     @property
     def status(self) -> Status:
         s = self._state
-        return s if s.state != "loading" else Status(s.state, s.message, s.step, seconds=time.monotonic() - self._since)
+        return replace(s, seconds=time.monotonic() - self._since) if s.state == "loading" else s
 
     @property
     def ready(self) -> bool:
         return self._model is not None
 
     @property
-    def model(self) -> FaceLLM:
+    def model(self) -> Questions:
         """The loaded model.  Raises FaceLLMError, saying why, while there is none."""
         if self._model is None:
             s = self.status
@@ -135,6 +149,27 @@ class Host:
                 return
             yield self.status
         self.model  # noqa: B018 - raises where loading failed
+
+    def trouble(self) -> str:
+        """Why the server cannot be asked just now, as a sentence; "" where it can, and for a model in this process.
+
+        A server that was away when the page started is tried again.  Blocks for up to five seconds.
+        """
+        if not self.options.backend_url:
+            return ""
+        if self._state.state == "failed":
+            self._failure = self._state.message
+            self.start()
+        if self._model is None:
+            return self._failure
+        if self._asking.acquire(blocking=False):  # one visitor asks, the others read what was last known
+            try:
+                if time.monotonic() - self._health[0] >= HEALTH_EVERY:
+                    found = self._model.health()
+                    self._health = (time.monotonic(), "" if found.ok else found.message)
+            finally:
+                self._asking.release()
+        return self._health[1]
 
     # -- asking -------------------------------------------------------------------------------------------------
 
@@ -167,7 +202,7 @@ class Host:
         return self._model.report.to_dict() if self._model is not None else {}
 
 
-def open_model(options: Options) -> FaceLLM:
+def open_model(options: Options) -> Questions:
     """The model that the options name: a server's where there is a backend URL, else a local one."""
     if options.backend_url:
         return importlib.import_module("facellm.remote").connect(options.backend_url, model=options.model)
@@ -179,14 +214,11 @@ def open_model(options: Options) -> FaceLLM:
 
 def check_model_name(options: Options) -> None:
     """Refuse an unknown model before anything is loaded.  Raises FaceLLMError."""
-    if options.backend_url:
-        if importlib.util.find_spec("facellm.remote") is None:
-            raise FaceLLMError("This version cannot use a server yet: leave out --backend-url and give --model.")
-    elif options.model != "auto":
+    if not options.backend_url and options.model != "auto":
         importlib.import_module("facellm.registry").resolve(options.model, options.adapter)
 
 
-def warm_up(model: FaceLLM) -> None:
+def warm_up(model: Questions) -> None:
     """One token about a grey picture, so that the first visitor does not wait for lazy initialisation."""
     if gpu.ZERO:  # no GPU outside a request there
         return

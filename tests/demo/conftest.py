@@ -1,7 +1,7 @@
-"""One page and one browser for all tests of the demo.
+"""One browser and two pages for all tests of the demo: over a model in this process, and over a server that has it.
 
-The page runs in this process on the embedded model (on the tiny one until the embedded weights are there), so that a
-test can look at the model's side too: who runs, which face was shown, whether it is idle.
+The model is the embedded one (the tiny one until the embedded weights are there). Page and server run in this process
+too, so that a test can look at the model's side: who runs, which face was shown, whether it is idle.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ import pytest
 from demo import blocks, worker
 from demo.options import Options, free_port
 from demo.photo import EXAMPLES
+from tests.served import InThread
 
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -32,6 +34,9 @@ CHROMIUM_ARGUMENTS = [
 NANO = Path(worker.__file__).parents[1] / "facellm" / "nano"
 # ms: for everything that waits on the model; generous, because two busy cores may serve it
 PATIENCE = 120_000
+
+# For tests that hold whether the page's model is here or behind a server.
+everywhere = pytest.mark.parametrize("site", ["local", "remote"], indirect=True)
 
 
 def has_nano() -> bool:
@@ -65,15 +70,46 @@ def launch(options: Options, host: worker.Host | None = None) -> SimpleNamespace
     return SimpleNamespace(url=url.rstrip("/"), ctx=ctx, page=page, app=app)
 
 
-@pytest.fixture(scope="session")
-def site(options):
-    """The running page, its model loaded."""
+def started(options: Options) -> SimpleNamespace:
+    """A page whose model is there."""
     running = launch(options)
     running.ctx.host.start()
     for _ in running.ctx.host.wait():
         pass
+    return running
+
+
+@pytest.fixture(scope="session")
+def local_site(options):
+    """The running page, its model in this process.  engine: the model's, for a look at whether it is idle."""
+    running = started(options)
+    running.engine = running.ctx.host.model.engine
     yield running
     running.page.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
+def server(local_site):
+    """The application of `python -m facellm serve` on the local page's weights."""
+    from facellm.serve import make_app
+
+    with InThread(make_app(local_site.ctx.host.model)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def remote_site(local_site, server, options):
+    """The same page with --backend-url."""
+    running = started(replace(options, model="auto", adapter=None, backend_url=server.url, port=17900))
+    running.engine = local_site.engine
+    yield running
+    running.page.close(verbose=False)
+
+
+@pytest.fixture
+def site(request):
+    """The page of the test: the local one, or what `everywhere` asks for."""
+    return request.getfixturevalue(f"{getattr(request, 'param', 'local')}_site")
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +141,7 @@ def visit(site, browser, expected):
     def allowed(url: str) -> bool:
         return url.startswith((site.url, "data:", "blob:", "about:"))
 
-    def opened(query: str = "", url: str | None = None, **settings):
+    def opened(query: str = "", url: str | None = None, ready: bool = True, **settings):
         here = url or site.url
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
         context.set_default_timeout(PATIENCE)
@@ -116,7 +152,8 @@ def visit(site, browser, expected):
         page.on("request", lambda r: None if allowed(r.url) or r.url.startswith(here) else strangers.append(r.url))
         page.goto(f"{here}/{query}")
         page.wait_for_selector("#tabs [role=tab]")
-        page.wait_for_selector("#model-state .ready, #model-state .notice")
+        if ready:
+            page.wait_for_selector("#model-state .ready")
         return page
 
     yield opened
@@ -160,7 +197,7 @@ def slowly(site, monkeypatch):
     return seen
 
 
-def eventually(true: Callable[[], bool], seconds: float = 20, what: str = "") -> None:
+def eventually(true: Callable[[], bool], seconds: float = PATIENCE / 1000, what: str = "") -> None:
     """Wait until `true()`; fails with `what` after `seconds`."""
     end = time.monotonic() + seconds
     while not true():

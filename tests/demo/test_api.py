@@ -18,8 +18,8 @@ FEW = {"max_new_tokens": 8}
 
 
 @pytest.fixture(scope="module")
-def client(site):
-    return Client(site.url, verbose=False)
+def client(local_site):
+    return Client(local_site.url, verbose=False)
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +195,17 @@ def test_the_operators_switch_reaches_the_api(site, options, face):
                 client.predict(photo=face, **call)
     finally:
         muted.page.close(verbose=False)
+
+
+def test_with_a_password_nothing_is_open_before_the_login(site, options):
+    here = launch(replace(options, auth=("ada", "a:secret"), port=17890), site.ctx.host)
+    try:
+        with httpx.Client(base_url=here.url, timeout=120) as http:
+            assert http.get("/config").status_code == 401
+            assert http.post("/gradio_api/call/faces", json={"data": [None]}).status_code == 401
+            wrong = http.post("/login", data={"username": "ada", "password": "x"})
+            assert wrong.status_code == 400
+            assert http.post("/login", data={"username": "ada", "password": "a:secret"}).status_code == 200
+            assert http.get("/config").status_code == 200
+    finally:
+        here.page.close(verbose=False)

@@ -1,5 +1,6 @@
 """The operator's choices: command line over environment over defaults, and a sentence for what makes no sense."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -93,3 +94,15 @@ def test_help_names_every_environment_variable():
         "VOTES",
     ):
         assert f"FACELLM_{name}" in done.stdout
+
+
+def test_mcp_without_its_package_is_a_sentence(tmp_path):
+    (tmp_path / "mcp").mkdir()
+    (tmp_path / "mcp" / "__init__.py").write_text("raise ImportError('not installed')\n")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [sys.executable, "app.py", "--mcp", "--model", "nano", "--port", port]
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "FACELLM_VOTES": "off"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("app.py: --mcp needs the package mcp")

@@ -122,13 +122,16 @@ def test_tiles_count_for_the_whole_photo_only():
 
 def test_a_stop_pressed_while_waiting_counts_and_a_second_click_replaces_the_first():
     runs = Runs()
+    waiting = runs.take("visitor", "chat")
+    assert runs.stop("visitor", "chat"), "its turn had not come"
+    assert runs.begin("visitor", "chat", waiting.number) is None and waiting.discarded
     first = runs.take("visitor", "chat")
-    runs.stop("visitor", "chat")
-    assert runs.get("visitor", "chat", first.number) is first and first.cancel.is_set() and not first.discarded
+    assert runs.begin("visitor", "chat", first.number) is first
+    assert not runs.stop("visitor", "chat") and first.cancel.is_set() and not first.discarded
     second = runs.take("visitor", "chat")
     assert first.discarded and not second.cancel.is_set()
-    assert runs.get("visitor", "chat", first.number) is None, "overtaken: its turn in the queue finds nothing to do"
-    assert runs.get("visitor", "chat", second.number) is second
+    assert runs.begin("visitor", "chat", first.number) is None, "overtaken: its turn in the queue finds nothing to do"
+    assert runs.begin("visitor", "chat", second.number) is second
     other = runs.take("another", "chat")
     runs.discard("visitor")
     assert second.discarded and not other.cancel.is_set()

@@ -1,0 +1,219 @@
+"""Waiting and failing, as a visitor sees it: the model still loading, a queue, no memory, a server that goes away."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+from gradio.queueing import EventQueue
+from gradio_client import Client, handle_file
+
+from demo import worker
+from demo.jobs import MODEL
+from facellm.errors import FaceLLMError
+from tests.demo.conftest import eventually, launch
+from tests.demo.test_browser import DONE, set_slider, tab
+from tests.served import InThread
+
+pytestmark = pytest.mark.browser
+
+
+def choose(page, example: str = "collins.jpg") -> None:
+    page.click(f'[data-example="{example}"]')
+    page.wait_for_selector("#stage img.crop")
+
+
+def ask(page, question: str = "Is the mouth open?") -> None:
+    page.fill("#chat-box textarea", question)
+    page.locator("#chat-box textarea").press("Enter")
+
+
+@pytest.fixture
+def another(options):
+    """Launch a further page; closed after the test."""
+    opened = []
+
+    def launched(**changes):
+        opened.append(launch(replace(options, port=17920, **changes)))
+        return opened[-1]
+
+    yield launched
+    for running in opened:
+        running.page.close(verbose=False)
+
+
+@pytest.fixture
+def one_at_a_time(site, monkeypatch):
+    """The model's queue of the page, which takes a single request at a time (it is made by the first request)."""
+    queues = site.page._queue.event_queue_per_concurrency_id
+    queue = queues.setdefault(MODEL["concurrency_id"], EventQueue("model", MODEL["concurrency_limit"]))
+    monkeypatch.setattr(queue, "concurrency_limit", 1)
+    return queue
+
+
+def idle(queue: EventQueue) -> bool:
+    return not queue.queue and queue.current_concurrency == 0
+
+
+def test_the_page_opens_before_the_model_and_keeps_the_first_question(visit, another, local_site, monkeypatch):
+    """Loading shows its steps; a failure is a sentence with a button; the question asked meanwhile is answered."""
+    answers = [FaceLLMError("The hub cannot be reached."), local_site.ctx.host.model]
+    come = threading.Semaphore(0)
+
+    def open_model(_):
+        assert come.acquire(timeout=600)
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(worker, "open_model", open_model)
+    here = another()
+    here.ctx.host.start()
+    page = visit(url=here.url, ready=False)
+    page.wait_for_selector("#model-state .pill.loading >> text=/Reading the weights/")
+    assert page.locator("#model-state progress").get_attribute("aria-label") == "Loading, step 3 of 4"
+    choose(page)
+    ask(page)
+    page.wait_for_selector("#chat-status >> text=/The model is loading/")
+    come.release()
+    page.wait_for_selector("#model-state .notice >> text=/The hub cannot be reached/")
+    page.wait_for_selector("#chat-status >> text=/The hub cannot be reached/")
+    page.wait_for_selector("#chat-box button.submit-button")
+    page.click("#model-retry")
+    page.wait_for_selector("#model-state .pill.loading")
+    ask(page)
+    page.wait_for_selector("#chat-status >> text=/The model is loading/")
+    come.release()
+    page.wait_for_selector("#model-state .pill.ready")
+    page.wait_for_selector(DONE)
+    assert page.locator("#chat .bot.message").count() == 1
+    assert not page.locator("#model-retry").is_visible()
+    tab(page, "About")
+    page.wait_for_selector("#model-card dl >> visible=true")
+
+
+def test_the_place_in_the_queue_is_shown_and_stop_gives_it_up(with_photo, site, slowly, one_at_a_time, portrait):
+    page = with_photo()
+    client, photo = Client(site.url, verbose=False), handle_file(str(portrait))
+    asked = {"photo": photo, "question": "Describe this image.", "max_new_tokens": 512, "api_name": "/chat"}
+    others = [client.submit(**asked)]
+    eventually(lambda: len(slowly) == 1, what="the first request did not begin")
+    others.append(client.submit(**asked))
+    eventually(lambda: len(one_at_a_time.queue) == 1, what="the second request does not wait")
+    ask(page)
+    page.wait_for_selector("#chat-status >> text=/Waiting in the queue, 1 before you/")
+    page.click("#chat-box button.stop-button")
+    page.wait_for_selector("#chat-status >> text=/^Stopped/")
+    page.wait_for_selector("#chat-box button.submit-button")
+    assert site.ctx.runs.count() == 0
+    for other in others:
+        other.cancel()
+    eventually(lambda: idle(one_at_a_time), what="the queue does not empty")
+    assert len(slowly) <= 2, "the model was asked what had been given up"
+    assert page.locator("#chat .bot.message").count() == 0
+
+
+def test_a_question_overtaken_by_a_new_photo_is_not_asked(with_photo, site, slowly, one_at_a_time, portrait):
+    """It still has its place in the queue when the photo changes; the model must not answer it about the new one."""
+    page = with_photo()
+    other = Client(site.url, verbose=False).submit(
+        photo=handle_file(str(portrait)), question="Describe this image.", max_new_tokens=512, api_name="/chat"
+    )
+    eventually(lambda: len(slowly) == 1, what="the first request did not begin")
+    ask(page)
+    page.wait_for_selector("#chat-status >> text=/Waiting in the queue, you are next/")
+    page.click("#another")
+    choose(page, "hopper.jpg")
+    page.wait_for_selector("#chat-status >> text=/New photo, new conversation/")
+    other.cancel()
+    eventually(lambda: idle(one_at_a_time), what="the queue does not empty")
+    assert len(slowly) == 1, "the model was asked the old question about the new photo"
+    assert page.locator("#chat .message").count() == 0
+
+
+def test_a_full_queue_is_a_sentence_and_the_buttons_come_back(with_photo, site, monkeypatch, expected):
+    expected.append("503 (Service Unavailable)")
+    page = with_photo()
+    tab(page, "Profile")
+    monkeypatch.setattr(site.page._queue, "max_size", 0)
+    page.click("#profile-go")
+    page.wait_for_selector("#profile-status >> text=/Too many people/")
+    page.wait_for_selector("#profile-go >> visible=true")
+    monkeypatch.undo()
+    assert site.ctx.runs.count() == 0
+    page.click("#profile-go")
+    page.wait_for_selector("#profile-download a")
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names its own."""
+
+
+def test_no_memory_is_a_sentence_and_the_next_request_works(with_photo, site, monkeypatch):
+    page = with_photo()
+    tab(page, "Attributes")
+    set_slider(page, "Max new tokens", 16)
+    freed = []
+
+    def stream(*_):
+        yield from ()
+        raise OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(site.ctx.host, "stream", stream)
+    monkeypatch.setattr(worker, "free_memory", lambda: freed.append(True))
+    page.click("#attributes-go")
+    page.wait_for_selector("#attributes-status [role=alert] >> text=/ran out of memory/")
+    page.wait_for_selector("#attributes-go >> visible=true")
+    assert freed
+    monkeypatch.undo()
+    page.click("#attributes-go")
+    page.wait_for_selector("#attributes-report a")
+
+
+def test_a_file_that_is_too_large_is_a_sentence(visit, tmp_path, expected):
+    expected.append("413")
+    page = visit()
+    large = tmp_path / "large.jpg"
+    with large.open("wb") as file:
+        file.truncate(21 * 2**20)
+    page.set_input_files("#photo input[type=file]", large)
+    page.wait_for_selector("text=/exceed the maximum allowed size of 20/")
+    choose(page)
+
+
+def test_a_server_that_goes_away_is_a_sentence_and_works_again_when_it_is_back(visit, another, local_site):
+    from facellm.serve import make_app
+
+    model = local_site.ctx.host.model
+    server = InThread(make_app(model))
+    here = another(model="auto", adapter=None, backend_url=server.url)
+    here.ctx.host.start()
+    page = visit(url=here.url)
+    assert f"127.0.0.1:{server.port}" in page.locator("#model-state").inner_text()
+    choose(page)
+    set_slider(page, "Max new tokens", 16)
+    server.stop()
+    ask(page)
+    page.wait_for_selector("#chat-status [role=alert] >> text=/cannot be reached/")
+    page.wait_for_selector("#chat-box button.submit-button")
+    page.wait_for_selector("#model-state .pill.lost >> text=/cannot be reached/")
+    with InThread(make_app(model), server.port):
+        page.wait_for_selector("#model-state .pill.ready")
+        ask(page, "Are the eyes open?")
+        page.wait_for_selector(DONE)
+
+
+def test_a_page_waits_for_a_server_that_is_not_there_yet(visit, another, local_site):
+    from facellm.serve import make_app
+
+    app = make_app(local_site.ctx.host.model)
+    with InThread(app) as server:
+        port = server.port
+    here = another(model="auto", adapter=None, backend_url=f"http://127.0.0.1:{port}")
+    here.ctx.host.start()
+    page = visit(url=here.url, ready=False)
+    page.wait_for_selector("#model-state >> text=/cannot be reached/")
+    with InThread(make_app(local_site.ctx.host.model), port):
+        page.wait_for_selector("#model-state .pill.ready")
