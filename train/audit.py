@@ -51,6 +51,8 @@ def main(argv: list[str]) -> int:
         args.annotator = check_person(args.annotator)
     if args.measurements and not args.auto:
         raise FaceLLMError("--measurements is for the automatic checks; give --auto too.")
+    if args.port is not None and not 0 < args.port < 65536:
+        raise FaceLLMError(f"{args.port} is not a port: give a number from 1 to 65535 with --port.")
     if args.sample < 1:
         raise FaceLLMError(f"--sample is {args.sample}; judge at least 1 pair.")
     _begin(args, store)
@@ -95,8 +97,6 @@ def _serve(args: argparse.Namespace, store: AuditStore) -> None:
     from train import audit_page
     from train.audit_session import Session
 
-    if args.port is not None and not 0 < args.port < 65536:
-        raise FaceLLMError(f"{args.port} is not a port: give a number from 1 to 65535 with --port.")
     options = Options(host=args.host, port=args.port or PORT, fixed_port=args.port is not None)
     port = free_port(options)
     page = audit_page.build(Session(store), args.annotator, store.about()["source"])

@@ -68,7 +68,7 @@ def majority(marks: Sequence[str]) -> str:
 
 
 def of_annotator(items: Mapping[str, Item], judged: Mapping[tuple[str, int], str]) -> dict[str, Any]:
-    """For "all" and each attribute: counts of sentences, pairs, images; rates wrong, not visible, hallucinated, answers.
+    """For "all" and each attribute: counts sentences, pairs, images; rates wrong, not visible, hallucinated, answers.
 
     hallucinated: rate of sentences (Wilson).  answers: rate of completely judged answers with at least one.
     clustered: (low, high) of `hallucinated` by a bootstrap over images; None where it cannot tell (no event, or fewer

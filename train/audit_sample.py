@@ -5,7 +5,8 @@ What this file does not know: files, marks.
 
 The pairs are laid in a row by stratum, at random within each, and taken at equal steps from a random beginning
 (systematic sampling with implicit stratification). Every pair has the same chance, so plain rates over the sample are
-unbiased for the data set without weights; and every stratum gets its share, rounded up or down.
+unbiased for the data set without weights; and every stratum gets its share, rounded up or down. The order of the groups
+is another one in each attribute: with one order, equal steps could meet the same group, or the same image, every time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def draw(items: Sequence[Item], count: int, seed: int) -> list[Item]:
     row = sorted(items, key=lambda item: item.key)
     rng = random.Random(f"audit:{seed}")
     rng.shuffle(row)
-    row.sort(key=lambda item: item.stratum)  # stable: the shuffle stays inside each stratum
+    rank = {stratum: rng.random() for stratum in sorted({item.stratum for item in row})}
+    row.sort(key=lambda item: (item.attribute, rank[item.stratum]))  # stable: each stratum stays shuffled
     if count < len(row):
         step = len(row) / count
         begin = rng.random() * step
