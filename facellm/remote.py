@@ -8,6 +8,7 @@ there are beyond what /v1/models tells (remote_names).
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import logging
 import os
@@ -152,7 +153,9 @@ class RemoteFaceLLM(Questions):
         sampling = make_sampling(sampling, {})
         address = data_uri(self.view(image).image, tiles)
         bodies = [self._body(row, address, sampling, tiles) for row in rows]
-        return self._run(rows, bodies, sampling, cancel or threading.Event())
+        cancel = cancel or threading.Event()
+        stream = self.backend.stream("/chat/completions", bodies, cancel, _image_header(address))
+        return self._run(rows, stream, sampling, cancel)
 
     def profiles(
         self, image: ImageSource, which: Sequence[str] = WHICH, *, face: int = 0, whole: bool = False
@@ -166,7 +169,7 @@ class RemoteFaceLLM(Questions):
         if self.about.get("profiles"):
             names = {self.names[w]: w for w in which}
             body = {"model": list(names), "image": address, "facellm": {"crop": False}}
-            told = self.backend.post("/profiles", body)["profiles"]
+            told = self.backend.post_all("/profiles", [body], _image_header(address))[0]["profiles"]
             return {
                 w: Profile(
                     w,
@@ -188,7 +191,8 @@ class RemoteFaceLLM(Questions):
         fields = fields_for(nano=False)
         asked = [(f, label) for f in fields for label in f.labels]
         bodies = [remote_profile.scoring_body(self._question(Row(which, f.question), address, 1), x) for f, x in asked]
-        replies = dict(zip(asked, self.backend.post_all("/chat/completions", bodies), strict=True))
+        told = self.backend.post_all("/chat/completions", bodies, _image_header(address))
+        replies = dict(zip(asked, told, strict=True))
         found = {}
         for f in fields:
             own = [replies[f, label] for label in f.labels]
@@ -233,11 +237,10 @@ class RemoteFaceLLM(Questions):
         }
 
     def _run(
-        self, rows: Sequence[Row], bodies: list[dict], sampling: Sampling, cancel: threading.Event
+        self, rows: Sequence[Row], stream: Iterator[tuple[int, dict]], sampling: Sampling, cancel: threading.Event
     ) -> Iterator[Delta]:
         started = time.perf_counter()
         lives = [_Live(i, row, sampling, started) for i, row in enumerate(rows)]
-        stream = self.backend.stream("/chat/completions", bodies, cancel)
         try:
             for number, event in stream:
                 live = lives[number]
@@ -305,6 +308,11 @@ class _Live:
             seed=self.seed,
         )
         return Delta(self.index, "", True, answer)
+
+
+def _image_header(address: str) -> dict[str, str]:
+    """A digest of the image, by which a proxy can send all questions about it to the same replica."""
+    return {"X-FaceLLM-Image": hashlib.blake2b(address.encode(), digest_size=16).hexdigest()}
 
 
 def data_uri(image: Image.Image, tiles: int = 1) -> str:

@@ -15,7 +15,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +31,8 @@ HEALTH_TIMEOUT = 5.0  # seconds: a page waits for it
 PARALLEL = 32  # requests at once; further ones wait
 POLL = 0.02  # seconds between two looks at `cancel` while nothing comes
 AGAIN = (429, 502, 503, 504)  # statuses that pass by themselves
+
+Headers = Mapping[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -86,15 +88,13 @@ class Backend:
         """Decoded JSON of GET api + path.  Raises FaceLLMError."""
         return self._wait(self._patiently(lambda: self._json("GET", self.api + path)))
 
-    def post(self, path: str, body: dict) -> Any:
-        """Decoded JSON of one POST.  Raises FaceLLMError."""
-        return self.post_all(path, [body])[0]
-
-    def post_all(self, path: str, bodies: Sequence[dict]) -> list[Any]:
+    def post_all(self, path: str, bodies: Sequence[dict], headers: Headers = None) -> list[Any]:
         """Decoded JSON of several POSTs, in their order, PARALLEL at a time.  Raises FaceLLMError."""
-        return self._wait(self._post_all(path, bodies))
+        return self._wait(self._post_all(path, bodies, headers))
 
-    def stream(self, path: str, bodies: Sequence[dict], cancel: threading.Event) -> Iterator[tuple[int, dict]]:
+    def stream(
+        self, path: str, bodies: Sequence[dict], cancel: threading.Event, headers: Headers = None
+    ) -> Iterator[tuple[int, dict]]:
         """(number of the body, decoded event) of all streams as they come.
 
         Ends when all have ended, or soon after `cancel` is set. However it ends, also by being closed, the connections
@@ -106,7 +106,7 @@ class Backend:
         loop = self._running()
 
         def begin() -> None:
-            tasks.append(loop.create_task(self._stream_all(path, bodies, events.put)))
+            tasks.append(loop.create_task(self._stream_all(path, bodies, headers, events.put)))
             tasks[0].add_done_callback(lambda _: over.set())  # also where it is cancelled before its first step
 
         loop.call_soon_threadsafe(begin)
@@ -171,21 +171,21 @@ class Backend:
         if response.status_code >= 400:
             raise FaceLLMError(f"The server {self.place} is not well: it answers with status {response.status_code}.")
 
-    async def _post_all(self, path: str, bodies: Sequence[dict]) -> list[Any]:
+    async def _post_all(self, path: str, bodies: Sequence[dict], headers: Headers) -> list[Any]:
         places = asyncio.Semaphore(PARALLEL)
 
         async def one(body: dict) -> Any:
             async with places:
-                return await self._patiently(lambda: self._json("POST", self.api + path, body))
+                return await self._patiently(lambda: self._json("POST", self.api + path, body, headers))
 
         return await _together([one(body) for body in bodies])
 
-    async def _stream_all(self, path: str, bodies: Sequence[dict], put: Any) -> None:
+    async def _stream_all(self, path: str, bodies: Sequence[dict], headers: Headers, put: Any) -> None:
         places = asyncio.Semaphore(PARALLEL)
 
         async def one(number: int, body: dict) -> None:
             async with places:
-                await self._stream(path, number, body, put)
+                await self._stream(path, number, body, headers, put)
 
         try:
             await _together([one(number, body) for number, body in enumerate(bodies)])
@@ -193,12 +193,12 @@ class Backend:
         except Exception as error:  # carried to the thread that reads, and raised there
             put(error)
 
-    async def _stream(self, path: str, number: int, body: dict, put: Any) -> None:
+    async def _stream(self, path: str, number: int, body: dict, headers: Headers, put: Any) -> None:
         begun = ended = False  # whether a word came, and whether the last one did
 
         async def once() -> None:
             nonlocal begun, ended
-            async with self._client.stream("POST", self.api + path, json=body) as response:
+            async with self._client.stream("POST", self.api + path, json=body, headers=headers) as response:
                 if response.status_code >= 400:
                     await response.aread()
                     raise self._fault(response)
@@ -246,8 +246,8 @@ class Backend:
             await asyncio.sleep(min(LONGEST_WAIT, fault.wait if fault.wait is not None else wait))
         raise AssertionError("TRIES is at least 1")
 
-    async def _json(self, method: str, url: str, body: dict | None = None) -> Any:
-        response = await self._client.request(method, url, json=body)
+    async def _json(self, method: str, url: str, body: dict | None = None, headers: Headers = None) -> Any:
+        response = await self._client.request(method, url, json=body, headers=headers)
         if response.status_code >= 400:
             raise self._fault(response)
         return self._decoded(response.text)

@@ -120,12 +120,14 @@ def _key(variable: str | None) -> str | None:
 
 
 def _listening(host: str, port: int) -> socket.socket:
+    if not 0 <= port < 65536:  # getaddrinfo would take the number modulo 65536
+        raise FaceLLMError(f"{port} is not a port; give a number from 1 to 65535 with --port.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         place = socket.socket(family, kind, protocol)
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise FaceLLMError(
             f"{host}:{port} cannot be listened on ({reason}); choose another --host or --port."

@@ -116,6 +116,7 @@ class Moody:
 
     def __init__(self, *moods):
         self.moods, self.asked = list(moods), 0
+        self.images: set[bytes] = set()  # digests that came in the header
 
     async def __call__(self, scope, receive, send) -> None:
         assert scope["type"] == "http" or scope["type"] == "lifespan"
@@ -125,6 +126,7 @@ class Moody:
             await JSONResponse({"data": [{"id": "facellm"}]})(scope, receive, send)
             return
         await Request(scope, receive).body()
+        self.images |= {value for name, value in scope["headers"] if name == b"x-facellm-image"}
         mood = self.moods[min(self.asked, len(self.moods) - 1)]
         self.asked += 1
         if isinstance(mood, int):

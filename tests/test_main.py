@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from facellm.__main__ import main, show
+from facellm.policy import REMOVED
 from facellm.results import Answer, Delta
 
 
@@ -92,6 +93,28 @@ def test_bad_input_is_one_sentence_and_exit_code_2(cli, arguments, options, says
     lines = [line for line in err.splitlines() if "answers are about the whole image" not in line]
     assert (code, out) == (2, "")
     assert len(lines) == 1 and says in lines[0] and lines[0].startswith("facellm: ")
+
+
+def test_the_operators_switch(cli, monkeypatch):
+    words = ("The head ", "is upright. She ", "looks happy. ", "The light is soft.")
+
+    def stream(self, image, rows, *_, **__):
+        for i, row in enumerate(rows):
+            yield from (Delta(i, word) for word in words)
+            yield Delta(
+                i, "", True, Answer(row.which, row.key, row.question, "".join(words), 9, 1.0, 0.1, 9.0, "stop", 0)
+            )
+
+    monkeypatch.setattr("facellm.model.FaceLLM.stream", stream)
+    assert "".join(words) in cli("ask", "Hi")[1]
+    monkeypatch.setenv("FACELLM_SENSITIVE", "off")
+    shown = f"The head is upright. The light is soft.\n\n{REMOVED}"
+    assert shown in cli("ask", "Hi")[1]
+    answers = json.loads(cli("describe", "--json")[1])["answers"]
+    assert {a["text"] for a in answers} == {shown} and "expression" not in [a["key"] for a in answers]
+    code, out, err = cli("compare", "Which race is she?")
+    assert (code, out) == (2, "") and "switched off by the operator" in err
+    assert not {"ethnicity", "expression"} & set(json.loads(cli("profile", "--json")[1])["profile"]["fields"])
 
 
 def test_unknown_models_and_options(picture_file, capsys):

@@ -14,6 +14,7 @@ import pytest
 from facellm import ATTRIBUTES, FaceLLMError, connect
 from facellm.__main__ import main
 from facellm.model import FaceLLM
+from facellm.registry import NANO
 from facellm.remote import data_uri
 from facellm.remote_http import Backend, _events
 from facellm.remote_names import choose_names
@@ -324,6 +325,29 @@ def test_large_images_are_reduced_before_they_travel():
     assert data_uri(small).startswith("data:image/png;base64,")
     assert len(data_uri(large)) < len(data_uri(large.resize((897, 897)))) * 1.1
     assert data_uri(large, tiles=6).startswith("data:image/jpeg;base64,") and large.size == (1800, 1800)
+
+
+def test_all_questions_about_one_image_carry_its_digest(photo):
+    moody = Moody("Fine")
+    with InThread(moody) as server:
+        model = connect(server.url, check=False)
+        model.describe(photo, "pose,detail,skin", whole=True)
+        assert moody.asked == 3 and len(moody.images) == 1
+        model.ask(tiny.picture(9), "Hi", whole=True)
+        assert len(moody.images) == 2
+        model.close()
+
+
+def test_adapters_have_the_keys_that_vllm_maps():
+    """vLLM takes "base_model.model." off and turns "model.language_model." into its own "language_model.model."."""
+    from facellm.checkpoint import tensor_shapes
+
+    layer = r"(self_attn\.[qkvo]|mlp\.(gate|up|down))_proj"
+    form = re.compile(rf"base_model\.model\.model\.language_model\.layers\.\d+\.{layer}\.lora_[AB]\.weight")
+    keys = tensor_shapes(NANO / "adapter" / "adapter_model.safetensors")
+    assert keys and all(form.fullmatch(key) for key in keys)
+    config = json.loads((NANO / "adapter" / "adapter_config.json").read_text())
+    assert config["bias"] == "none" and not config["use_dora"] and not config["modules_to_save"]
 
 
 def test_server_sent_events():
