@@ -27,14 +27,17 @@ def load(
     device: str | None = None,
     dtype: str | None = None,
     base: bool = True,
+    keep_encoder: bool = True,
 ) -> FaceLLM:
     """Open a FaceLLM: "auto", "nano", "1b", "2b", "8b", "14b", "38b", a folder or a hub id (each may end in @revision).
 
     adapter: a PEFT folder or hub id for a base, or a merged FaceLLM.  quantization: "none", "int8", "nf4".
     device: "cuda", "mps", "cpu".  dtype: "float32", "bfloat16", "float16".  base: False opens FaceLLM alone.
+    keep_encoder: False keeps the image encoder in main memory (a 38b then fits a card of 24 GB; new images take longer).
     Everything left out is chosen; `.report` says what and why.  Raises FaceLLMError with a sentence for the user.
     """
-    return FaceLLM(open_model(name, adapter=adapter, quantization=quantization, device=device, dtype=dtype, base=base))
+    options = {"adapter": adapter, "quantization": quantization, "device": device, "dtype": dtype}
+    return FaceLLM(open_model(name, **options, base=base, keep_encoder=keep_encoder))
 
 
 class FaceLLM(Questions):
