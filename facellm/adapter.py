@@ -60,7 +60,9 @@ class AdapterSwitch:
             inner = functional.linear(x, down)
             if self._mask is not None:
                 inner = inner * self._mask
-            return result + functional.linear(inner, up) * scale
+            # result + scale * inner @ up.T as one product, in place: three fewer kernels in each of some 200 layers.
+            result.view(-1, result.shape[-1]).addmm_(inner.view(-1, inner.shape[-1]), up.t(), alpha=scale)
+            return result
 
         return forward
 

@@ -160,7 +160,7 @@ def open_model(
     quantization: "none", "int8" or "nf4"; None: nf4 for 8b and up on CUDA, none elsewhere.
     device: "cuda", "cuda:1", "mps", "cpu"; None: the best.  dtype: "float32", "bfloat16", "float16"; None: the
     device's best.  base: False opens FaceLLM alone.  keep_encoder: False keeps the image encoder in main memory, from
-    where its layers visit the card one at a time for each new image (a 38b in NF4 then fits a card of 24 GB).
+    where its layers visit the card one at a time for each new image (meant for a 38b in NF4 on a card of 24 GB).
     Raises FaceLLMError, in one sentence, for whatever cannot be opened. Only "auto" falls back (to nano) when the hub
     cannot be reached.
     """

@@ -33,7 +33,7 @@ def load(
 
     adapter: a PEFT folder or hub id for a base, or a merged FaceLLM.  quantization: "none", "int8", "nf4".
     device: "cuda", "mps", "cpu".  dtype: "float32", "bfloat16", "float16".  base: False opens FaceLLM alone.
-    keep_encoder: False keeps the image encoder in main memory (a 38b then fits a card of 24 GB; new images take longer).
+    keep_encoder: False keeps the image encoder in main memory (meant for a 38b on a card of 24 GB).
     Everything left out is chosen; `.report` says what and why.  Raises FaceLLMError with a sentence for the user.
     """
     options = {"adapter": adapter, "quantization": quantization, "device": device, "dtype": dtype}
