@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from train.labels import LabelRow
 
@@ -24,6 +25,7 @@ REASONS = {
     "short": "it is too short",
     "long": "it is too long",
     "duplicate": "it repeats another answer about the same image",
+    "unmeasured": "nothing was measured that would answer the question",
 }
 MIN_WORDS, MAX_WORDS = 15, 400  # one to three paragraphs
 NEAR = 0.7  # Jaccard similarity of 3-word shingles; answers on two aspects of one face share less than a third
@@ -79,11 +81,12 @@ def check(
     refusal: str | None = None,
     finish_reason: str | None = "stop",
     others: Iterable[str] = (),
+    least: int = MIN_WORDS,
 ) -> list[str]:
     """Keys of REASONS for what is wrong with an answer; empty for a good one.
 
     refusal: the server's own field.  finish_reason: as the server said it.  attribute: its key.
-    others: answers about the same image that are kept already.
+    others: answers about the same image that are kept already.  least: words; fewer are too short.
     """
     if refusal or finish_reason == "content_filter":
         return ["refusal"]
@@ -108,7 +111,7 @@ def check(
     letters = [letter for letter in text if letter.isalpha()]
     if "language" not in found and sum(letter.isascii() for letter in letters) < 0.8 * len(letters):
         found.append("language")
-    if len(words) < MIN_WORDS:
+    if len(words) < least:
         found.append("short")
     elif len(words) > MAX_WORDS:
         found.append("long")
@@ -152,6 +155,7 @@ def _age_contradicts(text: str, row: LabelRow, attribute: str) -> bool:
     return bool(_CHILD.search(text))
 
 
+@lru_cache(maxsize=1024)  # each answer is compared with those that come after it
 def _shingles(text: str) -> frozenset[tuple[str, ...]]:
     words = re.findall(r"\w+", text.lower())
     return frozenset(zip(words, words[1:], words[2:], strict=False)) or frozenset([tuple(words)])

@@ -34,12 +34,14 @@ def identity(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-@dataclass
+@dataclass(slots=True)
 class State:
-    """What is known of one request: where its kept answer stands (byte offset, -1 for none), and its paid tries."""
+    """What is known of one request: where its kept answer stands (byte offset, -1 for none), its paid tries, and
+    whether it is closed, which is that no further try can help."""
 
     kept: int = -1
     tries: int = 0
+    closed: bool = False
 
 
 @dataclass
@@ -51,7 +53,9 @@ class AnswerStore:
     spent: float = 0.0  # USD, all runs
     faults: Counter = field(default_factory=Counter)  # kind of fault -> count, all runs
     reasons: Counter = field(default_factory=Counter)  # why answers were not kept -> count, all runs
+    merged: set[str] = field(default_factory=set)  # digests of lines that came from other folders (dataset_merge)
     repaired: int = 0  # bytes of an unfinished last line that were cut off
+    _batch_faults: set[tuple[str, str]] = field(default_factory=set)
 
     def __enter__(self) -> AnswerStore:
         """Raises FaceLLMError if another process has the folder open, or a line of the file is damaged."""
@@ -99,13 +103,18 @@ class AnswerStore:
         self._end = offset
 
     def _take(self, record: dict[str, Any], offset: int) -> None:
+        if "merged" in record:
+            self.merged.add(record["merged"])
         if record["kind"] == "fault":
             self.faults[record["fault"]] += 1
+            if "custom_id" in record:
+                self._batch_faults.add((record["batch"], record["custom_id"]))
             return
         state = self.states.setdefault(record["id"], State())
         state.tries += 1
-        if record["kept"]:
+        if record["kept"] and state.kept < 0:
             state.kept = offset
+        state.closed |= record.get("closed", False)
         self.reasons.update(record["checks"])
         self.spent += record["cost"] or 0.0
 
@@ -139,6 +148,15 @@ class AnswerStore:
 
     def has(self, request: str) -> bool:
         return request in self.states and self.states[request].kept >= 0
+
+    def is_open(self, request: str, tries: int) -> bool:
+        """Whether a request is still to be asked.  tries: paid answers that it may take in all."""
+        state = self.states.get(request)
+        return state is None or (state.kept < 0 and not state.closed and state.tries < tries)
+
+    def has_fault(self, batch: str, custom_id: str) -> bool:
+        """Whether a fault in a batch's results is recorded already."""
+        return (batch, custom_id) in self._batch_faults
 
     def tries(self, request: str) -> int:
         return self.states[request].tries if request in self.states else 0

@@ -25,18 +25,8 @@ def card(manifest: Mapping[str, Any], files: Mapping[str, str]) -> str:
     for split in splits:
         front += [f"  - split: {names[split]}", f"    path: {files[split]}"]
     front.append("---")
-    settings = manifest["settings"]
-    models = ", ".join(f"{name} ({count})" for name, count in manifest["served_models"].items())
-    cost = manifest["cost_usd"]
-    text = [
-        "# Descriptions of faces by a teacher model",
-        f"{manifest['written']} questions and answers about {sum(manifest['images'].values())} images. The teacher saw "
-        "each image together with its labels for age, gender and ethnicity; neither is part of the questions.",
-        f"- labels: `{manifest['labels']}`\n- teacher: {models}, image detail `{settings['detail']}`, seed "
-        f"{settings['seed']}\n- prompt version: `{manifest['prompt_version']}`\n"
-        f"- cost: {'not known' if cost is None else f'{cost:.2f} USD, answers that were not kept included'}\n"
-        f"- held out for validation, by image: {manifest['val_fraction']:.1%}",
-    ]
+    count = f"{manifest['written']} questions and answers about {sum(manifest['images'].values())} images."
+    text = _measured(count, manifest) if manifest["teacher"] == "measured" else _asked(count, manifest)
     if not manifest["complete"]:
         open_now = manifest["wanted"] - manifest["written"] - manifest["set_aside"]
         text.append(f"**Not complete:** {open_now} of {manifest['wanted']} questions are not answered yet.")
@@ -54,19 +44,45 @@ def card(manifest: Mapping[str, Any], files: Mapping[str, str]) -> str:
         text.append(_markdown([title, *splits], [row for row in rows if any(row[1:])]))
     text.append("## What was not kept")
     text.append(
-        f"{manifest['set_aside']} questions were set aside after several answers that failed a check. Failed checks: "
-        "an answer may fail several."
+        f"{manifest['set_aside']} questions were set aside, after several answers that failed a check or because "
+        "nothing could answer them. Failed checks: an answer may fail several."
     )
     failed = [[REASONS[key], count] for key, count in sorted(manifest["failed_checks"].items())]
     text.append(_markdown(["check", "answers"], failed) if failed else "No answer failed a check.")
     text.append("## Limits")
     text.append(
         "The labels are other people's impressions of faces, not facts about them, and every answer is a machine's "
-        "reading of one picture. The checks find contradictions with the labels and faults of form; a wrong statement "
+        "work on one picture. The checks find contradictions with the labels and faults of form; a wrong statement "
         "that no label covers passes them. The images keep their own licence, and a teacher's terms may limit what "
         "its answers may be used for."
     )
     return "\n".join(front) + "\n\n" + "\n\n".join(text) + "\n"
+
+
+def _asked(count: str, manifest: Mapping[str, Any]) -> list[str]:
+    settings, cost = manifest["settings"], manifest["cost_usd"]
+    models = ", ".join(f"{name} ({number})" for name, number in manifest["served_models"].items())
+    return [
+        "# Descriptions of faces by a teacher model",
+        f"{count} The teacher saw each image together with its labels for age, gender and ethnicity; neither is part "
+        "of the questions.",
+        f"- labels: `{manifest['labels']}`\n- teacher: {models}, image detail `{settings['detail']}`, seed "
+        f"{settings['seed']}\n- prompt version: `{manifest['prompt_version']}`\n"
+        f"- cost: {'not known' if cost is None else f'{cost:.2f} USD, answers that were not kept included'}\n"
+        f"- held out for validation, by image: {manifest['val_fraction']:.1%}",
+    ]
+
+
+def _measured(count: str, manifest: Mapping[str, Any]) -> list[str]:
+    return [
+        "# Descriptions of faces by measurement",
+        f"{count} **No model saw the images.** Every answer was put together from the labels for age, gender and "
+        "ethnicity and from measurements: statistics of the pixels, and of a face mesh where there was one. What was "
+        "not measured is not said, and questions that nothing measured would answer are left out.",
+        f"- labels: `{manifest['labels']}`\n- teacher: `measured`, seed {manifest['settings']['seed']}\n"
+        f"- wording: `{manifest['prompt_version']}`\n"
+        f"- held out for validation, by image: {manifest['val_fraction']:.1%}",
+    ]
 
 
 def _markdown(head: list[str], rows: list[list[Any]]) -> str:

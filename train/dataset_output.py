@@ -30,8 +30,7 @@ from train.answer_store import AnswerStore
 from train.data import IMAGE_MARK
 from train.dataset_card import card, plot
 from train.labels import RACES, LabelRow
-from train.teacher_prompt import PROMPT_VERSION
-from train.teacher_run import Plan
+from train.teacher_plan import Plan
 
 NAME = "fairfacegpt"
 SHAREGPT = {"train": "dataset.json", "val": "dataset_val.json"}
@@ -76,17 +75,17 @@ def write(out: Path, plan: Plan, store: AnswerStore, source: str, val: float) ->
     wanted = len(plan.rows) * len(plan.attributes)
     made = sum(counts.values())
     aside = sum(
-        not store.has(request) and store.tries(request) >= plan.tries
+        not store.has(request) and not store.is_open(request, plan.tries)
         for row in plan.rows
         for request in (plan.request(row, attribute) for attribute in plan.attributes)
     )
     manifest = {
         "name": NAME,
         "complete": made + aside == wanted,
-        "teacher": "openai",
+        "teacher": plan.settings.teacher,
         "served_models": dict(served),
         "settings": plan.settings.identity(),
-        "prompt_version": PROMPT_VERSION,
+        "prompt_version": plan.prompt_version,
         "labels": source,
         "val_fraction": val,
         "images": {split: images[split] for split in splits},

@@ -1,11 +1,10 @@
 """Asks a model behind any OpenAI-compatible server about an image; waits and tries again where that can help.
 
 Input: texts and an image as a data URL. Output: a `Reply` with the whole response, or `NoReply` where this request
-cannot be answered now, or `FaceLLMError` where going on is pointless (no quota, wrong key, no such model). The client's
-own retries are off: they give up early, cap Retry-After and take a used-up quota for a rate limit.
+cannot be answered now, or `FaceLLMError` where going on is pointless (no quota, wrong key, no such model).
 
 The key comes from the environment (OPENAI_API_KEY) and is taken out of every message. What this file does not know:
-prompts, labels, files, prices.
+prompts, labels, files, prices; what an error means (train.teacher_faults); when to send (train.teacher_limits).
 """
 
 from __future__ import annotations
@@ -14,29 +13,18 @@ import asyncio
 import json
 import os
 import random
-import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from facellm.errors import FaceLLMError
+from train.teacher_faults import NoReply, fault_of, raise_if_final
+from train.teacher_limits import Limits
 
 OPENAI_URL = "https://api.openai.com/v1"
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds, between tries when the server names none
-MOST_PATIENCE = 900.0  # seconds of Retry-After that are waited for; above it the run ends with a sentence
-FINAL_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated"}
 _HOPELESS_IN_A_ROW = 20  # requests that failed for good with none answered between: the server is down
 _SHOWN = 8  # models that are named when the wanted one is gone
-
-
-class NoReply(Exception):
-    """This request brought no answer and is not tried again in this run; `kind` is one of the kinds of fault."""
-
-    def __init__(self, kind: str, text: str) -> None:
-        super().__init__(text)
-        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -52,10 +40,27 @@ class Settings:
     timeout: float = 120.0
     tries: int = 8
 
+    teacher: ClassVar[str] = "openai"
+
     def identity(self) -> dict[str, Any]:
         """What of these shapes an answer."""
         names = ("model", "base_url", "detail", "max_tokens", "temperature", "seed")
         return {name: getattr(self, name) for name in names}
+
+    def body(self, system: str, question: str, image: str, attempt: int) -> dict[str, Any]:
+        """The request's JSON.  image: a data URL.  attempt: added to the seed, so that asking again brings another."""
+        content = [
+            {"type": "text", "text": question},
+            {"type": "image_url", "image_url": {"url": image, "detail": self.detail}},
+        ]
+        made: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": "system", "content": system}, {"role": "user", "content": content}],
+            # OpenAI's newer models refuse `max_tokens`; other servers may know nothing else.
+            "max_completion_tokens" if self.base_url == OPENAI_URL else "max_tokens": self.max_tokens,
+            "seed": self.seed + attempt,
+        }
+        return made if self.temperature is None else made | {"temperature": self.temperature}
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,21 @@ class Reply:
     raw: Mapping[str, Any]  # the whole response
 
 
+def reply_of(data: Mapping[str, Any]) -> Reply:
+    """From a chat completion's JSON.  Raises NoReply ("malformed") where it is none."""
+    try:
+        choice = data["choices"][0]
+        message = choice["message"]
+        text = message.get("content")
+        if text is not None and not isinstance(text, str):
+            raise TypeError("content is not text")
+        return Reply(
+            text, message.get("refusal"), choice.get("finish_reason"), data.get("model"), data.get("usage"), data
+        )
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        raise NoReply("malformed", f"not a chat completion: {str(data)[:80]}") from None
+
+
 def base_url(given: str | None) -> str:
     return (given or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL).rstrip("/")
 
@@ -77,10 +97,19 @@ def read_key(url: str) -> str:
     key = os.environ.get("OPENAI_API_KEY", "").strip()
     if not key and url == OPENAI_URL:
         raise FaceLLMError(
-            "No key is set: put your key into the environment variable OPENAI_API_KEY, or name another server with "
-            "--base-url."
+            "No key is set: put your key into the environment variable OPENAI_API_KEY, name another server with "
+            "--base-url, or take --teacher measured, which needs none."
         )
     return key or "none"
+
+
+def transport_errors() -> type[Exception]:
+    """What the client's HTTP library raises while a response is read piece by piece."""
+    try:
+        from httpx2 import HTTPError  # openai 3
+    except ImportError:
+        from httpx import HTTPError  # openai 2
+    return HTTPError
 
 
 class Teacher:
@@ -93,21 +122,22 @@ class Teacher:
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         try:
-            from httpx2 import Limits  # openai 3
+            from httpx2 import Limits as Connections  # openai 3
         except ImportError:
-            from httpx import Limits  # openai 2
+            from httpx import Limits as Connections  # openai 2
 
         self.settings, self._on_fault = settings, on_fault
         self._key = read_key(settings.base_url)
-        limits = Limits(max_connections=connections, max_keepalive_connections=connections)
-        self._client = AsyncOpenAI(
+        self.client = AsyncOpenAI(
             api_key=self._key,
             base_url=settings.base_url,
             max_retries=0,
             timeout=settings.timeout,
-            http_client=DefaultAsyncHttpxClient(limits=limits),
+            http_client=DefaultAsyncHttpxClient(
+                limits=Connections(max_connections=connections, max_keepalive_connections=connections)
+            ),
         )
-        self._open_at = 0.0  # monotonic seconds before which nobody sends: a rate limit holds for all
+        self.limits = Limits()
         self._hopeless = 0
         self._random = random.Random()  # jitter only
 
@@ -115,169 +145,123 @@ class Teacher:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._client.close()
+        await self.client.close()
 
-    async def check_model(self) -> str | None:
-        """A remark where the server lists no models.  Raises FaceLLMError where it lists them and ours is missing."""
+    async def check_model(self, alternatives: tuple[str, ...] = ()) -> str | None:
+        """A remark where the server lists no models, or says that ours is going to be shut down.
+
+        alternatives: models to name when ours is gone and the server has them.
+        Raises FaceLLMError where it lists its models and ours is missing.
+        """
         import openai
 
         wanted = self.settings.model
         try:
-            listed = (await self._client.with_raw_response.models.list()).content
-            names = sorted(str(entry["id"]) for entry in json.loads(listed)["data"])
+            listed = json.loads((await self.client.with_raw_response.models.list()).content)["data"]
+            names = {str(entry["id"]): entry for entry in listed}
         except openai.APIConnectionError as error:
-            reason = self._clean(error.__cause__ or error)
+            reason = self.clean(error.__cause__ or error)
             raise FaceLLMError(
                 f"The server {self.settings.base_url} cannot be reached ({reason}); check --base-url and the network."
             ) from None
         except openai.APIStatusError as error:
-            self._raise_if_final(error)
+            raise_if_final(error.status_code, error.code, error.type, self.clean(error), wanted)
             return f"The server does not list its models (status {error.status_code}); {wanted} is used unchecked."
         except (ValueError, KeyError, TypeError):
             return f"The server's list of models cannot be read; {wanted} is used unchecked."
         if wanted not in names:
             family = wanted.split("-20")[0].split("-")[0]
-            near = [name for name in names if name.startswith(family)] or names
+            near = [name for name in alternatives if name in names]
+            near += sorted(name for name in names if name.startswith(family) and name not in near)
+            near = near or sorted(names)
             more = f" and {len(near) - _SHOWN} more" if len(near) > _SHOWN else ""
             raise FaceLLMError(
-                f"The server {self.settings.base_url} has no model {wanted!r} (retired, or not open to this key); "
+                f"The server {self.settings.base_url} has no model {wanted!r} (retired, or not open to this key"
+                f"{await self._last_word(wanted)}); "
                 f"choose another with --model: {', '.join(near[:_SHOWN]) or 'it lists none'}{more}."
             )
+        if date := names[wanted].get("shutdown_date"):
+            near = ", ".join(name for name in alternatives if name in names)
+            return f"The server will shut {wanted} down on {date}" + (f"; it also has {near}." if near else ".")
         return None
 
-    async def ask(self, system: str, question: str, image: str, attempt: int = 0) -> Reply:
-        """image: a data URL.  attempt: added to the seed, so that asking again brings another answer.
+    async def _last_word(self, model: str) -> str:
+        """What the server says of a model that it does not list, such as when it was shut down."""
+        import openai
+
+        try:
+            await self.client.models.retrieve(model)
+        except openai.APIStatusError as error:
+            said = error.body.get("message") if isinstance(error.body, dict) else None
+            return f"; it says: {self.clean(ValueError(said))}" if isinstance(said, str) and said else ""
+        except openai.OpenAIError:
+            pass
+        return ""
+
+    async def ask(self, system: str, question: str, image: str, attempt: int = 0, tokens: int = 0) -> Reply:
+        """image: a data URL.  attempt: see Settings.body.  tokens: what the request counts against the minute's limit.
 
         Raises NoReply for this request, FaceLLMError for all.
         """
+        body = self.settings.body(system, question, image, attempt)
+        return await self.patiently(lambda: self._once(body, tokens))
+
+    async def patiently(self, once: Callable[[], Any]) -> Any:
+        """The result of `once()`, tried again after each NoReply that may pass, up to the settings' number of tries."""
         for number in range(1, self.settings.tries + 1):
-            await self._wait_for_turn()
             try:
-                reply = await self._once(system, question, image, attempt)
+                made = await once()
             except NoReply as fault:
-                self._on_fault(fault.kind, self._clean(fault))
-                if fault.kind == "rejected" or number == self.settings.tries:
+                self._on_fault(fault.kind, self.clean(fault))
+                if not fault.again or number == self.settings.tries:
                     self._count_hopeless(fault)
                     raise
                 wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (number - 1)) * self._random.uniform(0.5, 1.5)
-                await asyncio.sleep(max(wait, getattr(fault, "wait", 0.0)))
+                await asyncio.sleep(max(wait, fault.wait))
             else:
                 self._hopeless = 0
-                return reply
+                return made
         raise AssertionError("tries is at least 1")
 
-    async def _once(self, system: str, question: str, image: str, attempt: int) -> Reply:
+    async def _once(self, body: Mapping[str, Any], tokens: int) -> Reply:
+        await self.limits.turn(tokens)
+        response = await self.call(self.client.chat.completions.with_raw_response.create(**body))
+        self.limits.update(response.headers)
+        try:
+            data = json.loads(response.content)
+        except ValueError:
+            raise NoReply("malformed", f"not a chat completion: {response.content[:80]!r}") from None
+        return reply_of(data)
+
+    async def call(self, awaitable: Any, timeout: float | None = None) -> Any:
+        """A call of the client, its errors as NoReply or FaceLLMError.  timeout: seconds (default: the settings')."""
         import openai
 
-        s = self.settings
-        # OpenAI's newer models refuse `max_tokens`; other servers may know nothing else.
-        options: dict[str, Any] = {
-            "max_completion_tokens" if s.base_url == OPENAI_URL else "max_tokens": s.max_tokens,
-            "seed": s.seed + attempt,
-        }
-        if s.temperature is not None:
-            options["temperature"] = s.temperature
-        content = [
-            {"type": "text", "text": question},
-            {"type": "image_url", "image_url": {"url": image, "detail": s.detail}},
-        ]
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": content}]
+        timeout = timeout or self.settings.timeout
         try:
             # The client's timeout is for each piece of a response, this one for the whole.
-            response = await asyncio.wait_for(
-                self._client.chat.completions.with_raw_response.create(model=s.model, messages=messages, **options),
-                s.timeout,
-            )
+            return await asyncio.wait_for(awaitable, timeout)
         except (asyncio.TimeoutError, openai.APITimeoutError):  # two classes before Python 3.11
-            raise NoReply("timeout", f"no response within {s.timeout:g} s") from None
+            raise NoReply("timeout", f"no response within {timeout:g} s") from None
         except openai.APIConnectionError as error:
             raise NoReply("connection", str(error.__cause__ or error)) from None
         except openai.APIStatusError as error:
-            raise self._fault_of(error) from None
-        self._pace(response.headers)
-        try:
-            return _reply(json.loads(response.content))
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise NoReply("malformed", f"not a chat completion: {response.content[:80]!r}") from None
-
-    def _fault_of(self, error: Any) -> NoReply:
-        """What an error status means.  Raises FaceLLMError where it holds for every request."""
-        self._raise_if_final(error)
-        status, text = error.status_code, self._clean(error)
-        if status == 429 or status >= 500 or status in (408, 409):
-            fault = NoReply("rate limit" if status == 429 else f"status {status}", text)
-            fault.wait = retry_after(error.response.headers)
-            if fault.wait > MOST_PATIENCE:
-                raise FaceLLMError(
-                    f"The server asks to wait {fault.wait / 60:.0f} minutes; run the same command again after that."
-                )
-            if status in (429, 503):
-                self._open_at = max(self._open_at, time.monotonic() + fault.wait)
-            return fault
-        return NoReply("rejected", f"status {status}: {text}")
-
-    def _raise_if_final(self, error: Any) -> None:
-        text = self._clean(error)
-        if error.status_code == 402 or {error.code, error.type} & FINAL_CODES:
-            raise FaceLLMError(
-                f"The account has no quota left ({text}); top it up, then run the same command again: every answer so "
-                "far is kept."
-            )
-        if error.status_code in (401, 403):
-            raise FaceLLMError(f"The server refuses the key in OPENAI_API_KEY ({text}); check the key and its rights.")
-        if error.status_code == 404 and error.code == "model_not_found":
-            raise FaceLLMError(
-                f"The server has no model {self.settings.model!r} ({text}); choose another with --model."
-            )
+            text, headers = self.clean(error), error.response.headers
+            fault = fault_of(error.status_code, error.code, error.type, text, headers, self.settings.model)
+            if error.status_code in (429, 503):
+                self.limits.pause(fault.wait)
+            raise fault from None
+        except openai.OpenAIError as error:  # such as a body that is not JSON where the client parses it
+            raise NoReply("malformed", self.clean(error)) from None
 
     def _count_hopeless(self, fault: NoReply) -> None:
         self._hopeless += 1
         if self._hopeless >= _HOPELESS_IN_A_ROW:
             raise FaceLLMError(
-                f"{self._hopeless} requests in a row brought no answer (the last: {self._clean(fault)}); every answer "
+                f"{self._hopeless} requests in a row brought no answer (the last: {self.clean(fault)}); every answer "
                 "so far is kept: run the same command again when the server is well."
             ) from None
 
-    def _pace(self, headers: Mapping[str, str]) -> None:
-        """Where the server says that this minute's requests or tokens are used up, wait until it renews them."""
-        for what in ("requests", "tokens"):
-            left, reset = headers.get(f"x-ratelimit-remaining-{what}"), headers.get(f"x-ratelimit-reset-{what}")
-            if left is not None and left.strip() == "0" and reset:
-                self._open_at = max(self._open_at, time.monotonic() + min(_duration(reset), LONGEST_WAIT))
-
-    async def _wait_for_turn(self) -> None:
-        while (wait := self._open_at - time.monotonic()) > 0:
-            await asyncio.sleep(wait + self._random.uniform(0, 0.1 * wait))  # not all at the same moment
-
-    def _clean(self, error: BaseException) -> str:
+    def clean(self, error: BaseException) -> str:
         text = str(error) or type(error).__name__
         return (text.replace(self._key, "***") if len(self._key) > 4 else text)[:300]
-
-
-def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a server asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as a date; 0 for none."""
-    try:
-        if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        return max(0.0, float(headers.get("retry-after", 0)))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
-    except (ValueError, TypeError, KeyError):
-        return 0.0
-
-
-def _duration(text: str) -> float:
-    """ "1m2.5s", "20ms", "7" -> seconds."""
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "": 1.0}
-    return sum(float(number) * units[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s|)", text))
-
-
-def _reply(data: Mapping[str, Any]) -> Reply:
-    choice = data["choices"][0]
-    message = choice["message"]
-    text = message.get("content")
-    if text is not None and not isinstance(text, str):
-        raise TypeError("content is not text")
-    return Reply(text, message.get("refusal"), choice.get("finish_reason"), data.get("model"), data.get("usage"), data)

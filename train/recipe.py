@@ -17,6 +17,7 @@ import yaml
 from facellm.errors import FaceLLMError
 
 RECIPES = Path(__file__).parent / "recipes"
+DATASET = "dataset"  # a recipe's part for the teacher, which train.dataset_options reads
 CHOICES = {
     "schedule": ("cosine", "linear", "constant"),
     "precision": ("bf16", "float32"),
@@ -95,20 +96,23 @@ def names() -> list[str]:
 
 def load_recipe(name: str | Path | None = None, overrides: dict[str, Any] | None = None) -> Recipe:
     """The recipe of that name or file (None: the defaults), with overrides. Raises FaceLLMError for a wrong setting."""
-    values: dict[str, Any] = {}
-    if name is not None:
-        path = Path(name) if str(name).endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
-        if not path.is_file():
-            raise FaceLLMError(
-                f"There is no recipe {name}; choose {', '.join(names())}, or give the path of a .yaml file."
-            )
-        try:
-            values = yaml.safe_load(path.read_text()) or {}
-        except yaml.YAMLError as error:
-            raise FaceLLMError(f"{path} is not valid YAML: {error}") from None
-        if not isinstance(values, dict):
-            raise FaceLLMError(f"{path} must hold settings as `name: value` lines.")
+    values = read_file(name) if name is not None else {}
+    values.pop(DATASET, None)
     return check({**values, **(overrides or {})}, str(name or "the settings"))
+
+
+def read_file(name: str | Path) -> dict[str, Any]:
+    """A recipe file's content as it stands. Raises FaceLLMError where there is none or it holds no settings."""
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+    if not path.is_file():
+        raise FaceLLMError(f"There is no recipe {name}; choose {', '.join(names())}, or give the path of a .yaml file.")
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise FaceLLMError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise FaceLLMError(f"{path} must hold settings as `name: value` lines.")
+    return values
 
 
 def check(values: dict[str, Any], source: str = "the settings") -> Recipe:

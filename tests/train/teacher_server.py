@@ -13,10 +13,12 @@ from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from PIL import Image
 
 from facellm.attributes import ATTRIBUTES
+from tests.train.teacher_batches import Batches
 
 ANSWERS = {
     "demographic": "The face belongs to the age group that the picture suggests, and the features agree with it in "
@@ -52,19 +54,24 @@ class _Server(ThreadingHTTPServer):
 class TeacherServer:
     """`behave(asked)` says what happens: None for a good answer, or
     ("status", code, error body, headers), ("hang", seconds), ("cut",), ("raw", bytes, content type),
-    ("message", message, finish reason), ("usage", prompt tokens, completion tokens).
+    ("message", message, finish reason). The same goes for the lines of batches (`batches`), where only messages,
+    statuses and raw bytes of JSON make sense.
     """
 
     def __init__(self, models=("gpt-4o-2024-11-20", "gpt-4o-mini"), delay: float = 0.0) -> None:
         self.behave: Callable[[Asked], tuple | None] = lambda asked: None
         self.models, self.delay = models, delay
+        self.shutdown: dict[str, str] = {}  # model -> date
+        self.last_words: dict[str, str] = {}  # model -> what is said of one that is gone
         self.requests: list[dict] = []  # bodies, as they came
         self.keys_asked: list[tuple[str, str]] = []  # (image, attribute) of each
         self.good: Counter = Counter()  # (image, attribute) -> answers sent in full
+        self.faults: Counter = Counter()  # kind of action -> times that it was taken
         self.tries: Counter = Counter()
         self.keys: set[str] = set()
         self.busy = self.most_busy = 0
         self.headers: dict[str, str] = {}
+        self.batches = Batches(self._run_line)
         self._lock, self.over = threading.Lock(), threading.Event()
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
@@ -96,28 +103,51 @@ class TeacherServer:
                 self.wfile.write(raw)
 
             def do_GET(self):
-                if outer.models is None:
-                    self.send(404, {"error": {"message": "no such path"}})
+                path = urlsplit(self.path).path
+                if path.startswith("/v1/models"):
+                    self.send(*outer._model_answer(path.removeprefix("/v1/models").strip("/")))
                 else:
-                    self.send(200, {"object": "list", "data": [{"id": name} for name in outer.models]})
+                    self._batches("GET", b"")
 
             def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 outer.keys.add(self.headers.get("Authorization", ""))
+                raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if urlsplit(self.path).path != "/v1/chat/completions":
+                    self._batches("POST", raw)
+                    return
                 with outer._lock:
                     outer.busy += 1
                     outer.most_busy = max(outer.most_busy, outer.busy)
                 try:
-                    outer._answer(self, body)
+                    outer._answer(self, json.loads(raw))
                 except (BrokenPipeError, ConnectionResetError):  # the client was killed or gave up
                     self.close_connection = True
                 finally:
                     with outer._lock:
                         outer.busy -= 1
 
+            def _batches(self, method, raw):
+                url = urlsplit(self.path)
+                what = outer.batches.handle(method, url.path, self.headers, raw, parse_qs(url.query))
+                if what[0] == "lost":
+                    self.close_connection = True
+                elif what[0] == "raw":
+                    self.send(200, what[1], kind="application/octet-stream")
+                else:
+                    self.send(*what[1:])
+
         return Handler
 
-    def _answer(self, handler, body) -> None:
+    def _model_answer(self, name: str) -> tuple[int, dict]:
+        if self.models is None:
+            return 404, {"error": {"message": "no such path"}}
+        if name:
+            return 404, {"error": {"message": self.last_words.get(name, ""), "code": "model_not_found"}}
+        listed = [{"id": model, "shutdown_date": self.shutdown.get(model)} for model in self.models]
+        return 200, {"object": "list", "data": listed}
+
+    def _receive(self, body: dict) -> tuple[Asked, tuple[str, str]]:
+        """Checks that the image is one, and notes the request."""
         text, image = body["messages"][1]["content"]
         kind, data = image["image_url"]["url"].split(";base64,")
         raw = base64.b64decode(data, validate=True)
@@ -130,16 +160,28 @@ class TeacherServer:
             self.requests.append(body)
             self.keys_asked.append(key)
             self.tries[key] += 1
-            asked = Asked(
-                attribute=attribute,
-                image=key[0],
-                question=text["text"],
-                number=self.tries[key],
-                order=len(self.requests),
-            )
-        what = self.behave(asked) or ("message", {"content": ANSWERS[attribute]}, "stop")
+            number, order = self.tries[key], len(self.requests)
+        asked = Asked(attribute=attribute, image=key[0], question=text["text"], number=number, order=order)
+        return asked, key
+
+    def _run_line(self, body: dict) -> tuple[int, dict]:
+        """A batch's line."""
+        asked, key = self._receive(body)
+        what = self.behave(asked) or ("message", {"content": ANSWERS[asked["attribute"]]}, "stop")
+        if what[0] == "message":
+            self.good[key] += 1
+            return 200, completion(body["model"], what[1], what[2])
+        self.faults[what[0]] += 1
+        return (what[1], what[2]) if what[0] == "status" else (200, json.loads(what[1]))
+
+    def _answer(self, handler, body) -> None:
+        asked, key = self._receive(body)
+        what = self.behave(asked) or ("message", {"content": ANSWERS[asked["attribute"]]}, "stop")
         if self.delay:
             time.sleep(self.delay)
+        if what[0] != "message":
+            with self._lock:
+                self.faults[what[0]] += 1
         if what[0] == "status":
             handler.send(what[1], what[2], what[3] if len(what) > 3 else ())
         elif what[0] == "hang":

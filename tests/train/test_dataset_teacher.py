@@ -11,10 +11,11 @@ import pytest
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from tests.train.teacher_server import ANSWERS, TeacherServer, write_faces
-from train import openai_teacher, teacher_price
+from train import openai_teacher, teacher_faults, teacher_limits, teacher_price
 from train.labels import read_labels
-from train.openai_teacher import NoReply, Settings, Teacher
-from train.teacher_run import data_url
+from train.openai_teacher import Settings, Teacher
+from train.teacher_faults import NoReply
+from train.teacher_plan import data_url
 
 QUESTION = ATTRIBUTES[2].question  # skin
 KEY = "sk-test-not-a-real-key"
@@ -113,7 +114,7 @@ def test_retry_after_is_kept_by_everyone(server, image):
         settings = Settings("gpt-4o-mini", server.url)
         async with Teacher(settings, 8, lambda *_: None) as teacher:
             one = asyncio.create_task(teacher.ask("", QUESTION, image))
-            while teacher._open_at == 0:
+            while teacher.limits.open_at == 0:
                 await asyncio.sleep(0.01)
             await asyncio.gather(one, teacher.ask("", QUESTION, image))
 
@@ -136,13 +137,13 @@ def test_used_up_minute_is_waited_for(server, image):
 
 
 def test_forms_of_retry_after():
-    wait = openai_teacher.retry_after
+    wait = teacher_faults.retry_after
     assert wait({}) == 0 and wait({"retry-after": "nonsense"}) == 0
     assert wait({"retry-after": "2.5"}) == 2.5
     assert wait({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
     assert 25 < wait({"retry-after": formatdate(time.time() + 30, usegmt=True)}) <= 30
     assert wait({"retry-after": formatdate(time.time() - 30, usegmt=True)}) == 0
-    assert openai_teacher._duration("1m2.5s") == 62.5 and openai_teacher._duration("20ms") == 0.02
+    assert teacher_faults.duration("1m2.5s") == 62.5 and teacher_faults.duration("20ms") == 0.02
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,9 @@ def test_prices():
     assert price.cost(None) == 0
     assert teacher_price.price_of("mine") is None
     assert teacher_price.price_of("mine", "1,3").cost(usage) == pytest.approx(0.0016)
-    for text in ("1", "a,b", "-1,2", "1,nan", "1,2,3"):
+    assert teacher_price.price_of("mine", "1,0.5,3").cost(usage) == pytest.approx(0.0014)
+    assert price.by_batch().cost(usage) == pytest.approx(price.cost(usage) / 2)
+    for text in ("1", "a,b", "-1,2", "1,nan", "1,2,3,4"):
         with pytest.raises(FaceLLMError, match="--price"):
             teacher_price.price_of("mine", text)
 
@@ -222,3 +225,80 @@ def test_prices():
 )
 def test_image_tokens_of_the_published_examples(size, detail, tokens):
     assert teacher_price.image_tokens(*size, detail) == tokens
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "detail", "tokens"),
+    [
+        # What users were billed for a 128 x 64 px image, less the twelve tokens of the text beside it.
+        ("gpt-4o-2024-11-20", (128, 64), "low", 85),
+        ("gpt-4.1-2025-04-14", (128, 64), "high", 255),
+        ("gpt-4o-mini-2024-07-18", (128, 64), "low", 2833),
+        ("gpt-4o-mini-2024-07-18", (128, 64), "high", 8500),
+        ("gpt-4.1-mini-2025-04-14", (128, 64), "high", 13),
+        # And for one with more patches than are counted.
+        ("gpt-4.1-mini", (4000, 1474), "high", 2489),
+    ],
+)
+def test_image_tokens_by_model(model, size, detail, tokens):
+    assert teacher_price.image_tokens(*size, detail, model) == tokens
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_bucket_fills_at_the_limits_rate():
+    clock = Clock()
+    bucket = teacher_limits.Bucket(clock)
+    assert bucket.wait(1e9) == 0  # no limit is known
+    bucket.update("600", "600")  # ten a second
+    for _ in range(600):
+        assert bucket.wait(1) == 0
+        bucket.take(1)
+    assert bucket.wait(1) == pytest.approx(0.1)
+    clock.now += 3
+    assert bucket.wait(30) == pytest.approx(0)
+    assert bucket.wait(40) == pytest.approx(1)
+    bucket.update("600", "5")  # somebody else uses the account as well
+    assert bucket.wait(30) == pytest.approx(2.5)
+    bucket.update("nonsense", None)
+    clock.now += 3600
+    assert bucket.wait(600) == 0 and bucket.wait(9999) == 0  # more than a minute's worth is taken from a full bucket
+    bucket.take(9999)
+    assert bucket.wait(1) > 900
+
+
+def test_requests_are_spread_by_the_servers_limits(server, image):
+    """The tokens of every request are taken from what the server says is left of the minute's."""
+    server.headers = {"x-ratelimit-limit-tokens": "100000", "x-ratelimit-remaining-tokens": "60000"}
+
+    async def run():
+        async with Teacher(Settings("gpt-4o-mini", server.url), 8, lambda *_: None) as teacher:
+            await teacher.ask("", QUESTION, image, tokens=1000)
+            wait = teacher.limits.buckets["tokens"].wait
+            assert wait(59_000) == 0 and wait(80_000) > 9
+            assert teacher.limits.buckets["requests"].limit is None
+            await teacher.ask("", QUESTION, image, tokens=50_000)
+            return wait(59_000)
+
+    assert asyncio.run(run()) > 25
+
+
+def test_shutdown_and_alternatives_are_told(server):
+    server.shutdown = {"gpt-4o-mini": "2027-01-14"}
+    server.last_words = {"gpt-4-old": "The model was shut down on 2025-06-06"}
+
+    async def run(model):
+        async with Teacher(Settings(model, server.url), 1, lambda *_: None) as teacher:
+            return await teacher.check_model(("gpt-4o-2024-11-20", "not-here"))
+
+    said = "The server will shut gpt-4o-mini down on 2027-01-14; it also has gpt-4o-2024-11-20."
+    assert asyncio.run(run("gpt-4o-mini")) == said
+    with pytest.raises(
+        FaceLLMError, match=r"it says: The model was shut down on 2025-06-06\).*--model: gpt-4o-2024-11"
+    ):
+        asyncio.run(run("gpt-4-old"))
