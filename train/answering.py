@@ -84,6 +84,7 @@ class ModelAnswerer:
         self.new_tokens = new_tokens or NEW_TOKENS[setting]
         self.which: tuple[str, ...] = loaded.which
         self._faults: dict[Path, str | None] = {}
+        self._method: str | None = None
         self.batched = Batched(loaded, self._load, rows or ROWS)
 
     def _load(self, path: Path) -> Any:
@@ -96,6 +97,9 @@ class ModelAnswerer:
     def answer(self, questions: Sequence[Question], arm: Arm) -> Iterator[Reply]:
         from train.batched import Ask
 
+        if arm.method != self._method:  # both methods pay for encoding the images, so that their times compare
+            self.batched.forget()
+            self._method = arm.method
         asks, kept = [], []
         room = self.new_tokens if arm.method == "generate" else 8
         for question in questions:

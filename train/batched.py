@@ -4,7 +4,8 @@ Input: an opened model (`facellm.loading.LoadedModel`) and asks: images, a promp
 length to generate. Output: log-likelihoods or texts. What this file does not know: which answer is right, files.
 
 Scores are the engine's: the sum of the log-probabilities (nats) of a label's tokens and of the end mark, each label
-seen alone after its prompt. Image features are computed once per image and kept within `FEATURE_BYTES`.
+seen alone after its prompt. All questions about the same images stand in one row behind one prefix. Image features are
+computed once per image and kept within `FEATURE_BYTES`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from facellm.cache import RowsCache
+from facellm.cache import RowsCache, common_prefix
 from facellm.decode import Network
 from facellm.engine import networks_of, stop_tokens
 from facellm.errors import FaceLLMError
@@ -25,6 +26,7 @@ from facellm.score import Layout
 
 ROWS = 48  # questions in a pass
 TOKENS = 12_288  # and at most so many tokens with padding, so that long prompts do not exhaust memory
+PACKED = 1_024  # tokens of a row of several questions; a longer row gains little and pads the others
 IMAGES = 32  # images encoded at once
 FEATURE_BYTES = 2**30  # of image features kept: 45,000 images of nano, 290 of the 8B
 
@@ -47,6 +49,41 @@ class Generated:
     text: str
     tokens: int
     seconds: float
+
+
+class Row:
+    """Questions about the same images in one row: [prefix | question, its labels | question, its labels | ...].
+
+    Every question sees the prefix and itself, and its positions go on from the prefix's end, so it gets the
+    likelihoods that it would get alone.  members: indices of the asks.  targets: (place in the row, token to predict
+    there, ask, label's number).
+    """
+
+    def __init__(
+        self, members: Sequence[int], prompts: Sequence[Sequence[int]], labels: Sequence[Sequence[Sequence[int]]]
+    ) -> None:
+        self.members = list(members)
+        # A question alone shares nothing; of several, each keeps a last token of its own to predict from.
+        shared = min(common_prefix(prompts), min(map(len, prompts)) - 1) if len(prompts) > 1 else 0
+        self.shared, self.ids, self.positions = shared, list(prompts[0][:shared]), list(range(shared))
+        self.targets: list[tuple[int, int, int, int]] = []
+        self._parts: list[tuple[int, Layout]] = []
+        for ask, prompt, own in zip(self.members, prompts, labels, strict=True):
+            part, start = Layout(prompt[shared:], own, shared), len(self.ids)
+            self._parts.append((start, part))
+            self.targets += [(start + place, token, ask, j) for place, token, j in part.targets]
+            self.ids += part.ids
+            self.positions += part.positions
+
+    def visible(self) -> torch.Tensor:
+        """(t, t) bool: the prefix before a token, and what its own question lets it see."""
+        seen = torch.zeros(len(self.ids), len(self.ids), dtype=torch.bool)
+        seen[:, : self.shared] = True
+        seen[: self.shared, : self.shared] = torch.ones(self.shared, self.shared, dtype=torch.bool).tril()
+        for start, part in self._parts:
+            end = start + len(part.ids)
+            seen[start:end, start:end] = part.visible()
+        return seen
 
 
 class Batched:
@@ -86,13 +123,18 @@ class Batched:
         network, end = self.networks[which], [self.tokenizer.eos_token_id]
         cut = {label: self._label(label) + end for ask in asks for label in ask.labels}
         prompts = [self.ids(ask) for ask in asks]
-        rows = [Layout(p, [cut[x] for x in a.labels], 0) for p, a in zip(prompts, asks, strict=True)]
+        rows = [
+            Row(group, [prompts[i] for i in group], [[cut[x] for x in asks[i].labels] for i in group])
+            for group in self._groups(asks, prompts)
+        ]
         for part in self._parts([len(row.ids) for row in rows]):
             started = time.perf_counter()
-            values = self._score([asks[i] for i in part], [rows[i] for i in part], network, which)
-            seconds = (time.perf_counter() - started) / len(part)
-            for index, value in zip(part, values, strict=True):
-                yield index, value, seconds
+            here = [rows[i] for i in part]
+            values = self._score(asks, here, network, which)
+            members = [index for row in here for index in row.members]
+            seconds = (time.perf_counter() - started) / len(members)
+            for index in members:
+                yield index, values[index], seconds
 
     def generate(self, asks: Sequence[Ask], which: str, max_new_tokens: int) -> Iterator[tuple[int, Generated]]:
         """(index of the ask, its greedy answer), in the order of the passes."""
@@ -106,6 +148,20 @@ class Batched:
 
     def _label(self, label: str) -> list[int]:
         return self.tokenizer(label.strip(), add_special_tokens=False)["input_ids"]
+
+    @staticmethod
+    def _groups(asks: Sequence[Ask], prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+        """Indices of asks that stand in one row: the same images, at most `PACKED` tokens; text alone stays alone."""
+        open_rows: dict[tuple[tuple[Hashable, ...], bool], tuple[list[int], int]] = {}
+        for index, (ask, prompt) in enumerate(zip(asks, prompts, strict=True)):
+            key = (ask.images, ask.marks) if ask.images else ((index,), True)
+            members, tokens = open_rows.get(key, ([], 0))
+            if members and tokens + len(prompt) > PACKED:
+                yield members
+                members, tokens = [], 0
+            open_rows[key] = ([*members, index], tokens + len(prompt))
+        for members, _ in open_rows.values():
+            yield members
 
     def _parts(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         part: list[int] = []
@@ -134,6 +190,10 @@ class Batched:
                 del self._features[old]
         return wanted
 
+    def forget(self) -> None:
+        """Drop the image features, so that what is timed next pays for its own."""
+        self._features.clear()
+
     def _pictures(self, asks: Sequence[Ask], network: Network) -> torch.Tensor | None:
         keys = [key for ask in asks for key in ask.images]
         return torch.cat(self.features(keys, network)) if keys else None
@@ -142,7 +202,8 @@ class Batched:
         return [which == "facellm" and self.networks[which].switch is not None] * rows
 
     @torch.inference_mode()
-    def _score(self, asks, rows: list[Layout], network: Network, which: str) -> list[list[float]]:
+    def _score(self, asks: Sequence[Ask], rows: list[Row], network: Network, which: str) -> dict[int, list[float]]:
+        """{index of an ask: nats per label} of all rows' asks, in one pass."""
         n, width, device = len(rows), max(len(row.ids) for row in rows), network.device
         ids = torch.full((n, width), self.tokenizer.pad_token_id)
         positions = torch.zeros(n, width, dtype=torch.long)
@@ -152,19 +213,20 @@ class Batched:
             t = len(row.ids)
             ids[i, :t], positions[i, :t] = torch.tensor(row.ids), torch.tensor(row.positions)
             mask[i, 0, :t, :t] = row.visible()
-        embeddings = network.embed(ids.to(device), self._pictures(asks, network))
+        shown = [asks[row.members[0]] for row in rows]
+        embeddings = network.embed(ids.to(device), self._pictures(shown, network))
         cache = RowsCache(network.layers)
         hidden = network.forward(embeddings, mask.to(device), positions.to(device), cache, self._adapter(which, n))
-        where = [(i, place, token, j) for i, row in enumerate(rows) for place, token, j in row.targets]
+        where = [(i, place, token, ask, j) for i, row in enumerate(rows) for place, token, ask, j in row.targets]
         picked = hidden[[w[0] for w in where], [w[1] for w in where]]
         tokens = torch.tensor([w[2] for w in where], device=device)
-        scores = [[0.0] * len(ask.labels) for ask in asks]
+        scores = {index: [0.0] * len(asks[index].labels) for row in rows for index in row.members}
         gained: list[float] = []
         for part, token in zip(picked.split(256), tokens.split(256), strict=True):
             logits = network.model.lm_head(part).float()
             gained += (logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(-1)).tolist()
-        for (i, _, _, j), value in zip(where, gained, strict=True):
-            scores[i][j] += value
+        for (_, _, _, ask, j), value in zip(where, gained, strict=True):
+            scores[ask][j] += value
         return scores
 
     @torch.inference_mode()

@@ -8,7 +8,6 @@ how prompts, models and scores are made.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import time
@@ -17,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
-from train import facexbench, summary
+from train import facexbench, journal, summary
 from train.answering import METHODS, Answerer, Arm, ModelAnswerer, Reply, run_arm
-from train.opening import add_options, check_positive, open_chosen
+from train.opening import about, add_options, check_positive, open_chosen
 from train.prompts import SETTINGS
 from train.scoring import SCORERS
-
-RUN = "run.json"
+from train.sharding import NoOne, Shard, merge
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,6 +42,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--max-new-tokens", type=int, help="of generated answers (16; 256 with chain-of-thought)")
     p.add_argument("--rows", type=int, help="questions in one forward pass (48)")
     p.add_argument("--overlap", type=Path, help="folder or zip of training images to look for near copies in")
+    p.add_argument("--shard", help="ask only part i of n, such as 2/4; the parts may run on different machines")
+    p.add_argument("--merge", type=Path, nargs="+", help="--out folders of all parts: report on them, without a model")
     p.add_argument("--out", type=Path, required=True)
     return p
 
@@ -51,7 +51,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     check_positive(args, "limit", "max_new_tokens", "rows")
+    shard = Shard.parse(args.shard) if args.shard else None
     benchmark = facexbench.read(args.benchmark)
+    if args.merge:
+        return _merged(args, benchmark)
     loaded, which = open_chosen(args)
     answerer = ModelAnswerer(
         loaded,
@@ -62,11 +65,8 @@ def main(argv: list[str]) -> int:
         rows=args.rows,
     )
     settings = {
-        "model": loaded.report.name, "adapter": args.adapter, "revision": loaded.report.revision,
-        "weights": {"base": loaded.report.base, "facellm": loaded.report.facellm}, "dtype": loaded.report.dtype,
-        "quantization": loaded.report.quantization, "setting": args.setting, "detect": args.detect,
-        "marks": not args.no_marks, "max_new_tokens": answerer.new_tokens, "benchmark": benchmark.digest,
-        "fingerprint": fingerprint(loaded),
+        **about(loaded, args), "setting": args.setting, "detect": args.detect, "marks": not args.no_marks,
+        "max_new_tokens": answerer.new_tokens, "benchmark": benchmark.digest,
     }  # fmt: skip
     results = evaluate(
         benchmark,
@@ -80,8 +80,13 @@ def main(argv: list[str]) -> int:
         permute=args.permute,
         blind=args.blind,
         overlap=args.overlap,
+        shard=shard,
         progress=_progress,
     )
+    return _told(args, results)
+
+
+def _told(args: argparse.Namespace, results: dict[str, Any]) -> int:
     from train.evaluation_report import markdown
 
     print(markdown(results))
@@ -89,18 +94,48 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _merged(args: argparse.Namespace, benchmark: facexbench.Benchmark) -> int:
+    """Reports on the parts' replies as one run; every arm that they answered is in it."""
+    if args.shard:
+        raise FaceLLMError("--merge puts parts together and --shard asks one; give one of them.")
+    merged = merge(args.merge, args.out)
+    if merged.settings.get("benchmark") != benchmark.digest:
+        raise FaceLLMError(f"The parts were asked about another benchmark than {args.benchmark}; give theirs.")
+    arms = merged.arms
+    results = evaluate(
+        benchmark,
+        NoOne(),
+        args.out,
+        merged.settings,
+        which=[w for w in ("base", "facellm") if any(arm.which == w for arm in arms)],
+        methods=[m for m in METHODS if any(arm.method == m for arm in arms)],
+        scorer=args.scorer,
+        limit=args.limit,
+        permute=any(arm.rotation for arm in arms),
+        blind=any(arm.blind for arm in arms),
+        overlap=args.overlap,
+    )
+    return _told(args, results)
+
+
 def evaluate(
     benchmark: facexbench.Benchmark, answerer: Answerer, out: Path, settings: dict[str, Any], *,
     which: Sequence[str], methods: Sequence[str] = ("generate",), scorer: str = "ours", limit: int | None = None,
-    permute: bool = False, blind: bool = False, overlap: Path | None = None, progress: Any = None,
+    permute: bool = False, blind: bool = False, overlap: Path | None = None, shard: Shard | None = None,
+    progress: Any = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Asks, scores, writes everything into `out`, and returns the numbers (the content of results.json).
 
     settings: whatever decides the answers; `out` is refused with FaceLLMError where it holds those of other settings.
+    shard: ask, and report on, this part of the questions alone.
     """
     out.mkdir(parents=True, exist_ok=True)
-    _claim(out, settings)
+    journal.claim(out, settings)
     questions = _limited(benchmark.questions, limit)
+    if shard is not None:
+        questions = shard.share(questions, benchmark.folder)
+        if not questions:
+            raise FaceLLMError(f"Part {shard.number} of {shard.count} holds no question; make fewer parts.")
     started = time.time()
     runs: dict[Arm, dict[str, Reply]] = {}
     for name in which:
@@ -117,7 +152,8 @@ def evaluate(
                 told = None if progress is None else (lambda done, n, arm=arm: progress(arm.name, done, n))
                 runs[arm] = run_arm(own, answerer, arm, out / "replies" / f"{arm.name}.jsonl", told)
     results: dict[str, Any] = {
-        "settings": settings, "scorer": scorer, "benchmark": str(benchmark.folder), "asked": len(questions),
+        "settings": settings, "shard": str(shard) if shard else None, "scorer": scorer,
+        "benchmark": str(benchmark.folder), "asked": len(questions),
         "problems": list(benchmark.problems), "notes": list(benchmark.notes), "models": {}, "paired": {}, "methods": {},
         "blind": {}, "permuted": {}, "wall_seconds": round(time.time() - started, 1),
     }  # fmt: skip
@@ -151,18 +187,6 @@ def evaluate(
     return results
 
 
-def fingerprint(loaded: Any) -> str:
-    """A digest of the weights' and the adapter's files (names, sizes, heads), so that changed weights are noticed."""
-    digest = hashlib.sha256()
-    for place in (loaded.report.base, loaded.report.facellm):
-        for path in sorted(Path(place).glob("*.safetensors")) if place and Path(place).is_dir() else ():
-            with path.open("rb") as handle:
-                head = handle.read(1 << 20)
-                handle.seek(max(0, path.stat().st_size - (1 << 20)))
-                digest.update(f"{path.name}:{path.stat().st_size}".encode() + head + handle.read())
-    return digest.hexdigest()[:16]
-
-
 def _limited(questions: Sequence[facexbench.Question], limit: int | None) -> list[facexbench.Question]:
     if limit is None:
         return list(questions)
@@ -172,26 +196,6 @@ def _limited(questions: Sequence[facexbench.Question], limit: int | None) -> lis
         if counts[question.file] <= limit:
             kept.append(question)
     return kept
-
-
-def _claim(out: Path, settings: dict[str, Any]) -> None:
-    """Writes run.json, or checks that it is of the same run."""
-    path, text = out / RUN, json.dumps(settings, indent=2, ensure_ascii=False, sort_keys=True)
-    if path.is_file():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise FaceLLMError(f"{path} cannot be read ({error}); remove the folder or choose another --out.") from None
-        now = json.loads(text)
-        changed = sorted(k for k in set(before) | set(now) if before.get(k) != now.get(k))
-        if changed:
-            raise FaceLLMError(
-                f"{out} holds answers of another run (different: {', '.join(changed)}); choose another --out."
-            )
-        return
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def _write(out: Path, results: dict[str, Any]) -> None:

@@ -7,9 +7,9 @@ about.
 from __future__ import annotations
 
 import html as escaping
-import io
-from collections.abc import Sequence
 from typing import Any
+
+from train.page import Table, figure, list_html, list_markdown, page, svg, table_html, table_markdown
 
 # FaceXBench, zero-shot, per cent: FaceLLM paper (arXiv 2507.10300); "random" from FaceXBench (arXiv 2501.10360).
 # Only what is known to us stands here; the images are FaceXBench's own, so other benchmarks compare in form only.
@@ -24,8 +24,6 @@ PUBLISHED: dict[str, dict[str, float]] = {
 }  # fmt: skip
 NAMES = {"base": "base", "facellm": "FaceLLM"}
 COLOURS = {"base": "#9aa5b1", "facellm": "#2563eb"}
-
-Table = tuple[str, list[str], list[list[str]]]  # title, head, rows
 
 
 def rate_text(rate: dict[str, Any] | None) -> str:
@@ -56,10 +54,13 @@ def tables(results: dict[str, Any]) -> list[Table]:
     found.append(_failures(results))
     if results["methods"]:
         rows = [
-            [NAMES.get(w, w), rate_text(v["same"]), f"{v['speed_up']} x" if v["speed_up"] else "-"]
+            [NAMES.get(w, w), str(v["same"]["total"]), rate_text(v["same"]),
+             *(f"{s:.1f}" for s in v["seconds"].values()), f"{v['speed_up']} x" if v["speed_up"] else "-"]
             for w, v in results["methods"].items()
-        ]
-        found.append(("likelihood against generate", ["model", "same letter, %", "questions a second"], rows))
+        ]  # fmt: skip
+        names = [f"{method}, s" for method in next(iter(results["methods"].values()))["seconds"]]
+        head = ["model", "questions", "same letter, %", *names, "speed-up"]
+        found.append(("likelihood against generate", head, rows))
     for which, by in results["permuted"].items():
         for method, bias in by.items():
             places = bias["by_place"]
@@ -143,31 +144,46 @@ def _failures(results: dict[str, Any]) -> Table:
     return "Tool use, refusals, extraction, cost", head, rows
 
 
+def warnings(results: dict[str, Any]) -> list[str]:
+    """A sentence on each way in which face tuning is known to go wrong: tool use lost, answers that refuse."""
+    tools, refusals = [], []
+    for which, by in results["models"].items():
+        for method, n in by.items():
+            name = NAMES.get(which, which) + (f" ({method})" if len(by) > 1 else "")
+            if task := n["tasks"].get("tools_retrieval"):
+                tools.append(f"{name} {rate_text(task['accuracy'])} %")
+            refused = n["overall"]["refused"]
+            refusals.append(f"{name} {refused['count']} of {refused['total']}")
+    return [
+        f"Tool use: {'; '.join(tools)}." if tools else "Tool use: this benchmark asks nothing about it.",
+        f"Answers that refuse: {'; '.join(refusals)}.",
+    ]
+
+
+def _asked(results: dict[str, Any]) -> str:
+    part = f" (part {results['shard']} of the benchmark)" if results.get("shard") else ""
+    return f"{results['asked']} questions{part}"
+
+
 def markdown(results: dict[str, Any]) -> str:
     """All tables; rates are per cent with 95 % intervals in brackets."""
     lines = [f"# {results['settings'].get('model', 'model')} on {results['benchmark']}", ""]
     lines += [
-        f"{results['asked']} questions, {results['settings'].get('setting', 'zero-shot')}, scorer "
+        f"{_asked(results)}, {results['settings'].get('setting', 'zero-shot')}, scorer "
         f"{results['scorer']}. Wilson 95 % intervals in brackets; gains by Agresti-Min, p by McNemar's test.", "",
+        *warnings(results), "",
     ]  # fmt: skip
     for title, head, rows in tables(results):
-        cells = [head, ["---"] * len(head), *rows]
-        lines += [f"## {title}", "", *("| " + " | ".join(_cell(c) for c in row) + " |" for row in cells), ""]
-    for title, sentences in (("Left out", results["problems"]), ("Notes", results["notes"])):
-        if sentences:
-            lines += [f"## {title}", "", *(f"- {s}" for s in sentences), ""]
+        lines += table_markdown(title, head, rows)
+    lines += list_markdown("Left out", results["problems"]) + list_markdown("Notes", results["notes"])
     return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def plot_scores(results: dict[str, Any], method: str) -> str:
     """SVG: accuracy per sub-task with its interval, a bar for each model, and the line of guessing among four."""
     models = {w: by[method] for w, by in results["models"].items() if method in by}
     tasks = list(dict.fromkeys(t for n in models.values() for t in n["tasks"]))
-    figure, axes = _figure(max(5.0, 1.1 * len(tasks) + 1.5), 3.4)
+    drawing, axes = figure(max(5.0, 1.1 * len(tasks) + 1.5), 3.4)
     width = 0.8 / len(models)
     for place, (which, numbers) in enumerate(models.items()):
         rates = [numbers["tasks"].get(t, {}).get("accuracy") for t in tasks]
@@ -184,7 +200,7 @@ def plot_scores(results: dict[str, Any], method: str) -> str:
     axes.set_ylim(0, 100)
     axes.set_ylabel("right, %")
     axes.legend(fontsize=8, frameon=False, ncols=3, loc="upper left", bbox_to_anchor=(0, 1.15))
-    return _svg(figure)
+    return svg(drawing)
 
 
 def plot_letters(results: dict[str, Any], method: str) -> str:
@@ -193,7 +209,7 @@ def plot_letters(results: dict[str, Any], method: str) -> str:
     letters = sorted({k for v in models.values() for side in v.values() for k in side}, key=lambda k: (k == "none", k))
     bars = {"right": next(iter(models.values()))["right"]}
     bars |= {f"{NAMES.get(w, w)} chose": v["chosen"] for w, v in models.items()}
-    figure, axes = _figure(5.0, 2.6)
+    drawing, axes = figure(5.0, 2.6)
     width = 0.8 / len(bars)
     colours = ["#d1d5db", *(COLOURS.get(w, "#64748b") for w in models)]
     for place, ((name, counts), colour) in enumerate(zip(bars.items(), colours, strict=True)):
@@ -202,66 +218,23 @@ def plot_letters(results: dict[str, Any], method: str) -> str:
     axes.set_xticks(range(len(letters)), letters)
     axes.set_ylabel("questions")
     axes.legend(fontsize=8, frameon=False)
-    return _svg(figure)
-
-
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure  # without pyplot: no display and no global state
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _svg(figure: Any) -> str:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()[out.getvalue().index("<svg") :]
-
-
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1f2937}
-table{border-collapse:collapse;margin:.5rem 0 1.5rem}th,td{padding:.3rem .7rem;border-bottom:1px solid #e5e7eb;
-text-align:right}th:first-child,td:first-child{text-align:left}th{background:#f8fafc}h1{font-size:1.5rem}
-h2{font-size:1.1rem;margin-top:2rem}svg{max-width:100%;height:auto}.scroll{overflow-x:auto}"""
-
-
-def page(title: str, parts: Sequence[str]) -> str:
-    """A whole page of HTML in one file, without scripts."""
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escaping.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>'
-        f"<h1>{escaping.escape(title)}</h1>{''.join(parts)}</body></html>"
-    )
-
-
-def table_html(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escaping.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
-
-    body = "".join(line(row, "td") for row in rows)
-    return (
-        f'<h2>{escaping.escape(title)}</h2><div class="scroll"><table><thead>{line(head, "th")}</thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return svg(drawing)
 
 
 def html(results: dict[str, Any]) -> str:
     """The report as one page."""
     settings = results["settings"]
     parts = [
-        f"<p>{results['asked']} questions, {escaping.escape(str(settings.get('setting', 'zero-shot')))}, scorer "
+        f"<p>{_asked(results)}, {escaping.escape(str(settings.get('setting', 'zero-shot')))}, scorer "
         f"{escaping.escape(results['scorer'])}. Per cent right with Wilson 95 % intervals; gains by Agresti and Min's "
         f"interval, p by McNemar's test, over sub-tasks by Holm. An answer that names no option counts as wrong.</p>"
     ]
+    parts.append("".join(f"<p>{escaping.escape(sentence)}</p>" for sentence in warnings(results)))
     methods = list(dict.fromkeys(m for by in results["models"].values() for m in by))
     parts += [f"<figure>{plot_scores(results, m)}<figcaption>By {m}</figcaption></figure>" for m in methods]
     parts += [table_html(*table) for table in tables(results)]
     parts += [f"<figure>{plot_letters(results, m)}<figcaption>Letters, by {m}</figcaption></figure>" for m in methods]
-    for title, sentences in (("Left out", results["problems"]), ("Notes", results["notes"])):
-        if sentences:
-            items = "".join(f"<li>{escaping.escape(s)}</li>" for s in sentences)
-            parts.append(f"<h2>{title}</h2><ul>{items}</ul>")
+    parts += [list_html("Left out", results["problems"]), list_html("Notes", results["notes"])]
     rows = [[k, str(v)] for k, v in settings.items()]
     parts.append(table_html("Run", ["setting", "value"], rows))
     return page(f"{settings.get('model', 'model')} on {results['benchmark']}", parts)

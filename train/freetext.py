@@ -27,6 +27,7 @@ from train.benchmark import open_sets
 from train.claims import AGE_SLACK, LABELLED, age_claim, claims, conflicts, is_cut, repeats
 from train.labelled import Known, read_known
 from train.opening import add_options, check_positive, open_chosen
+from train.scoring import is_refusal
 
 NEW_TOKENS = 160
 FACTS = ("age", *LABELLED)
@@ -98,6 +99,7 @@ def tally(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "answers": stats.rate(sum(any(v.values()) for v in speaking), len(speaking)).to_dict(),
             "self": stats.rate(sum(bool(row["self"]) for row in mine), len(mine)).to_dict(),
             "repeats": stats.rate(sum(bool(row["repeats"]) for row in mine), len(mine)).to_dict(),
+            "refused": stats.rate(sum(is_refusal(row["text"]) for row in mine), len(mine)).to_dict(),
             "cut": stats.rate(sum(row["cut"] for row in mine), len(mine)).to_dict(),
             "facts": {fact: stats.rate(wrong[fact], made[fact]).to_dict() for fact in FACTS if fact in made},
             "known": {fact: n for fact in FACTS if (n := sum(fact in row["known"] for row in mine))},
@@ -155,6 +157,10 @@ def markdown(results: Mapping[str, Any]) -> str:
               str(stats.Rate(**row["answers"])), _count(row["self"]), _count(row["repeats"]), _count(row["cut"]))
              for key, which, row in every],
         ),
+        "Answers that refuse: " + "; ".join(
+            f"{which} {sum(row['refused']['count'] for row in by.values())} of {sum(r['asked'] for r in by.values())}"
+            for which, by in results["models"].items()) + ". Tool use is measured by train evaluate.",
+        "",
         "## By fact: wrong of the claims made / answers about faces of which it is known",
         "",
         *_table(

@@ -13,6 +13,8 @@ from typing import Any, TextIO
 
 from facellm.errors import FaceLLMError
 
+RUN = "run.json"  # what decided the answers in a folder
+
 
 def read(path: Path, what: str, key: str = "key") -> dict[str, dict[str, Any]]:
     """The rows by `key`, the latest of each; a last line that a kill cut short is forgotten.
@@ -36,6 +38,29 @@ def read(path: Path, what: str, key: str = "key") -> dict[str, dict[str, Any]]:
                 f"{path}, line {number} is not {what} ({error}); remove the file and run again."
             ) from None
     return rows
+
+
+def claim(out: Path, settings: dict[str, Any]) -> None:
+    """Writes `RUN` into `out`, or checks that what is there is of the same settings.
+
+    Raises FaceLLMError where `out` holds answers of other settings: they must not be mixed.
+    """
+    path, text = out / RUN, json.dumps(settings, indent=2, ensure_ascii=False, sort_keys=True)
+    if path.is_file():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise FaceLLMError(f"{path} cannot be read ({error}); remove the folder or choose another --out.") from None
+        now = json.loads(text)
+        changed = sorted(k for k in set(before) | set(now) if before.get(k) != now.get(k))
+        if changed:
+            raise FaceLLMError(
+                f"{out} holds answers of another run (different: {', '.join(changed)}); choose another --out."
+            )
+        return
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 @contextmanager

@@ -7,7 +7,9 @@ does not know: questions, measures.
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from facellm.errors import FaceLLMError
 
@@ -46,6 +48,28 @@ def open_chosen(args: argparse.Namespace) -> tuple[LoadedModel, tuple[str, ...]]
             + ("leave out --both" if args.both else "give --base or an --adapter") + "."
         )  # fmt: skip
     return loaded, which
+
+
+def about(loaded: LoadedModel, args: argparse.Namespace) -> dict[str, Any]:
+    """Whatever of the model decides its answers, for a run's settings."""
+    report = loaded.report
+    return {
+        "model": report.name, "adapter": args.adapter, "revision": report.revision,
+        "weights": {"base": report.base, "facellm": report.facellm}, "dtype": report.dtype,
+        "quantization": report.quantization, "fingerprint": fingerprint(loaded),
+    }  # fmt: skip
+
+
+def fingerprint(loaded: LoadedModel) -> str:
+    """A digest of the weights' and the adapter's files (names, sizes, heads), so that changed weights are noticed."""
+    digest = hashlib.sha256()
+    for place in (loaded.report.base, loaded.report.facellm):
+        for path in sorted(Path(place).glob("*.safetensors")) if place and Path(place).is_dir() else ():
+            with path.open("rb") as handle:
+                head = handle.read(1 << 20)
+                handle.seek(max(0, path.stat().st_size - (1 << 20)))
+                digest.update(f"{path.name}:{path.stat().st_size}".encode() + head + handle.read())
+    return digest.hexdigest()[:16]
 
 
 def check_positive(args: argparse.Namespace, *names: str) -> None:

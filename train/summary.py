@@ -116,11 +116,17 @@ def compare(
 def agreement(
     questions: Sequence[Question], first: Replies, second: Replies, arms: tuple[Arm, Arm], scorer: str
 ) -> dict[str, Any]:
-    """How often two methods choose the same letter, and how much faster the second is in questions a second."""
+    """How often two methods choose the same letter, both's seconds for the same questions, and the second's speed-up.
+
+    Seconds are those of the passes, image encoding included in both.
+    """
     both = [q for q in asked(questions, first) if second.get(q.key) and second[q.key].error is None]
     same = sum(chosen(q, first[q.key], arms[0], scorer) == chosen(q, second[q.key], arms[1], scorer) for q in both)
     slow, fast = (sum(r[q.key].seconds for q in both) for r in (first, second))
-    return {"same": stats.rate(same, len(both)).to_dict(), "speed_up": round(slow / fast, 2) if fast else None}
+    return {
+        "same": stats.rate(same, len(both)).to_dict(), "seconds": {arms[0].method: slow, arms[1].method: fast},
+        "speed_up": round(slow / fast, 2) if fast else None,
+    }  # fmt: skip
 
 
 def letter_bias(questions: Sequence[Question], runs: Mapping[Arm, Replies], scorer: str) -> dict[str, Any]:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +20,7 @@ from train.answering import Arm, Reply, read_replies, rotated, run_arm
 from train.evaluate import evaluate
 from train.facexbench import CATEGORIES
 from train.scoring import extract_published
+from train.sharding import Shard
 
 SETTINGS = {"model": "stand-in", "setting": "zero-shot"}
 
@@ -115,6 +121,95 @@ def test_resume_after_a_kill_asks_nothing_twice(made, tmp_path):
     assert not third.asked
 
 
+CHILD = """
+import json, sys, time
+from pathlib import Path
+from train import facexbench
+from train.answering import Reply
+from train.evaluate import evaluate
+
+class Slow:
+    which = ("base",)
+    def answer(self, questions, arm):
+        for question in questions:
+            with open(sys.argv[3], "a") as asked:
+                asked.write(question.key + chr(10))
+            yield Reply(question.key, question.correct, 1, 0.01)
+            time.sleep(float(sys.argv[4]))
+
+import train.evaluation_report as report
+report.plot_scores = report.plot_letters = lambda *_: "<svg></svg>"
+evaluate(facexbench.read(sys.argv[1]), Slow(), Path(sys.argv[2]), {"model": "slow"}, which=("base",))
+"""
+
+
+def test_resume_after_sigkill_asks_no_answered_question_twice(made, folder, tmp_path):
+    replies, asked = tmp_path / "out" / "replies" / "base-generate.jsonl", tmp_path / "asked.txt"
+    command = [sys.executable, "-c", CHILD, str(folder), str(tmp_path / "out"), str(asked)]
+    child = subprocess.Popen([*command, "0.05"], cwd=Path(__file__).parents[2])
+    while not replies.is_file() or replies.read_bytes().count(b"\n") < 5:
+        assert child.poll() is None
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    before = set(read_replies(replies))
+    assert 5 <= len(before) < len(made.questions)
+    first = asked.read_text().splitlines()
+    subprocess.run([*command, "0"], cwd=Path(__file__).parents[2], check=True)
+    second = asked.read_text().splitlines()[len(first) :]
+    assert not before & set(second) and len(set(second)) == len(second)
+    assert before | set(second) == set(read_replies(replies)) == {q.key for q in made.questions}
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["asked"] == len(made.questions)
+
+
+# --- parts -------------------------------------------------------------------------------------------------------
+
+
+def test_parts_are_merged_without_loss(made, tmp_path, monkeypatch, folder, capsys):
+    from train.__main__ import main
+
+    settings = {**SETTINGS, "benchmark": made.digest}
+    whole = evaluate(made, StandIn(oracle), tmp_path / "whole", settings, which=("base", "facellm"), permute=True)
+    parts = []
+    for number in (1, 2, 3):
+        out, answerer = tmp_path / f"part{number}", StandIn(oracle)
+        part = evaluate(made, answerer, out, settings, which=("base", "facellm"), permute=True, shard=Shard(number, 3))
+        assert part["shard"] == f"{number}/3" and "part" in (out / "report.md").read_text()
+        parts.append((out, {key for _, key in answerer.asked}))
+    assert sum(len(keys) for _, keys in parts) == len(made.questions) == len(set().union(*(k for _, k in parts)))
+    for question in made.questions:  # a question's part hangs on its image
+        same = [q.key for q in made.questions if q.images == question.images]
+        assert len({number for number, (_, keys) in enumerate(parts) if set(same) & keys}) == 1
+    command = ["evaluate", str(folder), "--out", str(tmp_path / "merged"), "--merge"]
+    assert main([*command, *(str(out) for out, _ in parts)]) == 0
+    merged = json.loads((tmp_path / "merged" / "results.json").read_text())
+    for name in ("models", "paired", "permuted", "asked", "settings"):
+        assert merged[name] == json.loads(json.dumps(whole[name])), name
+    assert main([*command[:3], str(tmp_path / "less"), "--merge", *(str(out) for out, _ in parts[:2])]) == 2
+    assert "were answered by no part" in capsys.readouterr().err
+
+
+def test_parts_that_do_not_fit_are_refused(made, folder, tmp_path, capsys):
+    from train.__main__ import main
+
+    for name, model, letter in (("a", "x", "A"), ("b", "y", "A"), ("c", "x", "B")):
+        evaluate(made, StandIn(constant(letter)), tmp_path / name, {"model": model}, which=("base",), limit=1)
+
+    def merged(*names):
+        paths = [str(tmp_path / name) for name in names]
+        code = main(["evaluate", str(folder), "--out", str(tmp_path / "m"), "--merge", *paths])
+        return code, capsys.readouterr().err
+
+    assert merged("a", "b") == (2, f"{tmp_path / 'b'} was asked otherwise than {tmp_path / 'a'} (different: model).\n")
+    assert "another part with 'A'" in merged("a", "c")[1]
+    assert "holds no run.json" in merged("a", "nowhere")[1]
+    assert "another benchmark" in merged("a", "a")[1]
+    for text in ("0/2", "3/2", "half"):
+        with pytest.raises(FaceLLMError, match="give i/n"):
+            Shard.parse(text)
+    assert Shard.parse("2/4") == Shard(2, 4)
+
+
 def test_another_run_is_not_mixed_in(made, tmp_path):
     evaluate(made, StandIn(oracle), tmp_path, SETTINGS, which=("base",), limit=1)
     with pytest.raises(FaceLLMError, match=r"another run .*setting"):
@@ -141,6 +236,7 @@ def test_refusals_unparsed_and_disagreement_are_counted(made, tmp_path):
     assert results["scorers_differ"] >= n // 4
     report = (tmp_path / "report.md").read_text()
     assert "refusals, %" in report and "no letter found" in report
+    assert f"Answers that refuse: base {n // 4} of {n}." in report and "Tool use: base " in report
 
 
 def test_published_scorer_reads_the_article(made, tmp_path):
@@ -314,6 +410,23 @@ def test_batched_scores_and_texts_equal_the_engine(tiny):
             assert found.text == answer.text.strip() and found.tokens >= answer.tokens
 
 
+def test_questions_of_an_image_stand_in_one_row(tiny):
+    from train.batched import Ask, Batched, Row
+
+    _, _, loaded = tiny
+    asks = [Ask(f"Question {i}?", (i % 2,), ("A", "B")) for i in range(6)] + [Ask("No image?", (), ("A",))] * 2
+    batched = Batched(loaded, lambda key: picture(key))
+    prompts = [batched.ids(ask) for ask in asks]
+    groups = list(batched._groups(asks, prompts))
+    assert sorted(groups) == [[0, 2, 4], [1, 3, 5], [6], [7]]
+    row = Row([0, 2], [prompts[0], prompts[2]], [[[5, 6]], [[7, 6]]])
+    assert row.ids[: row.shared] == prompts[0][: row.shared] and len(row.ids) < len(prompts[0]) + len(prompts[2])
+    start = len(prompts[0]) + 1  # behind the first question and the label token that is read
+    seen = row.visible()
+    assert seen[start, : row.shared].all() and not seen[start, row.shared : start].any()
+    assert row.positions[start] == row.shared and not seen.triu(1).any()
+
+
 def test_multi_image_prompt_has_marks_and_all_images(tiny):
     from train.batched import Ask, Batched
 
@@ -340,7 +453,10 @@ def test_command_on_the_tiny_model(tiny, folder, tmp_path, capsys):
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["asked"] == 28 and set(results["models"]) == {"base", "facellm"}
     assert results["models"]["base"]["likelihood"]["overall"]["unparsed"] == 0  # a letter is always the likeliest
-    assert results["methods"]["facellm"]["same"]["total"] == 28
+    compared = results["methods"]["facellm"]
+    assert compared["same"]["total"] == 28 and set(compared["seconds"]) == {"generate", "likelihood"}
+    assert all(seconds > 0 for seconds in compared["seconds"].values())
+    assert "likelihood, s" in (tmp_path / "out" / "report.md").read_text()
     assert "Sub-tasks, by likelihood" in capsys.readouterr().out
     before = {p: p.read_bytes() for p in (tmp_path / "out" / "replies").iterdir()}
     assert len(before) == 4 and main(command) == 0

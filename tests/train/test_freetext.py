@@ -157,3 +157,4 @@ def test_command_on_the_tiny_model(tmp_path, capsys):
     assert read.count("Known: ") == 2 and read.count("Measured: yaw_deg") == 2 and "## people/val/" in read
     printed = capsys.readouterr().out
     assert printed.count("| demographic | base |") == 3 and "2 of people" in printed
+    assert "Answers that refuse: base 0 of 16; facellm 0 of 16." in printed
