@@ -44,7 +44,10 @@ python app.py --model 8b --quantization nf4
 from facellm import load
 print(load("nano").ask("portrait.jpg", "Is the mouth open?").text)
 # from a shell
-python -m facellm describe portrait.jpg</code></pre>
+python -m facellm describe portrait.jpg
+# one server for many, this page in front of it
+python -m facellm serve --model 8b
+python app.py --backend-url http://127.0.0.1:8000</code></pre>
 """
 
 
@@ -84,7 +87,9 @@ def figures(path: Path = RESULTS) -> str:
             '<h3>Measured figures</h3><p class="small">The model card (facellm/nano/README.md) has the embedded '
             "model’s figures; <code>python -m train evaluate</code> measures any other.</p>"
         )
-    return "<h3>Measured figures</h3>" + table("On faces set aside from training", ["", "FaceLLM", "Base"], shown)
+    return "<h3>Measured figures</h3>" + table(
+        "FaceLLM-nano, on faces set aside from training", ["", "FaceLLM", "Base"], shown
+    )
 
 
 def _figure(value: Any) -> str:

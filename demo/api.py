@@ -21,9 +21,10 @@ from facellm.errors import FaceLLMError
 
 from . import profile, settings, texts
 from .common import Context
-from .compare import questions
 from .jobs import MODEL
-from .photo import Photo, PhotoInput, read_photo
+from .photo import Photo, read_photo
+from .photo_panel import PhotoInput
+from .rounds import questions
 from .runs import Ticket
 from .streaming import Cell, fill
 from .worker import sentence

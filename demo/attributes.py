@@ -91,8 +91,8 @@ def build(ctx: Context, parameters: list) -> Tab:
         try:
             admitted = job.admit(request.session_hash)
         except FaceLLMError as error:
-            return [*job.refuse(error), *running(False), gr.skip(), *[gr.skip() for _ in flat]]
-        return [*admitted, *running(True), "", *["" for _ in texts_], *[waiting for _ in states]]
+            return [*job.refuse(error), *[gr.skip() for _ in job.restored], gr.skip(), *[gr.skip() for _ in flat]]
+        return [*admitted, *looks(True), "", *["" for _ in texts_], *[waiting for _ in states]]
 
     def run(only: int | None):
         chosen = attributes if only is None else (attributes[only],)
@@ -102,10 +102,9 @@ def build(ctx: Context, parameters: list) -> Tab:
             before: dict[int, tuple[str, str]] = {}
             for cells, said in describe(ctx, ticket, chosen, chosen_which, raw):
                 updates = [gr.skip() for _ in flat]
-                if cells is None and "bad" in said:
-                    for i in range(len(attributes)):
-                        if only in (None, i):
-                            updates[len(attributes) + i] = ""
+                if cells is None and "busy" not in said:  # it will not be written: no card waits any more
+                    for i in range(len(attributes)) if only is None else (only,):
+                        updates[len(attributes) + i] = ""
                 for j, cell in enumerate(cells or ()):
                     now = (cell.text, foot(cell))
                     if before.get(j) != now:
@@ -122,23 +121,20 @@ def build(ctx: Context, parameters: list) -> Tab:
         return stream
 
     def looks(on: bool) -> list:
-        return [*running(on), *[gr.update(interactive=not on, value="Ask again") for _ in agains]]
-
-    def busy():
-        return [gr.update(interactive=False) for _ in agains]
+        again = gr.update(interactive=False) if on else gr.update(interactive=True, value="Ask again")
+        return [*running(on), *[again for _ in agains]]
 
     def one(request: gr.Request):
         try:
-            return [*job.admit(request.session_hash), *running(True), "", waiting]
+            return [*job.admit(request.session_hash), *looks(True), "", waiting]
         except FaceLLMError as error:
-            return [*job.refuse(error), *running(False), gr.skip(), gr.skip()]
+            return [*job.refuse(error), *[gr.skip() for _ in job.restored], gr.skip(), gr.skip()]
 
     job = Job(ctx, "attributes", line, [go, stop, *agains], looks)
     outputs = [line, done, report, *flat]
 
     def wire(button: gr.Button, quick, changed: list, only: int | None) -> None:
-        start = button.click(quick, None, [*job.outputs, go, stop, *changed], queue=False, **PRIVATE)
-        start = start.then(busy, None, agains, queue=False, **PRIVATE)
+        start = button.click(quick, None, [*job.outputs, *job.restored, *changed], queue=False, **PRIVATE)
         job.queue(start, run(only), [done, which, *parameters], outputs)
 
     wire(go, begin, [report, *flat], None)

@@ -15,7 +15,7 @@ import gradio as gr
 
 from facellm.attributes import ATTRIBUTES
 
-from . import about, api, attributes, chat, compare, photo, profile, settings, texts, theme
+from . import about, api, attributes, chat, compare, photo_panel, profile, settings, texts, theme
 from .common import PRIVATE, Context, Tab, status
 from .options import Options
 from .votes import Votes
@@ -93,7 +93,7 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
         )
         with gr.Row(equal_height=False, elem_id="body"):
             with gr.Column(scale=4, min_width=300, elem_id="side"):
-                panel = photo.build(ctx.photos)
+                panel = photo_panel.build(ctx.photos)
                 parameters = settings.build()
             with (
                 gr.Column(scale=9, min_width=320, elem_id="main"),
@@ -126,7 +126,7 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
     return page, ctx
 
 
-def _reset_with_photo(ctx: Context, panel: photo.PhotoPanel, tabs: list[Tab]) -> None:
+def _reset_with_photo(ctx: Context, panel: photo_panel.PhotoPanel, tabs: list[Tab]) -> None:
     """Another photo ends what is running and empties all tabs; the same photo again changes nothing."""
     known = gr.State("")
     outputs = [known, *(c for tab in tabs for c in tab.reset)]

@@ -6,16 +6,12 @@ What this file does not know: how two models share one copy of the weights.
 
 from __future__ import annotations
 
-import random
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from html import escape
 
 import gradio as gr
 
 from facellm import policy
-from facellm.attributes import attribute
 from facellm.errors import FaceLLMError
 
 from . import plots, settings, texts
@@ -23,11 +19,11 @@ from .common import PRIVATE, Context, Tab, buttons, failure, running, status, st
 from .jobs import Job, guarded, loading
 from .photo import Photo
 from .report import downloads
+from .rounds import ALL, OWN, Pair, Round, make_round, marked
 from .runs import Ticket
 from .streaming import Cell, fill
 from .votes import OWN_QUESTION
 
-ALL, OWN = "all", "own"
 # Sixteen growing answers are a long page: five drawings a second are enough, and leave the processor to the model.
 DRAW_EVERY = 0.2
 _HINT = (
@@ -35,90 +31,9 @@ _HINT = (
     "says are highlighted."
 )
 _BLIND_HINT = " Tick “Blind test” to vote for the better answer before you see which model wrote it."
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
-
-@dataclass
-class Pair:
-    """One question's two answers. left: which model stands left.  vote: None until voted."""
-
-    key: str | None
-    question: str
-    left: str = "base"
-    vote: str | None = None
-    cells: dict[str, Cell] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        return attribute(self.key).title if self.key else self.question
-
-    @property
-    def sides(self) -> tuple[str, str]:
-        return ("base", "facellm") if self.left == "base" else ("facellm", "base")
-
-
-@dataclass
-class Round:
-    """What one click asked. blind: names and measures stay hidden until the vote."""
-
-    pairs: list[Pair]
-    blind: bool
-    temperature: float = 0.0
-
-    @property
-    def finished(self) -> bool:
-        return bool(self.pairs) and all(c.finished for p in self.pairs for c in p.cells.values())
-
-    @property
-    def open_vote(self) -> Pair | None:
-        """The next pair to vote on: only in a blind test, only when all is written."""
-        if not (self.blind and self.finished):
-            return None
-        return next((p for p in self.pairs if p.vote is None), None)
-
-
-def questions(choice: str, own: str, sensitive: bool) -> list[tuple[str | None, str]]:
-    """(key, question) pairs for a choice: "all", "own", or one attribute's key.  Raises FaceLLMError."""
-    allowed = policy.attributes(sensitive)
-    if choice == ALL:
-        return [(a.key, a.question) for a in allowed]
-    if choice == OWN:
-        text = settings.question(own, texts.QUESTION_FIRST)
-        policy.check(text, sensitive)
-        return [(None, text)]
-    a = attribute(choice)
-    if a not in allowed:
-        raise FaceLLMError(policy.REFUSED)
-    return [(a.key, a.question)]
-
-
-def make_round(choice: str, own: str, blind: bool, sensitive: bool, rng: random.Random | None = None) -> Round:
-    """A new round; in a blind test the sides are drawn anew for every pair."""
-    rng = rng or random.SystemRandom()
-    pairs = []
-    for key, text in questions(choice, own, sensitive):
-        pair = Pair(key, text, left=rng.choice(("base", "facellm")) if blind else "base")
-        pair.cells = {w: Cell(w, text, key) for w in ("base", "facellm")}
-        pairs.append(pair)
-    return Round(pairs, blind)
-
-
-def words(text: str) -> set[str]:
-    """The words of a text, lower case."""
-    return {w.lower() for w in _WORD.findall(text)}
-
-
-def marked(text: str, other: str) -> str:
-    """Escaped text in which the words that `other` does not say are marked; neighbours share one mark."""
-    theirs = words(other)
-    out, last = [], 0
-    for match in _WORD.finditer(text):
-        out.append(escape(text[last : match.start()]))
-        word = escape(match.group())
-        out.append(word if match.group().lower() in theirs else f"<mark>{word}</mark>")
-        last = match.end()
-    out.append(escape(text[last:]))
-    return re.sub(r"</mark>(\s+)<mark>", r"\1", "".join(out))
+# The pair that is voted on next comes into view; the ballot stays at the window's lower edge.
+_SHOW_NEXT = "() => { document.querySelector('.pair.voting')?.scrollIntoView({block: 'center'}); }"
 
 
 def _measures(cell: Cell) -> str:
@@ -158,7 +73,7 @@ def show(round_: Round | None) -> str:
     if round_.finished:
         parts.append('<p class="small"><mark>Highlighted</mark>: words that only this side says.</p>')
     for pair in round_.pairs:
-        hidden = round_.blind and pair.vote is None
+        hidden = round_.hidden(pair)
         a, b = pair.sides
         vote = f'<span class="tag">{escape(pair.vote)}</span>' if pair.vote in ("tie", "both bad") else ""
         parts.append(
@@ -170,18 +85,24 @@ def show(round_: Round | None) -> str:
 
 def compare(ctx: Context, ticket: Ticket, round_: Round, raw: tuple) -> Iterator[str]:
     """Yields status lines while the round's cells fill; both models answer in one batch."""
+    cells = [p.cells[w] for p in round_.pairs for w in ("base", "facellm")]
 
     def work(photo: Photo) -> Iterator[str]:
         parameters = settings.read(*raw)
         round_.temperature = parameters.temperature
         yield from loading(ctx.host, ticket)
-        cells = [p.cells[w] for p in round_.pairs for w in ("base", "facellm")]
         yield status("Both models are looking at the photo…", "busy")
         for _ in fill(ctx.host, photo.seen(parameters.whole), cells, parameters, ticket, ctx.sensitive, DRAW_EVERY):
             yield status(f"Writing… {sum(c.finished for c in cells)} of {len(cells)} answers done", "busy")
         yield status(_summary(cells, ctx.host.card().get("sharing") == "one batch"))
 
-    return guarded(ctx, ticket, work, lambda said: said)
+    def ended(said: str) -> str:
+        for cell in cells:
+            if not cell.finished:
+                cell.state = "stopped"
+        return said
+
+    return guarded(ctx, ticket, work, ended)
 
 
 def _summary(cells: Sequence[Cell], shared: bool) -> str:
@@ -294,7 +215,8 @@ def build(ctx: Context, parameters: list) -> Tab:
         return cast
 
     for button, ballot in zip(ballots, ("a", "b", "tie", "both bad"), strict=True):
-        button.click(vote(ballot), [state], [state, line, shown, bar, prompt, count], queue=False, **PRIVATE)
+        cast = button.click(vote(ballot), [state], [state, line, shown, bar, prompt, count], queue=False, **PRIVATE)
+        cast.then(None, js=_SHOW_NEXT, queue=False, **PRIVATE)
 
     def cleared() -> tuple:
         return "", hint, None, gr.update(visible=False), ""

@@ -101,18 +101,24 @@ class Job:
 
         def stop(request: gr.Request) -> list:
             if self.ctx.runs.stop(request.session_hash, self.tab):
-                return [status(texts.STOPPED), *self.looks(False)]
-            return [gr.skip() for _ in outputs]  # its own last words are still to come
+                return [gr.skip() for _ in outputs]  # its own last words are still to come
+            return [status(texts.STOPPED), *self.looks(False)]
 
         outputs = [self.line, *self.restored]
         button_event(stop, None, outputs, queue=False, **PRIVATE)
 
 
 def guarded(
-    ctx: Context, ticket: Ticket, work: Callable[[Photo], Iterator[T]], failed: Callable[[str], T]
+    ctx: Context, ticket: Ticket, work: Callable[[Photo], Iterator[T]], ended: Callable[[str], T]
 ) -> Iterator[T]:
-    """Yields what `work` yields while the ticket stands; a failure as `failed(status line)`.  Closes the ticket."""
+    """Yields what `work` yields while the ticket stands; a failure as `ended(status line)`.  Closes the ticket.
+
+    What was stopped before its turn came is not begun.
+    """
     try:
+        if ticket.cancel.is_set():
+            yield ended(status(texts.STOPPED))
+            return
         photo = ctx.photos.get(ticket.session)
         if photo is None:
             raise FaceLLMError(texts.PHOTO_FIRST)
@@ -123,7 +129,7 @@ def guarded(
                 yield step
     except Exception as error:  # whatever fails must end as a sentence with working buttons (worker.sentence)
         if not ticket.discarded:
-            yield failed(failure(error))
+            yield ended(failure(error))
     finally:
         ctx.runs.done(ticket)
 

@@ -28,10 +28,11 @@ class OptionError(FaceLLMError):
 class Options:
     """How the page runs.
 
-    model: registry name, hub id or directory.  adapter: PEFT directory on top of it.  backend_url: an
-    OpenAI-compatible server instead of a local model.  auth: (user, password) or None.  sensitive: whether
-    ethnicity and emotion are asked about.  votes: SQLite file of blind votes, None where voting is off.
-    queue: waiting requests before "queue is full".  space: running on Hugging Face Spaces.
+    model: registry name, hub id or directory; with backend_url the served names of base and FaceLLM, or auto.
+    adapter: PEFT directory on top of it.  backend_url: an OpenAI-compatible server instead of a local model.
+    auth: (user, password) or None.  sensitive: whether ethnicity and emotion are asked about.
+    votes: SQLite file of blind votes, None where voting is off.  queue: waiting requests before "queue is full".
+    space: running on Hugging Face Spaces.
     """
 
     model: str = "auto"
@@ -88,6 +89,10 @@ def read_options(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> Op
 
     space = bool(env.get("SPACE_ID"))
     port = value("port", "GRADIO_SERVER_PORT")
+    backend_url = _url(value("backend_url"))
+    for name in ("adapter", "quantization", "device") if backend_url else ():
+        if value(name):
+            raise OptionError(f"--{name} is for a model in this process: leave it or --backend-url out.")
     return Options(
         model=value("model") or "auto",
         adapter=value("adapter"),
@@ -95,7 +100,7 @@ def read_options(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> Op
         port=_port(port) if port else SPACE_PORT,
         quantization=_quantization(value("quantization")),
         device=value("device"),
-        backend_url=_url(value("backend_url")),
+        backend_url=backend_url,
         auth=_auth(value("auth")),
         mcp=args.mcp is True or _switch("FACELLM_MCP", env.get("FACELLM_MCP"), default=False),
         sensitive=_switch("FACELLM_SENSITIVE", env.get("FACELLM_SENSITIVE"), default=True),

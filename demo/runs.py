@@ -52,17 +52,13 @@ class Runs:
             return ticket
 
     def stop(self, session: str, tab: str) -> bool:
-        """Stop the model; what was written so far stays on the page.
-
-        Returns True where it had not begun: its ticket is gone, so it never will.
-        """
+        """Stop the model; what was written so far stays on the page.  Returns whether it had begun to write."""
         with self._lock:
             ticket = self._open.get((session, tab))
-            if ticket is not None and ticket.begun:
-                ticket.cancel.set()
+            if ticket is None:
                 return False
-        self.discard(session, tab)
-        return True
+            ticket.cancel.set()
+            return ticket.begun
 
     def discard(self, session: str, tab: str | None = None) -> None:
         """Stop that tab's work, or all of that visitor's for None, and drop what it would still write."""

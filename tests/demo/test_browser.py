@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -151,7 +152,7 @@ def test_closing_the_page_frees_the_model(with_photo, site, slowly):
 
 @everywhere
 def test_eight_cards_fill_at_the_same_time_and_the_report_downloads(with_photo, slowly, browser, tmp_path):
-    page = with_photo()
+    page = with_photo(permissions=["clipboard-read", "clipboard-write"])
     tab(page, "Attributes")
     set_slider(page, "Max new tokens", 32)
     page.click("#attributes-go")
@@ -178,6 +179,10 @@ def test_eight_cards_fill_at_the_same_time_and_the_report_downloads(with_photo, 
     assert opened.evaluate("document.querySelector('img').naturalWidth") > 50
     assert opened.locator("h2").all_inner_texts() == titles
     opened.close()
+
+    page.locator("#card-pose").get_by_label(re.compile("copy", re.IGNORECASE)).click()
+    pose = next(a["text"] for a in report["answers"] if a["key"] == "pose")
+    page.wait_for_function("async text => (await navigator.clipboard.readText()).trim() === text.trim()", arg=pose)
 
     page.click("#ask-pose")
     page.wait_for_selector("#attributes-status >> text=/^1 answer,/")
@@ -268,6 +273,33 @@ def test_upload_bad_file_then_good_one(visit, portrait, tmp_path):
     box = page.locator("#stage .face").bounding_box()
     frame = page.locator("#stage .frame img").bounding_box()
     assert box["y"] + box["height"] < frame["y"] + 0.5 * frame["height"], "the face is in the upper half when upright"
+
+
+def test_a_photo_can_be_pasted_and_dropped(visit, portrait):
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    page.evaluate(
+        """async () => {
+          const image = document.querySelector('[data-example="collins.jpg"] img');
+          const canvas = Object.assign(document.createElement('canvas'), {width: 160, height: 160});
+          canvas.getContext('2d').drawImage(image, 0, 0, 160, 160);
+          const blob = await new Promise(done => canvas.toBlob(done, 'image/png'));
+          await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
+        }"""
+    )
+    page.get_by_label("Paste from clipboard").click()
+    page.wait_for_selector("#stage >> text=/1 face found/")
+    page.click("#another")
+    page.wait_for_selector("#photo >> visible=true")
+    dropped = page.evaluate_handle(
+        """bytes => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], 'dropped.jpg', {type: 'image/jpeg'}));
+          return data;
+        }""",
+        list(portrait.read_bytes()),
+    )
+    page.dispatch_event('#photo [aria-label^="Drop"]', "drop", {"dataTransfer": dropped})
+    page.wait_for_selector("#stage >> text=/1 face found/")
 
 
 def test_webcam_picture_without_a_face_uses_the_whole_image(visit):

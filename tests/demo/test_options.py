@@ -43,6 +43,8 @@ def test_auth_and_switches():
         (["--port", "http"], {}, "port"),
         (["--quantization", "q4"], {}, "quantization"),
         (["--backend-url", "localhost:8000"], {}, "http"),
+        (["--backend-url", "http://localhost:8000", "--quantization", "nf4"], {}, "--quantization is for a model in"),
+        (["--backend-url", "http://localhost:8000"], {"FACELLM_ADAPTER": "a"}, "--adapter is for a model in"),
         (["--auth", "ada"], {}, "colon"),
         ([], {"FACELLM_SENSITIVE": "maybe"}, "on or off"),
     ],

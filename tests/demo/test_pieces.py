@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from demo import about, blocks, chat, compare, plots, profile, report, settings
+from demo import about, blocks, chat, compare, plots, profile, report, rounds, settings
 from demo.options import Options
-from demo.photo import EXAMPLES, PORTRAITS, Photos, choose_face, read_photo, stage
+from demo.photo import EXAMPLES, Photos, choose_face, read_photo
+from demo.photo_panel import PORTRAITS, stage
 from demo.runs import Runs, Ticket
 from demo.streaming import Cell, fill
 from demo.worker import Host, Status, sentence
@@ -65,7 +66,7 @@ def test_follow_ups_are_what_was_not_asked_yet():
 
 
 def test_marks_are_the_words_that_one_side_says():
-    html = compare.marked("The big <nose> is wide open.", "the nose is closed")
+    html = rounds.marked("The big <nose> is wide open.", "the nose is closed")
     assert html == "The <mark>big</mark> &lt;nose&gt; is <mark>wide open</mark>."
 
 
@@ -73,30 +74,34 @@ def test_marks_are_the_words_that_one_side_says():
 def test_marks_change_no_word(text, other):
     from html import escape
 
-    plain = compare.marked(text, other).replace("<mark>", "").replace("</mark>", "")
+    plain = rounds.marked(text, other).replace("<mark>", "").replace("</mark>", "")
     assert plain == escape(text)
-    assert "<mark>" not in compare.marked(text, text)
+    assert "<mark>" not in rounds.marked(text, text)
 
 
 def test_blind_rounds_shuffle_and_hide_until_the_vote():
-    lefts = {compare.make_round("pose", "", True, True, random.Random(i)).pairs[0].left for i in range(20)}
+    lefts = {rounds.make_round("pose", "", True, True, random.Random(i)).pairs[0].left for i in range(20)}
     assert lefts == {"base", "facellm"}
-    assert all(p.left == "base" for p in compare.make_round("all", "", False, True).pairs)
-    blind = compare.make_round("pose", "", True, True)
+    assert all(p.left == "base" for p in rounds.make_round("all", "", False, True).pairs)
+    blind = rounds.make_round("pose", "", True, True)
     for cell in blind.pairs[0].cells.values():
         cell.state, cell.text = "done", f"words of {cell.which}"
     html = compare.show(blind)
     assert "Base model" not in html and "tokens/s" not in html and blind.open_vote is blind.pairs[0]
     blind.pairs[0].vote = "tie"
     assert "Base model" in compare.show(blind) and blind.open_vote is None
+    stopped = rounds.make_round("pose", "", True, True)
+    for cell in stopped.pairs[0].cells.values():
+        cell.state = "stopped"
+    assert stopped.open_vote is None and "Base model" in compare.show(stopped), "nothing was said: no vote"
 
 
 def test_questions_respect_the_switch():
-    assert len(compare.questions("all", "", True)) == 8 and len(compare.questions("all", "", False)) == 6
+    assert len(rounds.questions("all", "", True)) == 8 and len(rounds.questions("all", "", False)) == 6
     with pytest.raises(FaceLLMError, match="switched off"):
-        compare.questions("demographic", "", False)
+        rounds.questions("demographic", "", False)
     with pytest.raises(FaceLLMError, match="Write a question"):
-        compare.questions("own", "  ", True)
+        rounds.questions("own", "  ", True)
 
 
 # -- settings -----------------------------------------------------------------------------------------------------
@@ -123,11 +128,11 @@ def test_tiles_count_for_the_whole_photo_only():
 def test_a_stop_pressed_while_waiting_counts_and_a_second_click_replaces_the_first():
     runs = Runs()
     waiting = runs.take("visitor", "chat")
-    assert runs.stop("visitor", "chat"), "its turn had not come"
-    assert runs.begin("visitor", "chat", waiting.number) is None and waiting.discarded
+    assert not runs.stop("visitor", "chat") and waiting.cancel.is_set(), "its turn had not come"
+    assert runs.begin("visitor", "chat", waiting.number) is waiting
     first = runs.take("visitor", "chat")
     assert runs.begin("visitor", "chat", first.number) is first
-    assert not runs.stop("visitor", "chat") and first.cancel.is_set() and not first.discarded
+    assert runs.stop("visitor", "chat") and first.cancel.is_set() and not first.discarded
     second = runs.take("visitor", "chat")
     assert first.discarded and not second.cancel.is_set()
     assert runs.begin("visitor", "chat", first.number) is None, "overtaken: its turn in the queue finds nothing to do"
@@ -240,6 +245,16 @@ def test_about_shows_the_card_without_machine_paths(host):
     html = about.model_card(host.card(), "")
     assert "MiB" in html and "/tmp" not in html
     assert "still" in about.model_card({}, "still loading")
+
+
+def test_about_shows_measured_figures_or_where_to_get_them(tmp_path):
+    path = tmp_path / "results.json"
+    assert "python -m train evaluate" in about.figures(path)
+    path.write_text('{"rows": [{"metric": "gender <b>", "facellm": "91.0 %", "base": 0.54321}, {"metric": "age"}]}')
+    html = about.figures(path)
+    assert "91.0 %" in html and "0.543" in html and "gender &lt;b&gt;" in html and html.count("—") == 2
+    path.write_text("not json")
+    assert "python -m train evaluate" in about.figures(path)
 
 
 # -- host ---------------------------------------------------------------------------------------------------------

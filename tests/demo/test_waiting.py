@@ -107,9 +107,9 @@ def test_the_place_in_the_queue_is_shown_and_stop_gives_it_up(with_photo, site, 
     page.click("#chat-box button.stop-button")
     page.wait_for_selector("#chat-status >> text=/^Stopped/")
     page.wait_for_selector("#chat-box button.submit-button")
-    assert site.ctx.runs.count() == 0
     for other in others:
         other.cancel()
+    eventually(lambda: site.ctx.runs.count() == 0)
     eventually(lambda: idle(one_at_a_time), what="the queue does not empty")
     assert len(slowly) <= 2, "the model was asked what had been given up"
     assert page.locator("#chat .bot.message").count() == 0
