@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--data", type=Path, required=True, help="folder with dataset.json (or .jsonl) and its images")
     made.add_argument("--model", default="nano", help="base model: a name, a folder, or a hub name")
     made.add_argument("--out", type=Path, required=True)
+    made.add_argument("--base-name", default=None, help="what the adapters call their base, as in `lora`")
     made.add_argument("--ranks", default=",".join(map(str, RANKS)), help="ranks, with commas between")
     made.add_argument("--recipe", default=None, help=f"{', '.join(names())}, or the path of a .yaml file")
     made.add_argument("--features", type=Path, default=None, help="feature cache (default: one for all ranks in --out)")
@@ -48,6 +49,7 @@ def main(argv: Sequence[str]) -> int:
         args.out,
         read_ranks(args.ranks),
         from_flags(args),
+        base_name=args.base_name,
         features=args.features,
         benchmark=args.benchmark,
         limit=args.limit,
@@ -73,6 +75,7 @@ def ablate(
     ranks: Sequence[int],
     recipe: Recipe,
     *,
+    base_name: str | None = None,
     features: Path | None = None,
     benchmark: Path | None = None,
     limit: int | None = None,
@@ -94,7 +97,7 @@ def ablate(
             figures = made["figures"]
         else:
             shared = features or out / "features"
-            figures = lora.train(data, model, folder, settings, features=shared, device=device)
+            figures = lora.train(data, model, folder, settings, base_name=base_name, features=shared, device=device)
         row = {"rank": rank, **figures}
         if benchmark is not None:
             row |= _measure(benchmark, model, folder, limit, device)
@@ -123,7 +126,7 @@ def _measure(benchmark: Path, model: str, folder: Path, limit: int | None, devic
         options += ["--device", device] if device else []
         evaluate.main([str(benchmark), *options])
     rate = json.loads((target / "results.json").read_text())["models"]["facellm"]["likelihood"]["overall"]["accuracy"]
-    return {"accuracy": rate["value"], "questions": rate["total"]}
+    return {"accuracy": rate["value"], "low": rate["low"], "high": rate["high"], "questions": rate["total"]}
 
 
 def _write(out: Path, rows: list[dict]) -> None:
@@ -135,14 +138,18 @@ def _write(out: Path, rows: list[dict]) -> None:
         "val_token_accuracy": "next token right",
         "val_short_accuracy": "short answers right",
         "accuracy": "accuracy",
+        "low": "from (95 %)",
+        "high": "to",
         "seconds": "seconds",
     }
     shown = {k: v for k, v in columns.items() if any(row.get(k) is not None for row in rows)}
     lines = ["| " + " | ".join(shown.values()) + " |", "| " + " | ".join("---:" for _ in shown) + " |"]
     for row in rows:
         lines.append("| " + " | ".join(_cell(row.get(key)) for key in shown) + " |")
-    (out / "ablation.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (out / "ablation.md").write_text("\n".join(lines) + "\n")
+    for name, text in (("ablation.json", json.dumps(rows, indent=1)), ("ablation.md", "\n".join(lines))):
+        partial = out / f"{name}.partial"
+        partial.write_text(text + "\n")
+        partial.replace(out / name)
     _plot(out / "ablation.png", rows)
 
 
@@ -153,7 +160,7 @@ def _cell(value: Any) -> str:
 
 
 def _plot(path: Path, rows: list[dict]) -> None:
-    """Accuracy against trainable parameters; without short answers or a benchmark, validation loss instead."""
+    """Accuracy (with its 95 % interval) against trainable parameters; else short answers right, or validation loss."""
     from matplotlib.figure import Figure
 
     key, label = next(
@@ -172,6 +179,9 @@ def _plot(path: Path, rows: list[dict]) -> None:
     axes = figure.add_subplot()
     points = [(row["trainable"], row[key]) for row in rows]
     axes.plot(*zip(*points, strict=True), marker="o")
+    if key == "accuracy":
+        around = [[row["accuracy"] - row["low"] for row in rows], [row["high"] - row["accuracy"] for row in rows]]
+        axes.errorbar(*zip(*points, strict=True), yerr=around, fmt="none", capsize=3)
     for row, point in zip(rows, points, strict=True):
         axes.annotate(f"rank {row['rank']}", point, textcoords="offset points", xytext=(4, 6))
     axes.set(xlabel="trainable parameters", ylabel=label, xscale="log")

@@ -15,6 +15,7 @@ import pytest
 
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
+from tests.train.kills import run_with_kills
 from tests.train.teacher_server import ANSWERS, TeacherServer, write_faces
 from train import openai_teacher
 from train.answer_store import AnswerStore, identity
@@ -111,6 +112,24 @@ def test_data_set_from_end_to_end(server, faces, tmp_path, capsys):
     assert main([*arguments(server, faces, out), "--val", "0.5"]) == 0
     assert len(server.requests) == 48
     assert {path: path.read_bytes() for path in out.rglob("*.json*")} == before
+
+
+def test_hugging_face_datasets_read_it(server, faces, tmp_path, monkeypatch):
+    """By the card's own configuration, as from the hub: splits, columns, and images that open."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    import datasets
+
+    out = tmp_path / "out"
+    assert main([*arguments(server, faces, out), "--val", "0.5"]) == 0
+    sets = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
+    assert set(sets) == {"train", "validation"} and sum(len(part) for part in sets.values()) == 48
+    for split, part in sets.items():
+        lines = [json.loads(line) for line in (out / "jsonl" / f"{split}.jsonl").read_text().splitlines()]
+        assert part.to_list() == lines
+        paths = [str(out / name) for name in part["image"]]
+        shown = part.remove_columns("image").add_column("image", paths).cast_column("image", datasets.Image())
+        assert shown[0]["image"].size == (24, 24) and shown[0]["answer"] == lines[0]["answer"]
 
 
 def test_bad_answers_are_asked_again_then_set_aside(server, faces, tmp_path, capsys):
@@ -288,9 +307,14 @@ def test_another_server_or_parameter_is_another_request(server, faces, tmp_path)
     assert len(server.requests) == 2 and len(other.requests) == 1
 
 
-@pytest.mark.parametrize(
-    "wrong", [("--val", "1"), ("--limit", "0"), ("--concurrency", "0"), ("--max-cost", "nan"), ("--reask", "-1")]
-)
-def test_numbers_are_checked(server, faces, tmp_path, wrong):
-    with pytest.raises(FaceLLMError, match=wrong[0]):
-        main(arguments(server, faces, tmp_path / "out", *wrong))
+def test_resume_goes_on(server, faces, tmp_path):
+    out = tmp_path / "out"
+    assert main(arguments(server, faces, out, "--limit", 1)) == 0
+    assert main(arguments(server, faces, out, "--resume", "--limit", 2)) == 0
+    assert len(stored(out)) == len(server.requests) == 16
+
+
+def test_killed_at_random_moments_under_faults(server, faces, tmp_path):
+    """A few of the kills that tests.bench.bench_dataset does twenty of."""
+    account = run_with_kills(server, faces, tmp_path / "out", images=6, kills=2, concurrency=3, seed=0)
+    assert account.sent >= 10
