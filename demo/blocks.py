@@ -127,8 +127,8 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
 
 
 def _reset_with_photo(ctx: Context, panel: photo_panel.PhotoPanel, tabs: list[Tab]) -> None:
-    """Another photo ends what is running and empties all tabs; the same photo again changes nothing."""
-    known = gr.State("")
+    """Another photo, or none, ends what is running and empties all tabs; the same photo again changes nothing."""
+    known = gr.State("")  # the last photo that there was
     outputs = [known, *(c for tab in tabs for c in tab.reset)]
 
     def reset(before: str, request: gr.Request) -> list:
@@ -137,10 +137,10 @@ def _reset_with_photo(ctx: Context, panel: photo_panel.PhotoPanel, tabs: list[Ta
         if ident == before:
             return [gr.skip() for _ in outputs]
         ctx.runs.discard(request.session_hash)
-        values = [ident]
+        values = [ident or before]
         for tab in tabs:
             cleared = list(tab.cleared())
-            if tab.name == "chat" and before:
+            if tab.name == "chat" and before and ident:
                 cleared[1] = status(texts.NEW_PHOTO)
             values += cleared
         return values

@@ -21,6 +21,7 @@ HEAD = """
 <style>
 /* Here and not in style.css: Gradio prefixes that file's rules, which breaks those about its own outermost elements. */
 body { background: var(--body-background-fill) !important; }
+.gradio-container { overflow: clip !important; } /* hidden would make it a scroller, and nothing in it sticky */
 .gradio-container > .main { padding: 8px 0 !important; }
 footer .divider { display: none !important; }
 footer { gap: 18px; }

@@ -33,7 +33,7 @@ CHROMIUM_ARGUMENTS = [
 ]
 NANO = Path(worker.__file__).parents[1] / "facellm" / "nano"
 # ms: for everything that waits on the model; generous, because two busy cores may serve it
-PATIENCE = 120_000
+PATIENCE = 240_000
 
 # For tests that hold whether the page's model is here or behind a server.
 everywhere = pytest.mark.parametrize("site", ["local", "remote"], indirect=True)

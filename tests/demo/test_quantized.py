@@ -30,7 +30,7 @@ def quantized(folders, tmp_path):
         env = {**os.environ, "FACELLM_VOTES": "off"}
         app = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT)
         try:
-            eventually(lambda: "FaceLLM is at" in log.read_text() or app.poll() is not None)
+            eventually(lambda: "FaceLLM is at" in log.read_text() or app.poll() is not None, seconds=600)
             assert app.poll() is None, log.read_text()
             yield f"http://127.0.0.1:{port}"
         finally:

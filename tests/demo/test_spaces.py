@@ -71,7 +71,7 @@ def test_the_app_serves_as_a_zero_gpu_space(served_model, tmp_path):
     with log.open("w") as out:
         app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT)
         try:
-            end = time.monotonic() + 180
+            end = time.monotonic() + 600
             while "FaceLLM is at" not in log.read_text():
                 assert app.poll() is None and time.monotonic() < end, log.read_text()
                 time.sleep(0.2)
