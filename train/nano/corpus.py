@@ -115,14 +115,14 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
 
 
 def base_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
-    """What the base learns from one view. Half is multiple choice, which takes long to form in a small decoder."""
+    """What the base learns from one view: mostly multiple choice, whose mechanics take long to form in a small decoder,
+    and form by looking (docs/decisions.md)."""
     facts = views.facts(view)
-    pairs: list[Turns | None] = [general.text_choice(rng) for _ in range(5)]
-    pairs += [general.coarse_choice(facts, rng) for _ in range(2)]
-    pairs += [general.text_field(rng), general.coarse_question(facts, rng)]
+    pairs: list[Turns | None] = list(general.coarse_choices(facts, rng))
+    pairs += [general.text_choice(rng), general.coarse_question(facts, rng)]
     for share, make in (
-        (0.8, lambda: general.shallow_attribute(rng.choice(list(WRITERS)), facts, rng)),
-        (0.5, lambda: general.coarse_question(facts, rng)),
+        (0.6, lambda: general.shallow_attribute(rng.choice(list(WRITERS)), facts, rng)),
+        (0.4, lambda: general.text_field(rng)),
         (0.4, lambda: general.base_field(facts, rng)),
         (0.1, lambda: general.base_conversation(facts, rng)),
         (0.06, lambda: small_talk(rng)),

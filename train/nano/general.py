@@ -83,6 +83,10 @@ def coarse(facts: Facts) -> dict[str, tuple[str, ...]]:
         table["smile"] = ("smiling", "not smiling") if smiling else ("not smiling", "smiling")
     if (frontal := _frontal(facts)) is not None:
         table["view"] = ("seen from the front", "seen from the side")[:: 1 if frontal else -1]
+    if facts.mouth:
+        table["mouth"] = ("open", "closed")[:: 1 if facts.mouth == "open" else -1]
+    if facts.years < 25 or facts.years > 50:
+        table["age"] = ("a young person", "an older person")[:: 1 if facts.years < 25 else -1]
     if facts.light in ("dark", "bright"):
         table["light"] = ("dark", "bright")[:: 1 if facts.light == "dark" else -1]
     if facts.sharpness:
@@ -94,11 +98,23 @@ def coarse(facts: Facts) -> dict[str, tuple[str, ...]]:
 
 COARSE_QUESTIONS = {
     "subject": ("Who is in the picture?", "What does the picture show?", "Who can be seen?"),
-    "smile": ("Is the person smiling?", "What about the mouth: smiling or not?"),
+    "smile": ("Is the person smiling?", "Is there a smile?"),
     "view": ("From which side is the face seen?", "How is the face seen?"),
+    "mouth": ("Is the mouth open or closed?", "What about the mouth?"),
+    "age": ("Is the person young or older?", "How old does the person look, roughly?"),
     "light": ("Is the picture dark or bright?", "How bright is the picture?"),
     "focus": ("Is the picture sharp or blurred?", "How sharp is the picture?"),
     "colour": ("Is the picture in colour?", "Is this a colour picture?"),
+}
+
+
+COARSE_WORDS = {
+    "subject": ("a child", "a man", "a woman"),
+    "smile": ("smiling", "not smiling"),
+    "view": ("seen from the front", "seen from the side"),
+    "light": ("dark", "bright"),
+    "focus": ("sharp", "blurred"),
+    "colour": ("in black and white", "in colour"),
 }
 
 
@@ -178,9 +194,13 @@ def coarse_question(facts: Facts, rng: random.Random) -> Turns:
     if name == "none":
         return small_talk(rng)
     right = words[name][0]
-    answer = {"subject": f"{right}", "view": f"the face is {right}", "smile": f"the person is {right}"}.get(
-        name, f"the picture is {right}"
-    )
+    answer = {
+        "subject": right,
+        "age": right,
+        "view": f"the face is {right}",
+        "smile": f"the person is {right}",
+        "mouth": f"the mouth is {right}",
+    }.get(name, f"the picture is {right}")
     return [(pick(rng, *COARSE_QUESTIONS[name]), sentence(answer))]
 
 
@@ -193,15 +213,16 @@ def _choose(question: str, right: str, wrong: list[str], rng: random.Random) -> 
     return [(prompt, f"({letter}) {right}" if bare and rng.random() < 0.5 else letter)]
 
 
-def coarse_choice(facts: Facts, rng: random.Random) -> Turns:
-    """A coarse fact in multiple-choice form; unrelated words fill up the options."""
-    words = coarse(facts)
-    if not words:
-        return text_choice(rng)
-    name = rng.choice(list(words))
-    right, *wrong = words[name]
-    wrong += rng.sample(WORDS, max(0, rng.choice((2, 3, 3)) - len(wrong)))
-    return _choose(pick(rng, *COARSE_QUESTIONS[name]), right, wrong, rng)
+def coarse_choices(facts: Facts, rng: random.Random) -> list[Turns]:
+    """Every coarse fact in multiple-choice form; unrelated words, or words of other facts, fill up the options."""
+    made = []
+    for name, (right, *wrong) in coarse(facts).items():
+        others = [word for other, row in COARSE_WORDS.items() if other != name for word in row]
+        pool = WORDS if rng.random() < 0.5 else others
+        wrong += rng.sample(pool, max(0, rng.choice((2, 3, 3)) - len(wrong)))
+        made.append(_choose(pick(rng, *COARSE_QUESTIONS[name]), right, wrong, rng))
+    rng.shuffle(made)
+    return made
 
 
 def text_choice(rng: random.Random) -> Turns:
