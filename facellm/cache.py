@@ -98,16 +98,10 @@ class RowsCache(Cache):
                     index = torch.tensor(rows, device=layer.keys.device)
                 layer.select(index, capacity)
 
-    def copy(self, row: int, columns: Sequence[int] | slice) -> KeyValues:
-        """Keys and values of one row at these token columns, as tensors of their own: (1, h, tokens, d) per layer."""
-        kept = []
-        for layer in self.layers:
-            pair = []
-            for buffer in (layer.keys, layer.values):
-                one = buffer[row : row + 1, :, : layer.length]
-                pair.append((one[:, :, columns] if isinstance(columns, slice) else one[:, :, list(columns)]).clone())
-            kept.append((pair[0], pair[1]))
-        return kept
+    def copy(self, row: int) -> KeyValues:
+        """Keys and values of one row, as tensors of their own: (1, h, tokens, d) per layer."""
+        here, n = slice(row, row + 1), self.length
+        return [(one.keys[here, :, :n].clone(), one.values[here, :, :n].clone()) for one in self.layers]
 
 
 def size_in_bytes(key_values: KeyValues) -> int:

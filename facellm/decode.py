@@ -119,7 +119,7 @@ def prefill_prefix(
         positions = torch.arange(known, len(prefix), device=device).expand(rows, -1)
         network.forward(embeddings, causal(rows, len(prefix) - known, known, device), positions, cache, adapters)
         for row, owner in enumerate(owners):
-            store.put(owner, prefix, cache.copy(row, slice(0, len(prefix))))
+            store.put(owner, prefix, cache.copy(row))
     return cache
 
 
@@ -174,12 +174,12 @@ class Batch:
         try:
             self.cache.enter(prefix, [kinds.index(a) for a in adapters], max(map(len, suffixes)))
             hidden = self._read(suffixes, shared, features, adapters)
+            picker = Picker(settings, prompts, self.device)
+            tokens = picker.pick(self.network.model.lm_head(hidden))
+            first = tokens.tolist()
         except BaseException:
             self.cache.abandon()
             raise
-        picker = Picker(settings, prompts, self.device)
-        tokens = picker.pick(self.network.model.lm_head(hidden))
-        first = tokens.tolist()
         self.cache.settle([len(p) for p in prompts])
         self.picker.extend(picker)
         self._tokens = tokens if self._tokens is None else torch.cat([self._tokens, tokens])

@@ -183,6 +183,7 @@ class Scheduler:
         self._requests: list[Request] = []
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()  # guards everything here
+        self._sweeping = False
         self._running = False  # the model thread is at it: the batches are its own until it says otherwise
 
     def add_lane(self, name: Hashable, lane: Lane) -> None:
@@ -291,16 +292,21 @@ class Scheduler:
 
     def _sweep(self) -> None:
         """Let go of rows that nobody wants any more."""
-        for request in self._requests:
-            if not request.over and request.cancel.is_set():
-                request.end()
-        gone = [r for r in self._requests if r.over]
-        if not gone:
+        if self._sweeping:  # the garbage collector closed somebody's iterator right here; the loop below sees to it
             return
-        self._requests = [r for r in self._requests if not r.over]
-        for lane in self._lanes.values():
-            lane.waiting = deque((r, lives) for r, lives in lane.waiting if not r.over)
-            self._drop(lane, [live for live, r in lane.seats.items() if r.over])
+        self._sweeping = True
+        try:
+            for request in list(self._requests):
+                if not request.over and request.cancel.is_set():
+                    request.end()
+            while any(r.over for r in self._requests):
+                gone = {r for r in self._requests if r.over}
+                self._requests = [r for r in self._requests if r not in gone]
+                for lane in self._lanes.values():
+                    lane.waiting = deque(item for item in lane.waiting if item[0] not in gone)
+                    self._drop(lane, [live for live, r in lane.seats.items() if r in gone])
+        finally:
+            self._sweeping = False
 
     def _next_lane(self) -> Lane | None:
         """Lanes with something to do take turns."""

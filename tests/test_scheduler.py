@@ -20,7 +20,7 @@ from facellm.engine import Engine
 from facellm.loading import open_model
 from facellm.plain import generate
 from facellm.results import Row
-from facellm.sampling import Sampling
+from facellm.sampling import Picker, Sampling
 from tests import tiny
 
 PHOTOS = [tiny.picture(seed, 80) for seed in range(3)]
@@ -263,6 +263,23 @@ def test_memory_that_runs_out_when_joining_makes_him_wait(engine, monkeypatch):
     other = engine.answer(PHOTOS[1], [row], Sampling(max_new_tokens=LONGEST))[0]
     assert failed == [1]
     assert list(other.token_ids) == plain(engine, 1, row, LONGEST)
+    assert ids([*deltas, *first]) == {0: plain(engine, 0, row, LONGEST)}
+
+
+def test_who_fails_at_his_first_token_leaves_the_others_alone(engine, monkeypatch):
+    row = Row("base", QUESTIONS[3])
+    first = engine.stream(PHOTOS[0], [row], Sampling(max_new_tokens=LONGEST))
+    deltas = [next(first)]
+    pick = Picker.pick
+
+    def picked(self, logits):
+        if any(s.seed == 13 for s in self.settings):
+            raise RuntimeError("no such token")
+        return pick(self, logits)
+
+    monkeypatch.setattr(Picker, "pick", picked)
+    with pytest.raises(RuntimeError, match="no such token"):
+        engine.answer(PHOTOS[1], [row, row], Sampling(max_new_tokens=4, seed=13))
     assert ids([*deltas, *first]) == {0: plain(engine, 0, row, LONGEST)}
 
 

@@ -1,8 +1,8 @@
 """One way of answering in a process of its own, for its memory: `python -m tests.bench.memory ours|one|two FOLDERS N`.
 
 ours: sixteen answers of N tokens, base and FaceLLM, one copy of the weights.  one: FaceLLM's checkpoint alone, its
-eight questions one by one.  two: both checkpoints, sixteen questions one by one.  FOLDERS: as JSON.  Prints MiB: the
-most that was held while answering, over what was held after the imports (Linux only).
+eight questions one by one.  two: both checkpoints, sixteen questions one by one.  FOLDERS: as JSON.  Prints MiB, as
+JSON: the most that the process held while answering, and how much of it came after the imports (Linux only).
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def main() -> None:
         Path("/proc/self/clear_refs").write_text("5")
         for row in SIXTEEN if kind == "two" else EIGHT:
             generate(loaded, picture, row, sampling)
-    print(round(status("VmHWM") - before, 1))
+    peak = status("VmHWM")
+    print(json.dumps([round(peak, 1), round(peak - before, 1)]))
 
 
 if __name__ == "__main__":

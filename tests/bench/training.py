@@ -78,16 +78,16 @@ class Steps:
         self.optimizer.zero_grad()
         return loss.item()
 
-    def packed(self) -> float:
-        """The loss of a packed step; every image is encoded once."""
+    def packed_loss(self) -> torch.Tensor:
+        """Every image is encoded once."""
         use_packed_attention(self.model)
         batch = collate(self.packs)
         self.tokens["packed"] = batch["input_ids"].numel()
         logits, targets = packed_forward(self.model, batch, self._features(batch["images"]))
-        return self._step(answer_loss(logits, targets))
+        return answer_loss(logits, targets)
 
-    def plain(self) -> float:
-        """The loss of a plain step; every pair brings its image."""
+    def plain_loss(self) -> torch.Tensor:
+        """Every pair brings its image."""
         self.model.get_base_model().set_attn_implementation({"text_config": "sdpa"})
         batch = collate_plain(self.pairs)
         self.tokens["plain"] = batch["input_ids"].numel()
@@ -99,15 +99,23 @@ class Steps:
         )
         targets = batch["labels"][:, 1:].flatten()
         logits = out.logits[:, :-1].flatten(0, 1)[targets != IGNORE]
-        return self._step(answer_loss(logits, targets[targets != IGNORE]))
+        return answer_loss(logits, targets[targets != IGNORE])
+
+    def packed(self) -> float:
+        return self._step(self.packed_loss())
+
+    def plain(self) -> float:
+        return self._step(self.plain_loss())
 
 
 def lora_step(subject: Subject, tokens: int, repeats: int) -> list[Result]:
     steps = Steps(subject.folders["base"])
     pairs = len(steps.pairs)
-    losses = steps.packed(), steps.plain()  # lora_B begins at zero: one step of 1e-5 changes next to nothing
+    with torch.no_grad():
+        losses = steps.packed_loss().item(), steps.plain_loss().item()
     if abs(losses[0] - losses[1]) > 1e-3:
         raise SystemExit(f"packed and plain steps disagree: {losses}")
+    steps.packed(), steps.plain()  # the optimiser's state is there from now on
     times = [(a / pairs, b / pairs) for a, b in race(steps.packed, steps.plain, repeats)]
     ours, other = "LoRA step, packed, per pair", "plain: every pair alone with its image"
     found = [result("B6", subject.name, ours, other, times, target="≥ 2.5")]
