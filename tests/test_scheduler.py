@@ -47,7 +47,7 @@ _known = {}
 
 def plain(engine, photo, row, length):
     """Token ids of a run of its own, by transformers' generate()."""
-    key = (engine.loaded.folder, photo, row.which, row.question)
+    key = (engine.loaded.folder, engine.loaded.report.sharing, photo, row.which, row.question)
     if key not in _known:
         _known[key] = generate(engine.loaded, PHOTOS[photo], row, Sampling(max_new_tokens=LONGEST))[0]
     return _known[key][:length]
@@ -319,6 +319,20 @@ def test_likelihoods_come_between_two_steps(engine, runs):
     assert ids([*deltas, *stream]) == {0: plain(engine, 0, row, LONGEST)}
     with pytest.raises(FaceLLMError, match="nothing to choose"):
         engine.score(PHOTOS[1], "Which?", [])
+
+
+def test_models_that_cannot_share_a_batch_share_the_visitors(folders, runs):
+    loaded = open_model(str(folders.base), adapter=str(folders.merged), device="cpu", dtype="float32")
+    engine = Engine(loaded)
+    row = [Row(w, QUESTIONS[1]) for w in ("base", "facellm")]
+    first = engine.stream(PHOTOS[0], row, Sampling(max_new_tokens=LONGEST))
+    second = engine.stream(PHOTOS[1], row, Sampling(max_new_tokens=LONGEST))
+    got = [[next(first)], [next(second)]]
+    got[0] += first
+    got[1] += second
+    assert ("step", 2) in runs  # one model's rows of both visitors
+    for photo, deltas in enumerate(got):
+        assert ids(deltas) == {n: plain(engine, photo, r, LONGEST) for n, r in enumerate(row)}
 
 
 def test_sampled_rows_keep_their_own_words_beside_others(engine):
