@@ -7,9 +7,7 @@ there are beyond what /v1/models tells (remote_names).
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import logging
 import os
 import threading
@@ -23,19 +21,16 @@ from .errors import FaceLLMError
 from .interface import ImageSource, Questions, face_of
 from .messages import build_messages
 from .profile import Profile, fields_for, softmax
+from .remote_answer import Growing, data_uri
 from .remote_http import Backend, Health
-from .results import WHICH, Answer, Delta, Row
+from .results import WHICH, Delta, Row
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from .sampling import Sampling
 
 log = logging.getLogger("facellm.remote")
 
 KEY = "FACELLM_BACKEND_KEY"
-ONE_TILE_SIDE = 896  # px: twice a tile's side; a larger crop only costs time on the way
-JPEG_QUALITY = 95  # of whole images for several tiles, which would be tens of megabytes as PNG
 
 
 def connect(
@@ -71,7 +66,7 @@ def connect(
 class RemoteReport:
     """What is served where, in the form of facellm.loading.LoadReport.
 
-    dtype, quantization: as the server tells ("not told" where it does not).  memory_bytes: here, none.
+    dtype, quantization, sharing: as the server tells ("not told" where it does not).  memory_bytes: None, not told.
     """
 
     name: str
@@ -83,7 +78,7 @@ class RemoteReport:
     device: str = "remote"
     dtype: str = "not told"
     quantization: str = "not told"
-    memory_bytes: int = 0
+    memory_bytes: int | None = None
     revision: str | None = None
     sharing: str = "not told"
 
@@ -240,7 +235,7 @@ class RemoteFaceLLM(Questions):
         self, rows: Sequence[Row], stream: Iterator[tuple[int, dict]], sampling: Sampling, cancel: threading.Event
     ) -> Iterator[Delta]:
         started = time.perf_counter()
-        lives = [_Live(i, row, sampling, started) for i, row in enumerate(rows)]
+        lives = [Growing(i, row, sampling, started) for i, row in enumerate(rows)]
         try:
             for number, event in stream:
                 live = lives[number]
@@ -263,68 +258,6 @@ class RemoteFaceLLM(Questions):
                 )
 
 
-class _Live:
-    """A row on its way: what was asked, and what came so far."""
-
-    def __init__(self, index: int, row: Row, sampling: Sampling, started: float):
-        self.index, self.row, self.started = index, row, started
-        self.seed = sampling.seed if row.seed is None else row.seed
-        self.text, self.reason, self.first = "", None, None
-        self.tokens, self.counted = 0, False
-        self.done = False
-
-    @property
-    def complete(self) -> bool:
-        """Whether all is known: the reason comes with the last text, the counts after it."""
-        return self.reason is not None and self.counted and not self.done
-
-    def read(self, event: dict[str, Any]) -> str:
-        """The event's new text."""
-        new = ""
-        for choice in event.get("choices") or ():
-            new += (choice.get("delta") or {}).get("content") or ""
-            self.reason = choice.get("finish_reason") or self.reason
-        if new:
-            self.first = self.first or time.perf_counter()
-            self.text += new
-            self.tokens += not self.counted  # a guess, one per event, until the server counts
-        if usage := event.get("usage"):
-            self.tokens, self.counted = int(usage.get("completion_tokens") or 0), True
-        return new
-
-    def finish(self, reason: str | None = None) -> Delta:
-        self.done = True
-        seconds = time.perf_counter() - self.started
-        answer = Answer(
-            which=self.row.which,
-            key=self.row.key,
-            question=self.row.question,
-            text=self.text,
-            tokens=self.tokens,
-            seconds=seconds,
-            first_token_seconds=None if self.first is None else self.first - self.started,
-            tokens_per_second=self.tokens / seconds if seconds > 0 else 0.0,
-            finish_reason=reason or ("length" if self.reason == "length" else "stop"),
-            seed=self.seed,
-        )
-        return Delta(self.index, "", True, answer)
-
-
 def _image_header(address: str) -> dict[str, str]:
     """A digest of the image, by which a proxy can send all questions about it to the same replica."""
     return {"X-FaceLLM-Image": hashlib.blake2b(address.encode(), digest_size=16).hexdigest()}
-
-
-def data_uri(image: Image.Image, tiles: int = 1) -> str:
-    """The image for a request: PNG, reduced to what one tile can use; JPEG where several tiles need a large one."""
-    file = io.BytesIO()
-    if tiles > 1:
-        image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-        kind = "jpeg"
-    else:
-        if max(image.size) > ONE_TILE_SIDE:
-            image = image.copy()
-            image.thumbnail((ONE_TILE_SIDE, ONE_TILE_SIDE), reducing_gap=3.0)
-        image.save(file, "PNG", compress_level=1)
-        kind = "png"
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

@@ -2,7 +2,8 @@
 
 Input: HTTP. Output: /v1/models (base and FaceLLM under their served names), /v1/chat/completions (streamed or whole),
 /v1/profiles (this project's own: probabilities of the profile's labels), /health. Every failure is OpenAI's error
-object with one sentence. What this file does not know: how requests are read (serve_request) or answered (serve_run).
+object with one sentence. What this file does not know: how requests are read (serve_request) or answered (serve_run,
+serve_format).
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ from . import __version__
 from .attributes import sensitive_allowed
 from .errors import FaceLLMError
 from .model import FaceLLM
+from .serve_format import Stream, completion
 from .serve_request import Refusal, read_chat, read_profiles
-from .serve_run import End, Seen, Served, Text
+from .serve_run import Served
 
 MAX_BODY = 32 * 2**20  # bytes of a request: a photo of 20 MB in Base64, with room for a conversation
 GRACE = 5  # seconds that open answers get when the server is stopped
@@ -104,6 +106,7 @@ def run(args: Any) -> None:
         host, port = place.getsockname()[:2]
         if key is None and host not in ("127.0.0.1", "::1"):
             print("facellm: everybody who reaches this address may ask; --api-key-env sets a key.", file=sys.stderr)
+        place.listen()  # from here on clients wait rather than being refused
         served = ", ".join(names[w] for w in model.which)
         print(f"{model.report.name} is served at http://{_url_host(host)}:{port}/v1 as {served}", flush=True)
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE)
@@ -225,14 +228,14 @@ class _Routes:
             seen = await anext(events)
             head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
             if asked.stream:
-                stream = _Stream(head, seen, events, watch, asked.usage)
+                stream = Stream(head, seen, events, watch, asked.usage)
                 watch = None  # the stream's from here on
                 return stream
             end = [event async for event in events][-1]
         finally:
             if watch is not None:
                 watch.cancel()
-        return JSONResponse(_completion(head, seen, end))
+        return JSONResponse(completion(head, seen, end))
 
     async def _body(self, request: Request) -> Any:
         """The decoded JSON.  Raises Refusal."""
@@ -249,78 +252,3 @@ class _Routes:
             return json.loads(body)
         except (ValueError, RecursionError):
             raise Refusal("The body is not valid JSON.") from None
-
-
-# -- answers in OpenAI's form -------------------------------------------------------------------------------------
-
-
-def _usage(seen: Seen, end: End) -> dict[str, int]:
-    tokens = end.answer.tokens
-    return {
-        "prompt_tokens": seen.prompt_tokens,
-        "completion_tokens": tokens,
-        "total_tokens": seen.prompt_tokens + tokens,
-    }
-
-
-def _face(seen: Seen) -> dict[str, Any]:
-    return {"face": seen.face, "notice": seen.notice}
-
-
-def _completion(head: dict, seen: Seen, end: End) -> dict[str, Any]:
-    message = {"role": "assistant", "content": end.text, "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": end.reason}
-    return {
-        **head,
-        "object": "chat.completion",
-        "choices": [choice],
-        "usage": _usage(seen, end),
-        "facellm": _face(seen),
-    }
-
-
-class _Stream(Response):
-    """Server-sent events, each sent as soon as its text is there.
-
-    Starlette's own streaming response notices on some servers only at the next chunk that the client has gone; here
-    `watch` has been waiting for that since the request was read.
-    """
-
-    def __init__(self, head: dict, seen: Seen, events: AsyncIterator, watch: asyncio.Task, usage: bool):
-        super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-        del self.headers["content-length"]
-        self.head, self.seen, self.events, self.watch, self.usage = head, seen, events, watch, usage
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        try:
-            async for data in self._chunks():
-                body = f"data: {data}\n\n".encode()
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except OSError:  # the client has gone
-            pass
-        finally:
-            self.watch.cancel()
-            await self.events.aclose()
-
-    async def _chunks(self) -> AsyncIterator[str]:
-        yield self._chunk({"role": "assistant", "content": ""}, facellm=_face(self.seen))
-        try:
-            async for event in self.events:
-                if isinstance(event, Text):
-                    yield self._chunk({"content": event.text})
-                elif isinstance(event, End):
-                    yield self._chunk({}, event.reason)
-                    if self.usage:
-                        yield json.dumps({**self._head(), "choices": [], "usage": _usage(self.seen, event)})
-        except Refusal as error:  # the status is already sent
-            yield json.dumps(error.to_dict(), ensure_ascii=False)
-        yield "[DONE]"
-
-    def _head(self) -> dict[str, Any]:
-        return {**self.head, "object": "chat.completion.chunk"}
-
-    def _chunk(self, delta: dict, reason: str | None = None, **more: Any) -> str:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-        return json.dumps({**self._head(), "choices": [choice], **more}, ensure_ascii=False)

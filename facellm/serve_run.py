@@ -25,6 +25,7 @@ from .interface import face_of
 from .messages import build_messages, expand_image, render
 from .model import FaceLLM
 from .results import Answer, Row
+from .scheduler import MemoryFullError
 from .serve_request import Asked, Look, Profiled, Refusal
 
 log = logging.getLogger("facellm.serve")
@@ -198,6 +199,8 @@ class Served:
             self.counts.failed += 1
         if isinstance(error, Refusal):
             return error
+        if isinstance(error, MemoryFullError):  # caches were freed meanwhile: the same request may work now
+            return Refusal(str(error), status=503, kind="server_error", code="out_of_memory")
         if isinstance(error, FaceLLMError):
             return Refusal(str(error))
         reference = uuid.uuid4().hex[:8]

@@ -15,7 +15,7 @@ from facellm import ATTRIBUTES, FaceLLMError, connect
 from facellm.__main__ import main
 from facellm.model import FaceLLM
 from facellm.registry import NANO
-from facellm.remote import data_uri
+from facellm.remote_answer import data_uri
 from facellm.remote_http import Backend, _events
 from facellm.remote_names import choose_names
 from facellm.remote_profile import label_score

@@ -20,15 +20,17 @@ from facellm.__main__ import main
 from facellm.messages import build_messages, expand_image, render
 from facellm.model import FaceLLM
 from facellm.policy import REMOVED
-from facellm.remote import data_uri
+from facellm.remote_answer import data_uri
 from facellm.results import WHICH, Answer, Delta
 from facellm.sampling import Sampling
+from facellm.scheduler import MemoryFullError
 from facellm.serve import make_app
 from facellm.serve_request import read_chat
 from facellm.serve_run import StopText
 from tests.served import InThread, wait_until
 
 JSON = {"content-type": "application/json"}
+CLIENT = httpx.Client(timeout=300)  # one for all: each new one reads the certificates of the world
 PORTRAIT = Path(__file__).parents[1] / "demo" / "examples" / "hopper.jpg"
 
 
@@ -67,7 +69,7 @@ def body(address):
 
 
 def post(server, body, path="/chat/completions", **options):
-    return httpx.post(server.url + path, json=body, timeout=300, **options)
+    return CLIENT.post(server.url + path, json=body, **options)
 
 
 def test_both_models_are_listed(openai):
@@ -212,14 +214,14 @@ def test_a_client_that_leaves_stops_the_model(loaded, body, streamed):
         assert counts.cancelled == 1 and counts.tokens < 1500 and counts.answered == 0
         assert spy.after <= 1
         assert post(server, {**body, "max_tokens": 2, "stream": False}).json()["usage"]["completion_tokens"] == 2
-        health = httpx.get(server.url.removesuffix("/v1") + "/health").json()
+        health = CLIENT.get(server.url.removesuffix("/v1") + "/health").json()
         assert health["status"] == "ok" and health["active"] == 0 and health["answered"] == 1
 
 
 def test_a_stopping_server_ends_open_answers(loaded, body):
     server = InThread(make_app(FaceLLM(loaded)))
     body |= {"max_tokens": 1500, "stream": True}
-    with httpx.stream("POST", server.url + "/chat/completions", json=body, timeout=300) as response:
+    with CLIENT.stream("POST", server.url + "/chat/completions", json=body) as response:
         next(response.iter_lines())
         server.stop()
     assert server.app.state.served.counts.active == 0 and server.app.state.served.counts.cancelled == 1
@@ -310,7 +312,7 @@ def test_malformed_requests_get_a_sentence(server, body, change, status, says, s
     ],
 )
 def test_what_no_handler_takes(server, path, options, status, says):
-    told = httpx.post(server.url + path, timeout=300, **options)
+    told = CLIENT.post(server.url + path, **options)
     assert told.status_code == status and says in told.json()["error"]["message"]
 
 
@@ -320,9 +322,9 @@ def test_limits_and_keys(here, body, monkeypatch):
             told = post(server, body, headers=headers)
             assert told.status_code == 401 and told.json()["error"]["code"] == "invalid_api_key"
         key = {"Authorization": "Bearer secret"}
-        assert httpx.get(server.url + "/models", headers=key).status_code == 200
-        assert httpx.get(server.url + "/models").status_code == 401
-        assert httpx.get(server.url.removesuffix("/v1") + "/health").status_code == 200
+        assert CLIENT.get(server.url + "/models", headers=key).status_code == 200
+        assert CLIENT.get(server.url + "/models").status_code == 401
+        assert CLIENT.get(server.url.removesuffix("/v1") + "/health").status_code == 200
         body["messages"][0]["content"][1]["text"] = "Hi" * 10_000
         told = post(server, body, headers=key)
         assert told.status_code == 413 and "larger than" in told.json()["error"]["message"]
@@ -335,21 +337,21 @@ def test_limits_and_keys(here, body, monkeypatch):
 
 def test_served_names(here, body):
     with InThread(make_app(here, names={"base": "nano-base", "facellm": "nano"})) as server:
-        assert [m["id"] for m in httpx.get(server.url + "/models").json()["data"]] == ["nano-base", "nano"]
+        assert [m["id"] for m in CLIENT.get(server.url + "/models").json()["data"]] == ["nano-base", "nano"]
         assert post(server, {**body, "model": "nano"}).json()["model"] == "nano"
     with pytest.raises(FaceLLMError, match="cannot both be served as 'x'"):
         make_app(here, names={"base": "x", "facellm": "x"})
 
 
 class Scripted(FaceLLM):
-    """Says these words, whatever it is asked; "!" raises an error that nobody foresaw."""
+    """Says these words, whatever it is asked; an exception among them is raised."""
 
     words = ("The head ", "is upright. She ", "looks happy. ", "The light is soft.")
 
     def stream(self, image, rows, sampling=None, cancel=None, tiles=1):
         for word in self.words:
-            if word == "!":
-                raise ZeroDivisionError("a secret of the server's")
+            if isinstance(word, Exception):
+                raise word
             yield Delta(0, word)
         text = "".join(self.words)
         yield Delta(0, "", True, Answer("facellm", None, "Hi", text, 9, 1.0, 0.1, 9.0, "stop", 0))
@@ -365,7 +367,7 @@ def test_the_operators_switch(loaded, body, monkeypatch):
     with InThread(make_app(Scripted(loaded))) as server:
         told = post(server, body).json()["choices"][0]["message"]["content"]
         assert told == f"The head is upright. The light is soft.\n\n{REMOVED}"
-        with httpx.stream("POST", server.url + "/chat/completions", json={**body, "stream": True}) as response:
+        with CLIENT.stream("POST", server.url + "/chat/completions", json={**body, "stream": True}) as response:
             assert "".join(t or "" for t in texts_of(response)[0]) == told
         refused = post(server, {**body, "messages": conversation(data_uri_of(body), "Which race is she?")})
         assert refused.status_code == 400 and refused.json()["error"]["code"] == "sensitive_off"
@@ -378,15 +380,24 @@ def test_the_operators_switch(loaded, body, monkeypatch):
 
 def test_an_error_that_nobody_foresaw(loaded, body, caplog):
     model = Scripted(loaded)
-    model.words = ("Half ", "!")
+    model.words = ("Half ", ZeroDivisionError("a secret of the server's"))
     with InThread(make_app(model)) as server:
         told = post(server, body)
         assert told.status_code == 500 and "secret" not in told.text and "under the reference" in told.text
-        with httpx.stream("POST", server.url + "/chat/completions", json={**body, "stream": True}) as response:
+        with CLIENT.stream("POST", server.url + "/chat/completions", json={**body, "stream": True}) as response:
             texts, chunks = texts_of(response)
         assert texts == ["", "Half "] and chunks[-1]["error"]["type"] == "server_error"
         assert "a secret of the server's" in caplog.text  # the operator's log has it
         assert server.app.state.served.counts.failed == 2
+
+
+def test_a_full_memory_is_worth_another_try(loaded, body):
+    model = Scripted(loaded)
+    model.words = (MemoryFullError("The graphics card's memory is full."),)
+    with InThread(make_app(model)) as server:
+        told = post(server, body)
+        assert told.status_code == 503 and told.headers["retry-after"] == "1"
+        assert told.json()["error"]["code"] == "out_of_memory" and "memory is full" in told.json()["error"]["message"]
 
 
 def test_the_command_refuses_with_a_sentence(folders, capsys, monkeypatch):
@@ -420,6 +431,6 @@ def test_interrupting_the_command_ends_it_quietly(folders):
 
 def _answers(url):
     try:
-        return httpx.get(url).status_code == 200
+        return CLIENT.get(url).status_code == 200
     except httpx.ConnectError:
         return False
