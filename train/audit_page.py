@@ -155,7 +155,7 @@ def build(session: Session, annotator: str | None = None, source: str = "") -> g
             name = gr.Textbox(label="Your name, or any name that you keep", max_length=40, elem_id="name", scale=3)
             go = gr.Button("Begin", variant="primary", elem_id="begin", scale=1)
         said = gr.HTML("", elem_id="said")
-        with gr.Tabs(visible=start is not None, elem_id="modes") as modes:
+        with gr.Tabs(visible=start is not None, elem_id="modes", overflow_behavior="wrap") as modes:
             with gr.Tab("Judge the answers", id="judge"):
                 panel = gr.HTML("", elem_id="judging", js_on_load=(HERE / "audit_page.js").read_text(encoding="utf-8"))
             with gr.Tab("Write your own answers", id="write") as write_tab:

@@ -189,7 +189,7 @@ class AuditStore:
     def annotators(self) -> list[str]:
         """Those who marked or wrote anything, in the order of their first mark; the automatic pass included."""
         marked = [row[0] for row in self._read("SELECT annotator FROM marks GROUP BY annotator ORDER BY MIN(id)")]
-        wrote = [row[0] for row in self._read("SELECT DISTINCT annotator FROM answers ORDER BY time_utc")]
+        wrote = [row[0] for row in self._read("SELECT annotator FROM answers GROUP BY annotator ORDER BY MIN(rowid)")]
         return list(dict.fromkeys([*marked, *wrote]))
 
     # Answers of one's own
@@ -210,7 +210,7 @@ class AuditStore:
     def written(self, annotator: str | None = None) -> list[Written]:
         """Answers that people wrote, oldest first."""
         where, values = ("WHERE annotator = ?", (annotator,)) if annotator is not None else ("", ())
-        rows = self._read(f"SELECT item, annotator, answer FROM answers {where} ORDER BY time_utc, item", values)
+        rows = self._read(f"SELECT item, annotator, answer FROM answers {where} ORDER BY rowid", values)
         return [Written(*row) for row in rows]
 
 

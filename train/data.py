@@ -210,6 +210,6 @@ def check_lengths(rows: Sequence[Tokens], cutoff: int, skip: bool = False) -> li
             f"--cutoff to {len(worst.ids)}, or leave them out with --skip-long."
         )
     kept = [row for row in rows if len(row.ids) <= cutoff]
-    if not kept:
+    if rows and not kept:
         raise FaceLLMError(f"Every conversation is longer than the cutoff of {cutoff} tokens; raise --cutoff.")
     return kept
