@@ -17,7 +17,8 @@ document.addEventListener('keydown', (event) => {
   const act = acts[event.key];
   if (!act || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   if (!element.isConnected || element.offsetParent === null) return; // another tab of the page is open
-  if (event.target.closest('input, textarea, select, [contenteditable=true], [role=tab]')) return;
+  if (event.target.closest('input, textarea, select, [contenteditable=true]')) return;
+  if (event.key.startsWith('Arrow') && event.target.closest('[role=tab]')) return; // arrows change tabs there
   event.preventDefault();
   send(act);
 });

@@ -95,13 +95,13 @@ class AuditStore:
                     for statement, values in statements:
                         changed = connection.execute(statement, tuple(values)).rowcount
             except sqlite3.Error as error:
-                raise FaceLLMError(f"The mark could not be stored in {self.path} ({error}); try again.") from None
+                raise FaceLLMError(f"Nothing could be stored in {self.path} ({error}); try again.") from None
         return changed
 
     # The sample
 
     def begin(self, source: str, sample: int, seed: int, items: Items, drawn: Sequence[Item]) -> None:
-        """Stores the sample, or checks that the file holds the same one.
+        """Stores the sample, or checks that the file holds the same one and notes where its images are now.
 
         Raises FaceLLMError where the file belongs to another data set, sample size or seed: marks of two samples in
         one table could not be told apart.
@@ -118,11 +118,14 @@ class AuditStore:
                 raise FaceLLMError(
                     f"{self.path} holds another audit ({was}); go on with its settings or give another --db."
                 )
+            kept = {key for (key,) in self._read("SELECT key FROM items")}
+            moved = [(str(item.path.resolve()), item.key) for item in items.items if item.key in kept]
+            self._write([("UPDATE items SET path = ? WHERE key = ?", pair) for pair in moved])
             return
         rows = [
             (
                 "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (i.key, place, i.image, str(i.path), i.attribute, i.question, i.answer,
+                (i.key, place, i.image, str(i.path.resolve()), i.attribute, i.question, i.answer,
                  json.dumps(i.sentences, ensure_ascii=False), json.dumps(dict(i.labels))),
             )
             for place, i in enumerate(drawn)

@@ -200,6 +200,22 @@ def test_another_sample_in_the_same_file_is_refused(store, dataset):
         store.begin("set", 9, 4, read, draw(read.items, 9, 4))
 
 
+def test_a_set_that_has_moved_shows_its_images_again(dataset, tmp_path, monkeypatch):
+    import shutil
+
+    db, first, second = tmp_path / "m.sqlite3", tmp_path / "one", tmp_path / "two"
+    shutil.copytree(dataset, first)
+    monkeypatch.chdir(tmp_path)
+    for folder in (Path("one"), second):
+        read, opened = read_items(folder), AuditStore(db)
+        opened.begin("set", 8, 0, read, draw(read.items, 8, 0))
+        assert all(item.path.is_absolute() and item.path.is_file() for item in opened.items())
+        if folder != second:
+            opened.mark(opened.items()[0].key, 0, "ada", "wrong")
+            first.rename(second)
+    assert len(AuditStore(db).marks()) == 1
+
+
 def test_a_session_moves_on_resumes_and_ends(store):
     session = Session(store)
     place = session.begin(" ada ")
