@@ -8,6 +8,7 @@ import time
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -70,6 +71,7 @@ def test_marks_are_the_words_that_one_side_says():
     assert html == "The <mark>big</mark> &lt;nose&gt; is <mark>wide open</mark>."
 
 
+@examples(deadline=None)
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_marks_change_no_word(text, other):
     from html import escape
@@ -107,6 +109,7 @@ def test_questions_respect_the_switch():
 # -- settings -----------------------------------------------------------------------------------------------------
 
 
+@examples(deadline=None)
 @given(st.one_of(st.none(), st.text(), st.floats(), st.integers()))
 def test_any_value_gives_parameters_or_a_sentence(value):
     for name in ("max_new_tokens", "temperature", "top_p", "seed", "tiles"):
