@@ -257,7 +257,7 @@ def _examples(items: Mapping[str, Item], marks: Sequence[Mark]) -> list[str]:
             note = f" ({mark.note})" if mark.note else ""
             lines.append(f"- {attribute}, `{item.image}`, {mark.mark} for {mark.annotator}: "
                          f"“{item.sentences[mark.sentence]}”{note}")  # fmt: skip
-    return lines or ["No sentence was called wrong or not visible."]
+    return lines or ["Nobody called a sentence wrong or not visible."]
 
 
 def write(store: AuditStore, out: Path) -> dict[str, Any]:

@@ -421,3 +421,17 @@ def test_a_broken_line_beside_the_set_is_named(dataset, tmp_path):
         file.write('{"image": "x"}\n')
     with pytest.raises(FaceLLMError, match=r"train\.jsonl line 49 is no row"):
         read_items(broken)
+
+
+def test_the_commands_in_the_docs_are_understood():
+    """docs/evaluation.md, sections on the audit and on agreement."""
+    import shlex
+
+    from train import agreement
+
+    lines = (ROOT / "docs" / "evaluation.md").read_text().splitlines()
+    parsers = {"audit": audit.parser(), "agreement": agreement.parser()}
+    found = [shlex.split(line)[3:] for line in lines if line.startswith(("python -m train au", "python -m train ag"))]
+    assert Counter(verb for verb, *_ in found) == {"audit": 3, "agreement": 2}
+    for verb, *arguments in found:
+        parsers[verb].parse_args(arguments)
