@@ -66,11 +66,18 @@ class BatchApi:
             after = {"after": page["data"][-1]["id"]}
 
     async def look(self, part: Part) -> dict[str, Any]:
-        """The batch object."""
-        return await self._final(
-            lambda: self._json(self._client.batches.with_raw_response.retrieve(part.batch)),
-            f"does not know batch {part.batch} any more, so its answers are lost",
-        )
+        """The batch object; without a status where the server cannot be asked just now, for batches take long."""
+        try:
+            return await self._teacher.patiently(
+                lambda: self._json(self._client.batches.with_raw_response.retrieve(part.batch))
+            )
+        except NoReply as fault:
+            if fault.again:
+                return {}
+            raise FaceLLMError(
+                f"The server does not know batch {part.batch} any more ({fault}), so its answers are lost; remove "
+                f"{part.name}.json from the folder of the batches to ask its requests anew."
+            ) from None
 
     async def cancel(self, part: Part) -> None:
         try:

@@ -167,7 +167,8 @@ class BatchRun:
     def _progress(self, part: Part, seen: dict[str, Any]) -> None:
         counts = seen.get("request_counts") or {}
         done = (counts.get("completed") or 0) + (counts.get("failed") or 0)
-        self._report(f"Batch {part.batch}: {seen.get('status')}, {done} of {len(part.requests)} done.")
+        status = seen.get("status") or "no word of it just now"
+        self._report(f"Batch {part.batch}: {status}, {done} of {len(part.requests)} done.")
 
     def _refused(self, part: Part, seen: dict[str, Any]) -> None:
         """The server did not take the file. Nothing is billed; too much at once is tried again when others ended."""

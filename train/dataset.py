@@ -89,11 +89,11 @@ def main(argv: list[str]) -> int:
 
 
 def _plan(args: argparse.Namespace, labels: Labels, attributes: Any, url: str, price: Any) -> tuple[Plan, Any]:
-    """The plan, and the measured teacher where it is that. A shard is chosen by the image's digest."""
+    """The plan, and the measured teacher where it is that. A shard is every N-th line."""
     rows = labels.rows
     if args.shard:
         part, parts = args.shard
-        rows = tuple(row for row in rows if int(row.digest[8:16], 16) % parts == part - 1)
+        rows = tuple(row for row in rows if row.line % parts == part - 1)
         if not rows:
             raise FaceLLMError(f"Shard {part}/{parts} holds none of the {len(labels.rows)} images; take fewer shards.")
     if args.teacher == "measured":

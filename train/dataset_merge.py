@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -25,25 +26,21 @@ def merge(store: AnswerStore, sources: Sequence[Path]) -> int:
     Raises FaceLLMError for a folder without answers, one that a process writes to, one whose batches are on their way,
     and a damaged line.
     """
-    for source in sources:
-        _check(store, source)
-    taken = 0
-    for source in sources:
-        lock = FileLock(source / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise FaceLLMError(f"Another process is writing to {source}; merge when it has ended.") from None
-        with lock:
-            taken += _take(store, source / FILE)
-    return taken
+    with ExitStack() as locks:
+        for source in sources:
+            _open(store, source, locks)
+        return sum(_take(store, source / FILE) for source in sources)
 
 
-def _check(store: AnswerStore, source: Path) -> None:
+def _open(store: AnswerStore, source: Path, locks: ExitStack) -> None:
     if not (source / FILE).is_file():
         raise FaceLLMError(f"There is no {FILE} in {source}, so there is nothing to merge; check --merge.")
     if source.resolve() == store.folder.resolve():
         raise FaceLLMError(f"{source} cannot be merged into itself; name another --out.")
+    try:
+        locks.enter_context(FileLock(source / LOCK).acquire(timeout=0))
+    except Timeout:
+        raise FaceLLMError(f"Another process is writing to {source}; merge when it has ended.") from None
     if Parts(source).live:
         raise FaceLLMError(f"Batches of {source} are still on their way; fetch them with --batch --out {source} first.")
 

@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
         "fairface_label_*.csv in or beside the images, else UTKFace's file names)")  # fmt: skip
     add("--skip-bad", action="store_true", help="go on without the rows that are at fault")
     add("--limit", type=int, metavar="N", help="only the label file's first N rows")
-    add("--shard", metavar="I/N", help="only the I-th of N parts of the images, for several machines; see --merge")
+    add("--shard", metavar="I/N", help="only every N-th image, from the I-th on, for several machines; see --merge")
     add("--attributes", metavar="A,B", help=f"of {', '.join(a.key for a in ATTRIBUTES)} (default: all)")
     add = made.add_argument_group("what is written").add_argument
     add("--out", type=Path, required=True, help="folder for the answers and the data set")

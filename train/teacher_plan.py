@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from PIL import Image
 
@@ -29,23 +29,14 @@ _SENT_AS_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 JPEG_QUALITY = 95
 
 
-class TeacherSettings(Protocol):
-    """Of any teacher. teacher: its name in every row.  model: what stands in the field `model`."""
-
-    teacher: str
-    model: str
-
-    def identity(self) -> dict[str, Any]:
-        """What of the settings shapes an answer, as JSON values."""
-
-
 @dataclass(frozen=True)
 class Plan:
-    """What is to be asked. tries: paid answers a request may take in all.  max_cost: USD of all runs, or None."""
+    """What is to be asked. settings: of a teacher; has its name (`teacher`), a `model` and an `identity()`, the JSON
+    values that shape an answer.  tries: paid answers a request may take in all.  max_cost: USD of all runs, or None."""
 
     rows: Sequence[LabelRow]
     attributes: Sequence[Attribute]
-    settings: Any  # TeacherSettings
+    settings: Any
     price: Price | None = None
     max_cost: float | None = None
     concurrency: int = 32

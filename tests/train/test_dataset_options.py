@@ -109,6 +109,5 @@ def test_what_is_missing_is_told(tmp_path):
     with pytest.raises(FaceLLMError, match="cannot be made"):
         main(["--images", str(faces), "--out", str(faces / "val" / "1.jpg" / "x")])
     with pytest.raises(FaceLLMError, match="holds none of the 2 images"):
-        for part in range(1, 51):  # two images fill two of fifty at most
-            main([*command, "--shard", f"{part}/50", "--dry-run"])
+        main([*command, "--shard", "1/50"])
     assert not out.exists()
