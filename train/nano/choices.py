@@ -10,9 +10,12 @@ import random
 
 from facellm.profile import FIELDS, POSES
 from train.nano.facts import Facts
-from train.nano.phrases import Turns
+from train.nano.phrases import Turns, pick
 from train.prompts import ANSWER_WITH_LETTER, LETTERS, choice_prompt
 from train.tasks import TASKS, pose_label
+
+NAME_IT = ("Name the right option, then its letter.", "Say what is right, and its letter in brackets.")
+CHECK_ALL = ("Say yes or no for each option.", "Check every option: yes or no.")
 
 
 def task_label(name: str, facts: Facts) -> str | None:
@@ -29,27 +32,35 @@ def task_label(name: str, facts: Facts) -> str | None:
     return pose_label(facts.yaw_deg) if facts.yaw_deg is not None else None
 
 
-def multiple_choice(name: str, facts: Facts, rng: random.Random) -> Turns | None:
-    """One question of a task in FaceXBench's form. Mostly the letter alone; without the instruction, sometimes the
-    option written out."""
+def multiple_choice(name: str, facts: Facts, rng: random.Random, form: str = "letter") -> Turns | None:
+    """One question of a task in FaceXBench's form.
+
+    form: "letter" asks for the letter as FaceXBench does (mostly; without the instruction, sometimes the option is
+    written out); "name" for the option and then its letter, "check" for yes or no to every option. The two last show
+    one by one the steps that a bare letter takes at once.
+    """
     label = task_label(name, facts)
     if label is None:
         return None
     task = TASKS[name]
     options, right = task.options_for(label, rng)
-    if rng.random() < 0.04:  # the right option is missing, so that "None of the above" is an answer too
+    if form == "letter" and rng.random() < 0.04:  # the right option is missing: "None of the above" is an answer too
         spare = "None of the above"
         if spare not in options:
             options[right] = spare
-    letter = LETTERS[right]
-    bare = rng.random() < 0.12
-    prompt = choice_prompt(
-        task.question_for(rng),
-        options,
-        prepend=task.description if rng.random() < 0.06 else "",
-        postpend="" if bare else ANSWER_WITH_LETTER,
-    )
-    return [(prompt, f"({letter}) {options[right]}" if bare and rng.random() < 0.5 else letter)]
+    letter, bare = LETTERS[right], rng.random() < 0.12
+    wanted, answer = {
+        "letter": ("" if bare else ANSWER_WITH_LETTER, letter),
+        "name": (pick(rng, *NAME_IT), f"{options[right]} ({letter})"),
+        "check": (
+            pick(rng, *CHECK_ALL),
+            ", ".join(f"{one} {'yes' if one == letter else 'no'}" for one in LETTERS[: len(options)]),
+        ),
+    }[form]
+    if form == "letter" and bare and rng.random() < 0.5:
+        answer = f"({letter}) {options[right]}"
+    prepend = task.description if rng.random() < 0.06 else ""
+    return [(choice_prompt(task.question_for(rng), options, prepend=prepend, postpend=wanted), answer)]
 
 
 def profile_answer(key: str, facts: Facts, rng: random.Random, eyes: str | None = None) -> Turns | None:

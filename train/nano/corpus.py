@@ -86,25 +86,27 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
     most views one attribute at length. What is rare in the set (turned faces, groups other than White) is asked more
     often, or the decoder settles on the frequent answer before it has learnt to look."""
     facts, labelled = views.facts(view), bool(views.utk[view])
-    attributes = [rng.choice(list(WRITERS))] if rng.random() < 0.8 else []
+    attributes = [rng.choice(list(WRITERS))] if rng.random() < 0.6 else []
     turned = facts.pose in ("left", "right")
     if labelled:
         frequent = facts.race_label == "White"
-        tasks = some(rng, ("age", 1.0), ("age", 0.3), ("race", 0.6 if frequent else 1.0), ("gender", 0.8))
-        tasks += some(rng, ("expression", 0.12))
-        fields = some(rng, ("age_group", 0.8), ("gender", 0.6), ("ethnicity", 0.6 if frequent else 0.9))
+        tasks = some(rng, ("age", 1.0), ("race", 0.8 if frequent else 1.0), ("gender", 0.6), ("expression", 0.12))
+        again = some(rng, ("age", 1.0), ("race", 0.2 if frequent else 0.8))
+        fields = some(rng, ("age_group", 0.5), ("gender", 0.3), ("ethnicity", 0.4 if frequent else 0.6))
     else:
-        tasks, fields = ["expression", "expression"], some(rng, ("expression", 0.9))
+        tasks, again, fields = ["expression"], ["expression"], some(rng, ("expression", 0.7))
         if attributes and rng.random() < 0.4:
             attributes = ["expression"]
-    tasks += some(rng, ("headpose", 1.0 if turned else 0.2))
-    fields += some(rng, ("pose", 0.7 if turned else 0.15))
-    fields += rng.sample(("mouth", "eyes", "lighting", "sharpness"), rng.randint(1, 2))
+    tasks += some(rng, ("headpose", 1.0 if turned else 0.25))
+    fields += some(rng, ("pose", 0.5 if turned else 0.1))
+    fields += rng.sample(("mouth", "eyes", "lighting", "sharpness"), 1)
     pairs: list[Turns | None] = [attribute_answer(key, facts, rng) for key in attributes]
-    pairs += [multiple_choice(task, facts, rng) for task in tasks]
+    pairs += [multiple_choice(task, facts, rng) for task in tasks + again]
+    for form, share in (("name", 0.6), ("check", 0.3)):
+        pairs += [multiple_choice(task, facts, rng, form) for task in tasks if rng.random() < share]
     pairs += [profile_answer(key, facts, rng, views.eyes(view)) for key in fields]
     for share, make in (
-        (0.5, lambda: short(facts, rng)),
+        (0.4, lambda: short(facts, rng)),
         (0.08, lambda: conversation(facts, rng)),
         (0.04, lambda: limits(rng)),
         (0.02, lambda: small_talk(rng)),

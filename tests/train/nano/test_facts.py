@@ -125,6 +125,19 @@ def test_the_letter_of_a_choice_is_that_of_the_label(name):
             assert line.endswith("None of the above")
 
 
+@pytest.mark.parametrize("name", list(TASKS))
+def test_the_steps_of_a_choice_agree_with_its_letter(name):
+    found, rng = read(yaw=20), random.Random(2)
+    right = TASKS[name].words[choices.task_label(name, found)]
+    for _ in range(20):
+        ((question, named),) = choices.multiple_choice(name, found, rng, "name")
+        assert named[:-4] == right and f"{named[-3:]} {right}" in question.splitlines()
+        ((question, checked),) = choices.multiple_choice(name, found, rng, "check")
+        said = dict(part.split(" ") for part in checked.split(", "))
+        options = [line for line in question.splitlines() if line.startswith("(")]
+        assert [said[line[1]] == "yes" for line in options] == [line[4:] == right for line in options]
+
+
 def test_profile_answers_are_labels_of_their_field():
     found = read(yaw=20)
     for field in FIELDS:
