@@ -38,6 +38,9 @@ from .serve_run import Served
 
 MAX_BODY = 32 * 2**20  # bytes of a request: a photo of 20 MB in Base64, with room for a conversation
 GRACE = 5  # seconds that open answers get when the server is stopped
+# Seconds. Longer than proxies and clients keep an idle connection (60 s in nginx): who closes first must not be the
+# server, or a request that is on its way meets a closed connection.
+KEEP_ALIVE = 75
 
 
 def make_app(
@@ -109,7 +112,13 @@ def run(args: Any) -> None:
         place.listen()  # from here on clients wait rather than being refused
         served = ", ".join(names[w] for w in model.which)
         print(f"{model.report.name} is served at http://{_url_host(host)}:{port}/v1 as {served}", flush=True)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=GRACE,
+            timeout_keep_alive=KEEP_ALIVE,
+        )
         uvicorn.Server(config).run(sockets=[place])
 
 

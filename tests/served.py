@@ -30,7 +30,9 @@ class InThread:
         place = free_socket(port)
         self.app, self.port = app, place.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+        # A slow machine's client may be idle for minutes; the server must not be who closes the connection.
+        options = {"log_level": "error", "timeout_graceful_shutdown": 1, "timeout_keep_alive": 600}
+        self._server = uvicorn.Server(uvicorn.Config(app, **options))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [place]}, daemon=True)
         self._thread.start()
         wait_until(lambda: self._server.started)
