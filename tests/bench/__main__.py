@@ -24,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--tokens", type=int, default=128, help="length of an answer (default 128)")
     made.add_argument("--repeats", type=int, default=5, help="of each measurement (default 5)")
     made.add_argument("--threads", type=int, help="of torch on the CPU; default: as many as there are cores")
+    made.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: computing time, on a busy machine")
     made.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     made.add_argument("--docs", type=Path, metavar="FILE", help="write the tables into docs/performance.md")
     return made
@@ -47,11 +48,12 @@ def run(args: argparse.Namespace, wanted: list[str]) -> int:
     import torch
     from transformers.utils import logging
 
-    from . import inference, report, startup
+    from . import inference, report, startup, timing
     from .models import SHAPES, subject
     from .training import lora_step
 
     logging.disable_progress_bar()
+    timing.use_clock(args.clock)
     known = ["nano", "mid", *(SHAPES if torch.cuda.is_available() else ())]
     models = args.models.split(",") if args.models else known
     for name in models:
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace, wanted: list[str]) -> int:
         print("B8 ...", file=sys.stderr, flush=True)
         results += startup.start("nano", args.repeats)
     print(report.tables(results))
-    options = {"tokens": args.tokens, "repeats": args.repeats}
+    options = {"tokens": args.tokens, "repeats": args.repeats, "clock": args.clock}
     if args.json:
         report.write_json(args.json, results, options)
     if args.docs:

@@ -60,17 +60,18 @@ def sixteen_answers(subject: Subject, tokens: int, repeats: int) -> list[Result]
 
 def _against_published(bench, what, subject: Subject, rows, tokens: int, repeats: int, target: str) -> Result:
     picture, engine, sampling = tiny.picture(1, 224), subject.engine(), Sampling(max_new_tokens=tokens)
+    written: dict[str, list] = {}
 
-    def ours():
+    def ours() -> None:
         engine.clear()
-        return engine.answer(picture, rows, sampling)
+        written["ours"] = [list(answer.token_ids) for answer in engine.answer(picture, rows, sampling)]
 
-    def other():
-        return [generate(subject.plain, picture, row, sampling) for row in rows]
+    def other() -> None:
+        written["other"] = [generate(subject.plain, picture, row, sampling)[0] for row in rows]
 
     pairs = race(ours, other, repeats)
     # Merged weights are rounded otherwise than base + adapter, so random models may choose another token here or there.
-    same = sum(list(a.token_ids) == ids for a, (ids, _) in zip(ours(), other(), strict=True))
+    same = sum(map(list.__eq__, written["ours"], written["other"]))
     notes = {"tokens each": tokens, "rows with the same tokens": f"{same} of {len(rows)}"}
     return result(bench, subject.name, what, PUBLISHED, pairs, target=target, notes=notes)
 

@@ -53,12 +53,23 @@ def wait() -> None:
         torch.cuda.synchronize()
 
 
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+_clock = time.perf_counter
+
+
+def use_clock(name: str) -> None:
+    """ "wall": seconds that pass.  "cpu": seconds of computing by all threads, for a machine that others use as well;
+    with one thread it is what would pass on an idle one."""
+    global _clock
+    _clock = CLOCKS[name]
+
+
 def seconds(work: Callable[[], Any]) -> float:
     wait()
-    started = time.perf_counter()
+    started = _clock()
     work()
     wait()
-    return time.perf_counter() - started
+    return _clock() - started
 
 
 def race(ours: Callable[[], Any], other: Callable[[], Any], repeats: int) -> list[tuple[float, float]]:
