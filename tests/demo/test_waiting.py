@@ -25,11 +25,6 @@ def choose(page, example: str = "collins.jpg") -> None:
     page.wait_for_selector("#stage img.crop")
 
 
-def questions(seen: list) -> list[str]:
-    """What the model was asked."""
-    return [row.question for request in seen for row in request.rows]
-
-
 def ask(page, question: str = QUESTION) -> None:
     page.fill("#chat-box textarea", question)
     page.locator("#chat-box textarea").press("Enter")
@@ -49,17 +44,49 @@ def another(options):
         running.page.close(verbose=False)
 
 
+class Held:
+    """The page's model, busy with a request of somebody else's until `let_go`.  asked: what it was asked, in order."""
+
+    QUESTION = "Hold the model."
+
+    def __init__(self, site, portrait) -> None:
+        self.asked, self.jobs = [], []
+        self._site, self._portrait, self._real = site, str(portrait), site.ctx.host.stream
+        self._go = threading.Event()
+        # One at a time, so that the next one has to wait; the queue is made by its first request.
+        queues = site.page._queue.event_queue_per_concurrency_id
+        self.queue = queues.setdefault(MODEL["concurrency_id"], EventQueue("model", MODEL["concurrency_limit"]))
+
+    def stream(self, view, rows, sampling, cancel, tiles=1):
+        self.asked += [row.question for row in rows]
+        if rows[0].question == self.QUESTION:
+            assert self._go.wait(600)
+        yield from self._real(view, rows, sampling, cancel, tiles)
+
+    def join(self) -> None:
+        """One more of somebody else's requests."""
+        asked = {"photo": handle_file(self._portrait), "question": self.QUESTION, "max_new_tokens": 1}
+        self.jobs.append(Client(self._site.url, verbose=False).submit(**asked, api_name="/chat"))
+        waiting = len(self.jobs) - 1
+        eventually(
+            lambda: self.asked and len(self.queue.queue) == waiting, what="the request is neither held nor waits"
+        )
+
+    def let_go(self) -> None:
+        """All of them are answered, and whatever waited has had its turn."""
+        self._go.set()
+        for job in self.jobs:
+            job.result(timeout=600)
+        eventually(lambda: not self.queue.queue and self.queue.current_concurrency == 0)
+
+
 @pytest.fixture
-def one_at_a_time(site, monkeypatch):
-    """The model's queue of the page, which takes a single request at a time (it is made by the first request)."""
-    queues = site.page._queue.event_queue_per_concurrency_id
-    queue = queues.setdefault(MODEL["concurrency_id"], EventQueue("model", MODEL["concurrency_limit"]))
-    monkeypatch.setattr(queue, "concurrency_limit", 1)
-    return queue
-
-
-def idle(queue: EventQueue) -> bool:
-    return not queue.queue and queue.current_concurrency == 0
+def held(site, monkeypatch, portrait):
+    made = Held(site, portrait)
+    monkeypatch.setattr(made.queue, "concurrency_limit", 1)
+    monkeypatch.setattr(site.ctx.host, "stream", made.stream)
+    yield made
+    made.let_go()
 
 
 def test_the_page_opens_before_the_model_and_keeps_the_first_question(visit, another, local_site, monkeypatch):
@@ -100,42 +127,32 @@ def test_the_page_opens_before_the_model_and_keeps_the_first_question(visit, ano
     page.wait_for_selector("#model-card dl >> visible=true")
 
 
-def test_the_place_in_the_queue_is_shown_and_stop_gives_it_up(with_photo, site, slowly, one_at_a_time, portrait):
+def test_the_place_in_the_queue_is_shown_and_stop_gives_it_up(with_photo, site, held):
     page = with_photo()
-    client, photo = Client(site.url, verbose=False), handle_file(str(portrait))
-    asked = {"photo": photo, "question": "Describe this image.", "max_new_tokens": 512, "api_name": "/chat"}
-    others = [client.submit(**asked)]
-    eventually(lambda: len(slowly) == 1, what="the first request did not begin")
-    others.append(client.submit(**asked))
-    eventually(lambda: len(one_at_a_time.queue) == 1, what="the second request does not wait")
+    held.join()
+    held.join()
     ask(page)
     page.wait_for_selector("#chat-status >> text=/Waiting in the queue, 1 before you/")
     page.click("#chat-box button.stop-button")
     page.wait_for_selector("#chat-status >> text=/^Stopped/")
     page.wait_for_selector("#chat-box button.submit-button")
-    for other in others:
-        other.cancel()
+    held.let_go()
     eventually(lambda: site.ctx.runs.count() == 0)
-    eventually(lambda: idle(one_at_a_time), what="the queue does not empty")
-    assert QUESTION not in questions(slowly), "the model was asked what had been given up"
+    assert held.asked == [held.QUESTION] * 2, "the model was asked what had been given up"
     assert page.locator("#chat .bot.message").count() == 0
 
 
-def test_a_question_overtaken_by_a_new_photo_is_not_asked(with_photo, site, slowly, one_at_a_time, portrait):
+def test_a_question_overtaken_by_a_new_photo_is_not_asked(with_photo, held):
     """It still has its place in the queue when the photo changes; the model must not answer it about the new one."""
     page = with_photo()
-    other = Client(site.url, verbose=False).submit(
-        photo=handle_file(str(portrait)), question="Describe this image.", max_new_tokens=512, api_name="/chat"
-    )
-    eventually(lambda: len(slowly) == 1, what="the first request did not begin")
+    held.join()
     ask(page)
     page.wait_for_selector("#chat-status >> text=/Waiting in the queue, you are next/")
     page.click("#another")
     choose(page, "hopper.jpg")
     page.wait_for_selector("#chat-status >> text=/New photo, new conversation/")
-    other.cancel()
-    eventually(lambda: idle(one_at_a_time), what="the queue does not empty")
-    assert QUESTION not in questions(slowly), "the model was asked the old question about the new photo"
+    held.let_go()
+    assert held.asked == [held.QUESTION], "the model was asked the old question about the new photo"
     assert page.locator("#chat .message").count() == 0
 
 
