@@ -7,6 +7,7 @@ too, so that a test can look at the model's side: who runs, which face was shown
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -177,24 +178,44 @@ def with_photo(visit):
     return opened
 
 
+class Slowly(list):
+    """What each request was shown and asked, in order.
+
+    hold: an answer stops growing after a few words in each of its rows, until it is cancelled or `go` is set: time to
+    act in mid-answer, however slow the machine is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hold, self.go = False, threading.Event()
+
+    def wait(self, cancel: threading.Event) -> None:
+        eventually(lambda: cancel.is_set() or self.go.is_set(), seconds=600)
+
+
 @pytest.fixture
 def slowly(site, monkeypatch):
-    """The model answers with pauses, so that a test can act in mid-answer.  Records what each request was shown."""
-    real, seen = site.ctx.host.stream, []
+    """The model answers with pauses.  Returns a `Slowly`."""
+    real, seen = site.ctx.host.stream, Slowly()
 
     def stream(view, rows, sampling, cancel, tiles=1):
         seen.append(SimpleNamespace(view=view, rows=rows, cancel=cancel, sampling=sampling))
         source = real(view, rows, sampling, cancel, tiles)
+        grown = [0] * len(rows)
         try:
             for i, delta in enumerate(source):
                 if i % len(rows) == 0:
                     time.sleep(0.05)
                 yield delta
+                grown[delta.row] += 100 if delta.done else 1
+                if seen.hold and min(grown) >= 4:
+                    seen.wait(cancel)
         finally:
             source.close()
 
     monkeypatch.setattr(site.ctx.host, "stream", stream)
-    return seen
+    yield seen
+    seen.go.set()
 
 
 def eventually(true: Callable[[], bool], seconds: float = PATIENCE / 1000, what: str = "") -> None:

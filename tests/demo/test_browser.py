@@ -128,6 +128,7 @@ def test_chat_streams_and_answers_can_be_regenerated_edited_undone_liked_cleared
 @everywhere
 def test_stop_ends_the_model_in_mid_answer(with_photo, site, slowly):
     page = with_photo()
+    slowly.hold = True
     page.fill("#chat-box textarea", "Describe this image.")
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelector('#chat .bot.message')?.innerText.trim().length > 3")
@@ -142,6 +143,7 @@ def test_stop_ends_the_model_in_mid_answer(with_photo, site, slowly):
 
 def test_closing_the_page_frees_the_model(with_photo, site, slowly):
     page = with_photo()
+    slowly.hold = True
     page.fill("#chat-box textarea", "Describe this image.")
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelector('#chat .bot.message')?.innerText.trim().length > 1")
@@ -153,6 +155,7 @@ def test_closing_the_page_frees_the_model(with_photo, site, slowly):
 @everywhere
 def test_eight_cards_fill_at_the_same_time_and_the_report_downloads(with_photo, slowly, browser, tmp_path):
     page = with_photo(permissions=["clipboard-read", "clipboard-write"])
+    slowly.hold = True
     tab(page, "Attributes")
     set_slider(page, "Max new tokens", 32)
     page.click("#attributes-go")
@@ -160,6 +163,7 @@ def test_eight_cards_fill_at_the_same_time_and_the_report_downloads(with_photo, 
         "[...document.querySelectorAll('.card')].filter(c => c.querySelector('.foot.writing') && "
         "c.querySelector('.answer').innerText.trim()).length >= 4"
     )
+    slowly.go.set()
     page.wait_for_selector("#attributes-report a")
     titles = page.locator(".card h3").all_inner_texts()
     assert titles == [a.title for a in ATTRIBUTES]
@@ -381,6 +385,7 @@ def test_dark_mode_follows_the_system_and_the_button(visit):
 
 def test_keyboard_alone(visit, slowly):
     page = visit()
+    slowly.hold = True
     page.locator('[data-example="collins.jpg"]').focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("#stage img.crop")
