@@ -38,7 +38,7 @@ def quantized(folders, tmp_path):
             app.wait(20)
 
 
-def test_a_folder_in_nf4_with_an_adapter_serves_chat_attributes_and_compare(visit, quantized):
+def test_a_folder_in_nf4_with_an_adapter_serves_chat_attributes_and_compare(quantized, visit):
     page = visit(url=quantized)
     assert "nf4" in page.locator("#model-state").inner_text()
     page.click('[data-example="collins.jpg"]')
