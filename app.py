@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from demo.options import OptionError, free_port, read_options
+from demo.options import OptionError, check_mcp, free_port, read_options
 from facellm.errors import FaceLLMError
 
 
@@ -21,14 +21,13 @@ def main(argv: list[str] | None = None) -> int:
         from demo import worker
 
         worker.check_model_name(options)
+        check_mcp(options)
         from demo import blocks  # Gradio takes seconds to import: --help and a wrong option must not
 
         page, ctx = blocks.build(options)
         worker.serve(ctx.host)
         try:
             page.launch(**blocks.launch_arguments(options, port))
-        except ImportError:  # Gradio looks for it at launch
-            raise OptionError("--mcp needs the package mcp: pip install 'gradio[mcp]'.") from None
         except OSError:
             raise OptionError(f"Port {port} on {options.host} was just taken: choose another with --port.") from None
     except FaceLLMError as error:

@@ -6,6 +6,7 @@ Input: argv and os.environ. Output: one frozen `Options`. What this file does no
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import socket
 import tempfile
@@ -108,6 +109,16 @@ def read_options(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> Op
         space=space,
         fixed_port=port is not None or space,
     )
+
+
+def check_mcp(options: Options) -> None:
+    """Refuse --mcp where its package cannot be imported: Gradio looks for it when it serves already, and then hangs.
+    Raises OptionError."""
+    if options.mcp:
+        try:
+            importlib.import_module("mcp")
+        except ImportError:
+            raise OptionError("--mcp needs the package mcp: pip install 'gradio[mcp]'.") from None
 
 
 def free_port(options: Options) -> int:
