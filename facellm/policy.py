@@ -30,7 +30,9 @@ _EMOTION = (
     r"expression of \w+"
 )
 _SENSITIVE = re.compile(rf"\b(?:{_ETHNICITY}|{_EMOTION})\b", re.IGNORECASE)
-_SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?]+(?:\s+|$)|\n+|$)")
+# A stop within a word ("2.5 years", "e.g.") ends no sentence.
+_SENTENCE = re.compile(r"(?:[^.!?\n]|[.!?]+(?=[^\s.!?]))*(?:[.!?]+(?:\s+|$)|\n+|$)")
+_ENDED = re.compile(r"(?:[.!?]\s|\n)\s*$")
 
 
 def attributes(sensitive: bool) -> tuple[Attribute, ...]:
@@ -52,7 +54,7 @@ def visible(text: str, sensitive: bool, done: bool = True) -> str:
     if sensitive:
         return text
     sentences = [s for s in _SENTENCE.findall(text) if s]
-    if not done and sentences and not re.search(r"[.!?\n]\s*$", sentences[-1]):
+    if not done and sentences and not _ENDED.search(sentences[-1]):
         sentences.pop()
     kept = [s for s in sentences if _SENSITIVE.search(s) is None]
     shown = "".join(kept).strip()

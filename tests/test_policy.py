@@ -72,6 +72,11 @@ def test_what_was_shown_piece_by_piece_is_what_may_be_seen_in_the_end(parts, siz
     assert "".join(shown) == screen.text == visible(text, sensitive)
 
 
+def test_a_stop_within_a_number_ends_no_sentence():
+    text = "The child is about 2.5 years old. He is sad. The light is soft."
+    assert visible(text, False) == f"The child is about 2.5 years old. The light is soft.\n\n{REMOVED}"
+
+
 def test_a_question_about_them_is_refused():
     check("Is the mouth open?", False)
     check("Which race is she?", True)
