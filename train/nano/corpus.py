@@ -86,19 +86,20 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
     most views one attribute at length. What is rare in the set (turned faces, groups other than White) is asked more
     often, or the decoder settles on the frequent answer before it has learnt to look."""
     facts, labelled = views.facts(view), bool(views.utk[view])
-    attributes = [rng.choice(list(WRITERS))] if rng.random() < 0.6 else []
+    attributes = rng.sample(list(WRITERS), 1 + (rng.random() < 0.3))
     turned = facts.pose in ("left", "right")
     if labelled:
         frequent = facts.race_label == "White"
         tasks = some(rng, ("age", 1.0), ("race", 0.8 if frequent else 1.0), ("gender", 0.6), ("expression", 0.12))
-        again = some(rng, ("age", 1.0), ("race", 0.2 if frequent else 0.8))
+        again = some(rng, ("age", 0.3), ("gender", 0.2))
         fields = some(rng, ("age_group", 0.5), ("gender", 0.3), ("ethnicity", 0.4 if frequent else 0.6))
     else:
         tasks, again, fields = ["expression"], ["expression"], some(rng, ("expression", 0.7))
-        if attributes and rng.random() < 0.4:
+        if rng.random() < 0.4:
             attributes = ["expression"]
-    tasks += some(rng, ("headpose", 1.0 if turned else 0.25))
-    fields += some(rng, ("pose", 0.5 if turned else 0.1))
+    tasks += some(rng, ("headpose", 1.0 if turned else 0.4))
+    again += some(rng, ("headpose", 1.0 if turned else 0.2))
+    fields += some(rng, ("pose", 1.0 if turned else 0.3))
     fields += rng.sample(("mouth", "eyes", "lighting", "sharpness"), 1)
     pairs: list[Turns | None] = [attribute_answer(key, facts, rng) for key in attributes]
     pairs += [multiple_choice(task, facts, rng) for task in tasks + again]
