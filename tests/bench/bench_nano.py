@@ -63,7 +63,7 @@ def main() -> None:
     medians = {name: round(statistics.median(run[name] for run in runs), 3) for name in runs[0]}
     print(json.dumps({"repeats": args.repeats, "threads": args.threads, "median": medians}, indent=2))
     for name, value in medians.items():
-        print(f"| {name.replace('_', ' ')} | {value:g} |")
+        print(f"| {name.replace('_', ' ')} | {value:g} |", file=sys.stderr)
 
 
 if __name__ == "__main__":
