@@ -7,6 +7,7 @@ not know: where the model is (model: in this process; remote: behind a server).
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 ImageSource = Any  # path, bytes, PIL image, numpy array, binary file, or a FaceView
 
 
-class Questions:
+class Questions(ABC):
     """The methods that FaceLLM and RemoteFaceLLM share. Safe to use from several threads.
 
     Where a method takes `which`, None means FaceLLM, or the base where no FaceLLM was opened. Sampling is given as
@@ -36,6 +37,7 @@ class Questions:
 
     which: tuple[str, ...]  # the models that can be asked: ("base", "facellm"), or the one that there is
 
+    @abstractmethod
     def stream(
         self,
         image: ImageSource,
@@ -45,13 +47,12 @@ class Questions:
         tiles: int = 1,
     ) -> Iterator[Delta]:
         """Text of all rows as it grows, rows of both models together; each row ends with a Delta that is `done`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def profiles(
         self, image: ImageSource, which: Sequence[str] = WHICH, *, face: int = 0, whole: bool = False
     ) -> dict[str, Profile]:
         """{which: Profile} of several models."""
-        raise NotImplementedError
 
     def view(self, image: ImageSource, face: int = 0, whole: bool = False) -> FaceView:
         """What the model will be shown: the levelled crop of a face, its box in the photo, and a notice."""
