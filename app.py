@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 
+from demo.memory import tidy_heaps
 from demo.options import OptionError, check_mcp, free_port, read_options
 from facellm.errors import FaceLLMError
 
@@ -18,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         options = read_options(sys.argv[1:] if argv is None else argv)
         port = free_port(options)
+        tidy_heaps()
         from demo import worker
 
         worker.check_model_name(options)

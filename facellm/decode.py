@@ -13,9 +13,11 @@ Exactness: a row here gets the tokens that a run of its own would give it (greed
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Hashable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -36,6 +38,12 @@ class Network:
     model: torch.nn.Module
     name: str
     switch: AdapterSwitch | None = None
+
+    @cached_property
+    def cache_name(self) -> str:
+        """What the decoder calls its keys and values: "cache" since transformers 5.24, "past_key_values" before."""
+        known = inspect.signature(type(self.model.model.language_model).forward).parameters
+        return "cache" if "cache" in known else "past_key_values"
 
     @property
     def device(self) -> torch.device:
@@ -75,8 +83,8 @@ class Network:
                 inputs_embeds=embeddings,
                 attention_mask=mask,
                 position_ids=positions,
-                past_key_values=cache,
                 use_cache=True,
+                **{self.cache_name: cache},
             )
         return output.last_hidden_state
 

@@ -90,12 +90,13 @@ def ask(visitor, photo: Path, number: int, tokens: int) -> str:
     return text
 
 
-# Resolves to the seconds from the click to the first words in a card: the cards empty first, then one fills.
+# Resolves to the seconds from the click to the first words in a card: the cards empty first, then one fills. The words
+# alone are looked at: Gradio counts a card's seconds beside them.
 _FIRST_WORDS = """() => new Promise(done => {
   const start = performance.now();
   let emptied = false;
   const look = () => {
-    const words = [...document.querySelectorAll('.card .answer')].some(a => a.innerText.trim());
+    const words = [...document.querySelectorAll('.card .answer .prose')].some(a => a.innerText.trim());
     if (!words) emptied = true;
     else if (emptied) { watch.disconnect(); done((performance.now() - start) / 1000); }
   };
