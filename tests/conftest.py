@@ -50,6 +50,24 @@ def model(loaded):
     return FaceLLM(loaded)
 
 
+@pytest.fixture(scope="module")
+def here(loaded):
+    """A model of the module's own, for a server: its scheduler and caches are nobody else's."""
+    from facellm.model import FaceLLM
+
+    return FaceLLM(loaded)
+
+
+@pytest.fixture(scope="module")
+def server(here):
+    """A server over `here`, with its `url`."""
+    from facellm.serve import make_app
+    from tests.served import InThread
+
+    with InThread(make_app(here)) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def photo():
     """A picture without a face."""

@@ -13,7 +13,6 @@ import pytest
 
 from facellm import ATTRIBUTES, FaceLLMError, connect
 from facellm.__main__ import main
-from facellm.model import FaceLLM
 from facellm.registry import NANO
 from facellm.remote_answer import data_uri
 from facellm.remote_http import Backend, _events
@@ -26,17 +25,6 @@ from tests import tiny
 from tests.served import VLLM, InThread, Moody, free_socket, wait_until
 
 LONG = Sampling(max_new_tokens=1500)  # the tiny model rarely ends an answer by itself
-
-
-@pytest.fixture(scope="module")
-def here(loaded):
-    return FaceLLM(loaded)
-
-
-@pytest.fixture(scope="module")
-def server(here):
-    with InThread(make_app(here)) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -36,17 +36,6 @@ PORTRAIT = Path(__file__).parents[1] / "demo" / "examples" / "hopper.jpg"
 
 
 @pytest.fixture(scope="module")
-def here(loaded):
-    return FaceLLM(loaded)
-
-
-@pytest.fixture(scope="module")
-def server(here):
-    with InThread(make_app(here)) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def openai(server):
     from openai import OpenAI
 

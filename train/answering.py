@@ -8,7 +8,7 @@ which option is right, reports.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -156,12 +156,6 @@ def run_arm(
 ) -> dict[str, Reply]:  # fmt: skip
     """Asks what `path` does not hold yet, appends each reply at once, and returns the replies to `questions` by key."""
     replies = read_replies(path)
-    wanted = [q for q in questions if q.key not in replies]
-    if wanted:
-        with journal.appending(path) as out:
-            for done, reply in enumerate(answerer.answer(wanted, arm), 1):
-                journal.append(out, asdict(reply))
-                replies[reply.key] = reply
-                if progress is not None:
-                    progress(done, len(wanted))
+    missing = [q for q in questions if q.key not in replies]
+    journal.complete(path, replies, missing, lambda asked: answerer.answer(asked, arm), progress)
     return {q.key: replies[q.key] for q in questions if q.key in replies}

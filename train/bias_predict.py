@@ -7,7 +7,8 @@ come, so that a run that was killed goes on. What this file does not know: wheth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -106,12 +107,7 @@ def run(
 ) -> dict[str, Prediction]:  # fmt: skip
     """Asks about what `path` does not hold yet, appends each prediction, and returns those of `rows` by key."""
     found = read_predictions(path)
-    wanted = [row for row in rows if row.file not in found]
-    if wanted:
-        with journal.appending(path) as out:
-            for done, prediction in enumerate(predictor.predict(wanted, which), 1):
-                journal.append(out, asdict(prediction))
-                found[prediction.key] = prediction
-                if progress is not None:
-                    progress(which, done, len(wanted))
+    missing = [row for row in rows if row.file not in found]
+    told = None if progress is None else partial(progress, which)
+    journal.complete(path, found, missing, lambda asked: predictor.predict(asked, which), told)
     return {row.file: found[row.file] for row in rows if row.file in found}

@@ -6,13 +6,16 @@ Input: a path and rows with a key. Output: rows by key. What this file does not 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from facellm.errors import FaceLLMError
 
+Asked = TypeVar("Asked")
+Entry = TypeVar("Entry")  # a dataclass with a `key`
 RUN = "run.json"  # what decided the answers in a folder
 
 
@@ -79,3 +82,21 @@ def append(out: TextIO, row: dict[str, Any]) -> None:
     """One line, handed to the operating system at once: a kill of this process loses nothing that was appended."""
     out.write(json.dumps(row, ensure_ascii=False) + "\n")
     out.flush()
+
+
+def complete(
+    path: Path, kept: MutableMapping[str, Entry], missing: Sequence[Asked],
+    answer: Callable[[Sequence[Asked]], Iterator[Entry]], progress: Callable[[int, int], None] | None = None,
+) -> None:  # fmt: skip
+    """Appends what `answer(missing)` gives, entry by entry, to the file and to `kept`.
+
+    progress: told (done, of) after each.
+    """
+    if not missing:
+        return
+    with appending(path) as out:
+        for done, entry in enumerate(answer(missing), 1):
+            append(out, asdict(entry))
+            kept[entry.key] = entry
+            if progress is not None:
+                progress(done, len(missing))
