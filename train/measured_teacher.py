@@ -122,7 +122,7 @@ class MeasuredTeacher:
             },
         )
         # FairFace's own groups are not nano's, so they are worded from the label (train.measured_wording).
-        read = dataclasses.replace(read, race=None, race_label=None, race_pair=None, age_range=(low, high))
+        read = dataclasses.replace(read, race=None, race_label=None, age_range=(low, high))
         if mesh is None:  # where the cheeks are is not known
             read = dataclasses.replace(read, tone=None, texture=None, light_side=None)
         return read, mesh is not None

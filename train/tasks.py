@@ -150,13 +150,14 @@ TASKS: Mapping[str, Task] = MappingProxyType(
                 "Head pose estimation means telling which way a head is turned in an image. The groups are frontal, "
                 "turned to the viewer's left and turned to the viewer's right.",
                 (
-                    "Which way is the head of the person in this image turned?",
-                    "What is the head pose of the person in this image?",
-                    "Select the option that best describes the head pose of the person in this image.",
-                    "In which direction does the person in this image face?",
+                    "Which way is the head of the person in this image turned, as the viewer sees it?",
+                    "What is the head pose of the person in this image, as the viewer sees it?",
+                    "Select the option that best describes the head pose of the person in this image, as the viewer "
+                    "sees it.",
+                    "In which direction does the person in this image face, as the viewer sees it?",
                 ),
                 POSES,
-                _same(POSES),
+                MappingProxyType(dict(zip(POSES, ("frontal", "left", "right"), strict=True))),
                 decoys=(NONE_OF_THE_ABOVE,),
             ),
         )

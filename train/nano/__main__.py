@@ -21,7 +21,9 @@ def main() -> None:
     )
     encoder.add_argument("--max-minutes", type=float, default=float("inf"), help="length of the cycle in minutes")
     features = stages.add_parser("features", help="encode every face once with the tuned tower")
+    features.add_argument("--tower", type=Path, help="go on from this model's tower, with new heads, not encoder.pt's")
     corpus = stages.add_parser("corpus", help="write the question-answer pairs and train the tokenizer")
+    corpus.add_argument("--tokenizer", type=Path, help="tokenizer.json to keep, for going on from weights that use it")
     base = stages.add_parser("base", help="train projector and decoder on the general pairs")
     base.add_argument("--epochs", type=int, default=1)
     base.add_argument("--limit", type=int, help="use only so many lines of the corpus")
@@ -48,11 +50,11 @@ def main() -> None:
     elif args.stage == "features":
         from train.nano.features import encode
 
-        figures = {"views": encode(args.data, args.work)}
+        figures = {"views": encode(args.data, args.work, tower=args.tower)}
     elif args.stage == "corpus":
         from train.nano.corpus import build
 
-        figures = build(args.data, args.work)
+        figures = build(args.data, args.work, tokenizer=args.tokenizer)
     elif args.stage == "dataset":
         from train.nano.dataset import build
 

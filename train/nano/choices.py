@@ -6,6 +6,7 @@ Tasks come from `train.tasks`, the form from `train.prompts`, fields and labels 
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 from facellm.profile import FIELDS, POSES
@@ -15,6 +16,8 @@ from train.prompts import ANSWER_WITH_LETTER, LETTERS, choice_prompt
 from train.tasks import TASKS, pose_label
 
 NAME_IT = ("Name the right option, then its letter.", "Say what is right, and its letter in brackets.")
+# The profile's words for a pose, in a share of the questions: options need not be one word.
+WORDY_POSE = dataclasses.replace(TASKS["headpose"], words={pose: pose for pose in POSES})
 CHECK_ALL = ("Say yes or no for each option.", "Check every option: yes or no.")
 
 
@@ -42,7 +45,7 @@ def multiple_choice(name: str, facts: Facts, rng: random.Random, form: str = "le
     label = task_label(name, facts)
     if label is None:
         return None
-    task = TASKS[name]
+    task = WORDY_POSE if name == "headpose" and rng.random() < 0.2 else TASKS[name]
     options, right = task.options_for(label, rng)
     if form == "letter" and rng.random() < 0.04:  # the right option is missing: "None of the above" is an answer too
         spare = "None of the above"

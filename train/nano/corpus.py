@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from train.nano.choices import multiple_choice, profile_answer
 from train.nano.facts import FactReader, Facts
 from train.nano.limits import limits, small_talk
 from train.nano.phrases import Turns
-from train.nano.questions import attribute_answer, conversation, short
+from train.nano.questions import attribute_answer, conversation, facts_as_json, short
 from train.nano.tokenizer import train_tokenizer
 from train.nano.wording import WRITERS
+from train.tasks import YAW_TURNED_DEG
 
 VAL_VIEWS = 400  # validation faces whose pairs give the validation loss of the decoder
 # How many lines a set's expression views get, so that the rare expressions are met as often as the frequent ones.
@@ -52,6 +54,8 @@ class Views:
         self.years = self.probabilities["age_years"] @ np.arange(101)
         self.train = self.faces.is_train[self.table["row"]]
         self.utk = self.faces.gender[self.table["row"]] >= 0
+        yaw = self.table["measurements"][:, data.MEASUREMENTS.index("yaw_deg")]
+        self.turned = np.abs(yaw) >= YAW_TURNED_DEG
         known = self.train & ~self.table["changed"]
         self.reader = FactReader(self.table["stats"][known], self.table["skin"][known])
 
@@ -82,33 +86,34 @@ def some(rng: random.Random, *shares: tuple[str, float]) -> list[str]:
 
 
 def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
-    """What FaceLLM-nano learns from one view: its labels as multiple choice and as the profile asks for them, and in
-    most views one attribute at length. What is rare in the set (turned faces, groups other than White) is asked more
-    often, or the decoder settles on the frequent answer before it has learnt to look."""
+    """What FaceLLM-nano learns from one view: its labels as multiple choice and as the profile asks for them, what else
+    is known as JSON, and some attributes at length. What is rare in the set (turned faces, groups other than White) is
+    asked more often, or the decoder settles on the frequent answer before it has learnt to look."""
     facts, labelled = views.facts(view), bool(views.utk[view])
     attributes = rng.sample(list(WRITERS), 1 + (rng.random() < 0.3))
-    turned = facts.pose in ("left", "right")
+    turned = views.turned[view]
     if labelled:
         frequent = facts.race_label == "White"
-        tasks = some(rng, ("age", 1.0), ("race", 0.8 if frequent else 1.0), ("gender", 0.6), ("expression", 0.12))
+        tasks = some(rng, ("age", 1.0), ("race", 0.8 if frequent else 1.0), ("gender", 0.8), ("expression", 0.12))
         again = some(rng, ("age", 0.3), ("gender", 0.2))
         fields = some(rng, ("age_group", 0.5), ("gender", 0.3), ("ethnicity", 0.4 if frequent else 0.6))
     else:
         tasks, again, fields = ["expression"], ["expression"], some(rng, ("expression", 0.7))
         if rng.random() < 0.4:
-            attributes = ["expression"]
+            attributes[0] = "expression"
     tasks += some(rng, ("headpose", 1.0 if turned else 0.4))
     again += some(rng, ("headpose", 1.0 if turned else 0.2))
     fields += some(rng, ("pose", 1.0 if turned else 0.3))
     fields += rng.sample(("mouth", "eyes", "lighting", "sharpness"), 1)
     pairs: list[Turns | None] = [attribute_answer(key, facts, rng) for key in attributes]
     pairs += [multiple_choice(task, facts, rng) for task in tasks + again]
-    for form, share in (("name", 0.6), ("check", 0.3)):
+    for form, share in (("name", 0.45), ("check", 0.2)):
         pairs += [multiple_choice(task, facts, rng, form) for task in tasks if rng.random() < share]
     pairs += [profile_answer(key, facts, rng, views.eyes(view)) for key in fields]
     for share, make in (
+        (0.8, lambda: facts_as_json(facts, rng)),
         (0.4, lambda: short(facts, rng)),
-        (0.08, lambda: conversation(facts, rng)),
+        (0.35, lambda: conversation(facts, rng)),
         (0.04, lambda: limits(rng)),
         (0.02, lambda: small_talk(rng)),
     ):
@@ -158,8 +163,11 @@ def write(target: Path, lines: Iterator[dict]) -> int:
     return count
 
 
-def build(folder: Path, work: Path, *, seed: int = 2, base_lines: int = 16000) -> dict[str, int]:
-    """Writes the three sets and the tokenizer; returns the number of lines of each set."""
+def build(
+    folder: Path, work: Path, *, seed: int = 2, base_lines: int = 16000, tokenizer: Path | None = None
+) -> dict[str, int]:
+    """Writes the sets and the tokenizer (a copy of `tokenizer`, where one is given, so that weights trained with it can
+    be gone on from); returns the number of lines of each set."""
     views, rng = Views(folder, work), np.random.default_rng(seed)
 
     def lines(order: np.ndarray, make: Callable[[Views, int, random.Random], list[Turns]]) -> Iterator[dict]:
@@ -176,5 +184,8 @@ def build(folder: Path, work: Path, *, seed: int = 2, base_lines: int = 16000) -
         "val": write(out / "val.jsonl", lines(held_out, face_pairs)),
         "val_base": write(out / "val_base.jsonl", lines(held_out, base_pairs)),
     }
-    train_tokenizer(out)
+    if tokenizer:
+        shutil.copy(tokenizer, out / "tokenizer.json")
+    else:
+        train_tokenizer(out)
     return counts

@@ -48,8 +48,12 @@ class FaceNet(nn.Module):
             hidden = hidden.gather(1, drawn[:, :, None].expand(-1, -1, hidden.shape[2]))
         hidden = self.tower.encoder(hidden).last_hidden_state
         tokens = self.tower.layernorm(hidden)[:, 1:]
-        pooled = self.shared(tokens.float().mean(1))
-        return {name: head(pooled) for name, head in self.heads.items()}
+        return self.read(tokens.float().mean(1))
+
+    def read(self, pooled: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the heads say of mean patch tokens (n, 384)."""
+        shared = self.shared(pooled)
+        return {name: head(shared) for name, head in self.heads.items()}
 
 
 @torch.no_grad()

@@ -23,7 +23,6 @@ _COLUMN = {name: index for index, name in enumerate(data.MEASUREMENTS)}
 # Mean grey of the crop's middle, 0 to 1. Absolute and far apart, because a quantile would call dark skin dim light and
 # pale skin bright light (docs/decisions.md); shared with what models are measured against.
 DARK, BALANCED, BRIGHT = labelled.DARK, labelled.BALANCED, labelled.BRIGHT
-SECOND_RACE = 0.15  # least probability of an ethnicity that an unsure answer names beside the first
 SMILE_LIFT = 0.085  # mouth corners above the mouth's centre, over the outer eye distance
 PITCH_LEVEL_DEG = 7.8  # the set's median: the mesh's pitch carries this constant offset
 
@@ -36,7 +35,6 @@ class Facts:
     gender_label: str | None  # the label itself, also where it may not be stated: for multiple choice
     race: str | None
     race_label: str | None
-    race_pair: tuple[str, str] | None  # the two likeliest, where neither may be stated alone
     years: float | None
     age_range: tuple[int, int] | None
     age_group: str | None
@@ -127,12 +125,6 @@ class FactReader:
 
         gender = stated(data.GENDERS, gender_p, gender_label, STATE_GENDER)
         race = stated(data.RACES, race_p, race_label, STATE_RACE)
-        order = race_p.argsort()[::-1]
-        pair = (data.RACES[order[0]], data.RACES[order[1]])
-        if race_label and race_label not in pair:
-            pair = (race_label, pair[0])
-        elif race_p[order[1]] < SECOND_RACE:
-            pair = None
         expression = stated(data.EXPRESSIONS, expression_p, expression_label, STATE_EXPRESSION)
         if labels["age_years"] >= 0:
             years = 0.5 * labels["age_years"] + 0.5 * years_expected
@@ -156,7 +148,6 @@ class FactReader:
             gender_label=gender_label,
             race=race,
             race_label=race_label,
-            race_pair=None if race else pair,
             years=years,
             age_range=age_range(years),
             age_group=data.AGE_GROUPS[int(labels["age_group"])] if labels["age_group"] >= 0 else None,

@@ -1,9 +1,10 @@
 """The tuned tower's view of every face, computed once: tokens for the decoder's training, heads for the facts.
 
-Reads `encoder.pt`, writes into the work folder `tokens.npy` (float16 (v, 64, 384), patch tokens after the final norm)
-and `views.npz` (row of the face, measurements of the view, pixel and skin measurements, head outputs). Every face has
-one untouched view; some training faces have augmented ones too, so that the decoder also meets faces that the tower is
-less sure of, and the rare expressions more than once.
+Reads `encoder.pt` (or, given a model, takes that one's tower and fits heads to it), writes into the work folder
+`tokens.npy` (float16 (v, 64, 384), patch tokens after the final norm) and `views.npz` (row of the face, measurements of
+the view, pixel and skin measurements, head outputs). Every face has one untouched view; some training faces have
+augmented ones too, so that the decoder also meets faces that the tower is less sure of, and rare expressions and turned
+heads more than once.
 """
 
 from __future__ import annotations
@@ -13,29 +14,35 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from train.nano import augment, data
-from train.nano.encoder import load_encoder
+from train.nano import augment, data, heads
+from train.nano.encoder import FaceNet, load_encoder, validate
 from train.nano.facts import skin_stats
 from train.nano.pretrained import PATCH_PX, WIDTH
+from train.nano.targets import EXPRESSION_DRAWS, Targets
+from train.tasks import YAW_TURNED_DEG
 
 CHANGED_FACES = 5000  # UTKFace training faces with an augmented view
-RARE = ("surprise", "sadness", "anger", "disgust", "fear", "contempt")  # these have an augmented view each
+RARE = ("surprise", "sadness", "anger", "disgust", "fear", "contempt")  # an augmented view each, as turned heads have
 TOKENS = (augment.IMAGE_PX // PATCH_PX) ** 2
 
 
 @torch.no_grad()
-def encode(folder: Path, work: Path, *, batch: int = 64, seed: int = 1) -> int:
-    """Computes all views and returns their number. An interrupted run starts again (minutes)."""
+def encode(folder: Path, work: Path, *, tower: Path | None = None, batch: int = 64, seed: int = 1) -> int:
+    """Computes all views and returns their number. An interrupted run starts again (minutes).
+
+    tower: a model in Hugging Face format to go on from, instead of `encoder.pt`, which is then written.
+    """
     torch.manual_seed(seed)
     faces = data.load(folder, work)
-    model = load_encoder(work)
+    model = heads.bare_net(tower) if tower else load_encoder(work)
     model.tower.set_attn_implementation("sdpa")
     rng = torch.Generator().manual_seed(seed)
     plan = [(rows, False) for rows in np.array_split(np.arange(len(faces)), len(faces) // batch)]
     labelled = np.flatnonzero(faces.is_train & (faces.gender >= 0))
     drawn = np.random.default_rng(seed).permutation(labelled)[:CHANGED_FACES]
     rare = np.flatnonzero(faces.is_train & np.isin(faces.expression, [data.EXPRESSIONS.index(name) for name in RARE]))
-    again = np.concatenate([np.sort(drawn), rare])
+    turned = np.flatnonzero(faces.is_train & (np.abs(faces.measurements[:, 0]) >= YAW_TURNED_DEG))
+    again = np.concatenate([np.sort(drawn), rare, turned])
     plan += [(rows, True) for rows in np.array_split(again, max(1, len(again) // batch))]
     count = sum(len(rows) for rows, _ in plan)
     tokens = np.lib.format.open_memmap(work / "tokens.tmp.npy", "w+", np.float16, (count, TOKENS, WIDTH))
@@ -50,9 +57,8 @@ def encode(folder: Path, work: Path, *, batch: int = 64, seed: int = 1) -> int:
         pixels = (pixels * 255).round().clamp(0, 255) / 255  # as a decoded picture has them
         with torch.autocast("cpu", torch.bfloat16):
             hidden = model.tower(augment.normalise(pixels)).last_hidden_state[:, 1:]
-        pooled = model.shared(hidden.float().mean(1))
-        found = {name: head(pooled).numpy() for name, head in model.heads.items() if name != "descriptor"}
-        found |= {
+        found = {
+            "pooled": hidden.float().mean(1).numpy(),
             "row": rows,
             "changed": np.full(len(rows), changed),
             "measurements": mesh.numpy(),
@@ -64,8 +70,30 @@ def encode(folder: Path, work: Path, *, batch: int = 64, seed: int = 1) -> int:
         tokens[at : at + len(rows)] = hidden.float().numpy()
         at += len(rows)
     tokens.flush()
-    np.savez(work / "views.tmp.npz", **{name: np.concatenate(value) for name, value in columns.items()})
+    table = {name: np.concatenate(value) for name, value in columns.items()}
+    pooled = torch.from_numpy(table.pop("pooled"))
+    if tower:
+        _fit_heads(model, pooled, table, faces, work)
+    table |= {name: value.numpy() for name, value in model.read(pooled).items() if name != "descriptor"}
+    np.savez(work / "views.tmp.npz", **table)
     for name in ("tokens.npy", "views.npz"):
         stem, ending = name.split(".")
         (work / f"{stem}.tmp.{ending}").rename(work / name)
     return count
+
+
+@torch.enable_grad()
+def _fit_heads(model: FaceNet, pooled: torch.Tensor, table: dict[str, np.ndarray], faces: data.Faces, work: Path):
+    """Fits the heads to the training views and writes `encoder.pt`, as the tuning of the tower does."""
+    targets, kept = Targets(faces), faces.is_train[table["row"]]
+    model.tower.requires_grad_(False)
+    measured = (torch.from_numpy(table[name][kept]) for name in ("measurements", "stats"))
+    expression = faces.expression[table["row"][kept]]
+    draws = np.ones(len(expression))
+    for label, name in enumerate(data.EXPRESSIONS):  # the rare ones as often as when the tower was tuned
+        draws[expression == label] = EXPRESSION_DRAWS[name] / max(1, (expression == label).sum())
+    heads.fit(model, pooled[torch.from_numpy(kept)], table["row"][kept], targets, *measured, torch.from_numpy(draws))
+    saved = {"model": model.state_dict(), "mesh_mean": targets.mesh_mean, "mesh_std": targets.mesh_std}
+    saved["val"] = validate(model, faces, targets)
+    torch.save(saved, work / "encoder.tmp")
+    (work / "encoder.tmp").rename(work / "encoder.pt")

@@ -98,10 +98,4 @@ def age_phrase(facts: Facts, rng: random.Random) -> str:
     low, high = facts.age_range
     if high <= 5:
         return pick(rng, "under about five years old", "not older than about five", "between zero and five years old")
-    return pick(
-        rng,
-        f"between about {low} and {high} years old",
-        f"somewhere between {low} and {high} years old",
-        f"roughly {low} to {high} years old",
-        f"about {low} to {high} years of age",
-    )
+    return pick(rng, f"between about {low} and {high} years old", f"roughly {low} to {high} years old")

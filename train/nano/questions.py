@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 
 from facellm.attributes import ATTRIBUTES
 from train.nano.facts import Facts
@@ -14,6 +15,7 @@ from train.nano.limits import limits, small_talk
 from train.nano.phrases import EXPRESSION_PHRASES, RACE_PHRASES, Turns, age_phrase, pick, sentence, subject
 from train.nano.wording import WRITERS
 
+JSON_KEYS = (5, 9)  # least and most; every value is a fact, where a sentence of an answer holds one in ten words
 PARAPHRASES = {
     "demographic": (
         "Who is in the picture, roughly?",
@@ -99,10 +101,7 @@ def _race(facts: Facts, rng: random.Random) -> Turns:
                 sentence(f"the face suggests {RACE_PHRASES[facts.race][0]}; this is an estimate from appearance"),
             )
         ]
-    if facts.race_pair is None:
-        return [(question, "That is not clear from this picture.")]
-    a, b = (RACE_PHRASES[name][0] for name in facts.race_pair)
-    return [(question, sentence(f"it is not clear; {a} or {b} would both fit"))]
+    return [(question, "That is not clear from this picture.")]
 
 
 def _smile(facts: Facts, rng: random.Random) -> Turns | None:
@@ -158,18 +157,10 @@ def _child(facts: Facts, rng: random.Random) -> Turns | None:
     return [(question, f"{'Yes' if young else 'No'}, the person looks like {subject(facts, rng)}.")]
 
 
-def _json(facts: Facts, rng: random.Random) -> Turns | None:
-    """Strict JSON with the keys that were asked for, in that order."""
-    known = {
-        "age_group": facts.age_group,
-        "gender": facts.gender_label,
-        "expression": facts.expression,
-        "pose": facts.pose,
-        "lighting": facts.light,
-        "mouth": facts.mouth,
-    }
-    known = {key: value for key, value in known.items() if value}
-    keys = rng.sample(list(known), min(len(known), rng.randint(2, 4)))
+def json_answer(known: Mapping[str, str | None], rng: random.Random, count: int) -> Turns | None:
+    """Strict JSON with `count` of the known keys, in the order in which they were asked for."""
+    keys = [key for key, value in known.items() if value]
+    keys = rng.sample(keys, min(len(keys), count))
     if not keys:
         return None
     question = pick(rng, "Answer as JSON with the keys {}.", "Give {} as JSON.", "Return only JSON with {}.").format(
@@ -178,7 +169,32 @@ def _json(facts: Facts, rng: random.Random) -> Turns | None:
     return [(question, json.dumps({key: known[key] for key in keys}))]
 
 
-SHORT = (_age, _gender, _race, _smile, _side, _mouth, _light, _blur, _child, _json)
+def facts_as_json(facts: Facts, rng: random.Random) -> Turns | None:
+    """What is known of the face and of its picture, as JSON."""
+    known = {
+        "age_group": facts.age_group,
+        "gender": facts.gender_label,
+        "ethnicity": facts.race_label,
+        "expression": facts.expression_label or facts.expression,
+        "pose": facts.pose,
+        "lighting": facts.light,
+        "light_from": facts.light_side,
+        "contrast": facts.contrast,
+        "sharpness": facts.sharpness,
+        "colour": facts.colour,
+        "mouth": facts.mouth,
+        "brows": facts.brows,
+        "jaw": facts.jaw,
+        "nose": facts.nose,
+        "lips": facts.lips,
+        "face": facts.face_shape,
+        "skin_tone": facts.tone,
+        "chin": facts.pitch,
+    }
+    return json_answer(known, rng, rng.randint(*JSON_KEYS))
+
+
+SHORT = (_age, _gender, _race, _smile, _side, _mouth, _light, _blur, _child)
 
 
 def short(facts: Facts, rng: random.Random) -> Turns | None:
@@ -186,11 +202,12 @@ def short(facts: Facts, rng: random.Random) -> Turns | None:
 
 
 def conversation(facts: Facts, rng: random.Random) -> Turns:
-    """Two or three turns: an attribute or small talk first, then short follow-ups."""
-    first = small_talk(rng) if rng.random() < 0.2 else attribute_answer(rng.choice(list(WRITERS)), facts, rng)
-    turns = list(first)
-    for _ in range(rng.randint(1, 2)):
-        nxt = limits(rng) if rng.random() < 0.15 else short(facts, rng)
-        if nxt and nxt[0][0] not in [question for question, _ in turns]:
-            turns += nxt
+    """One to three attributes at length in one conversation, small talk and short questions before and between them."""
+    turns: Turns = small_talk(rng) if rng.random() < 0.2 else []
+    for key in rng.sample(list(WRITERS), rng.randint(1, 3)):
+        turns = turns + attribute_answer(key, facts, rng)
+        while len(turns) < 2 or rng.random() < 0.35:
+            nxt = limits(rng) if rng.random() < 0.15 else short(facts, rng)
+            if nxt and nxt[0][0] not in [question for question, _ in turns]:
+                turns = turns + nxt
     return turns

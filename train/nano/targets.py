@@ -67,9 +67,14 @@ class Targets:
         self.descriptor = torch.from_numpy(faces.descriptors.astype(np.float32))
 
     def at(self, rows: torch.Tensor, mesh: torch.Tensor, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Targets of faces `rows` as these pixels show them."""
+        return self.of(rows, mesh, pixel_stats(pixels))
+
+    def of(self, rows: torch.Tensor, mesh: torch.Tensor, stats: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Targets of faces `rows` whose pixels were measured already."""
         target = {name: column[rows] for name, column in self.columns.items()}
         target["mesh"] = (mesh - self.mesh_mean) / self.mesh_std
-        target["pixels"] = pixel_stats(pixels)
+        target["pixels"] = stats
         target["descriptor"] = self.descriptor[rows]
         return target
 
