@@ -1,40 +1,38 @@
 """`python -m train VERB`: builds the data set, trains and measures. `python -m train VERB --help` explains a verb.
 
-Each verb is a module of this package with `main(argv: list[str]) -> int | None`; it is imported only when it is asked
-for, so that help appears at once. What this file does not know: anything about the verbs but a line of help.
+Each verb is a module with `main(argv: list[str]) -> int | None`; it is imported only when it is asked for, so that help
+appears at once. What this file does not know: anything about the verbs but a line of help.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 
 from facellm.errors import FaceLLMError
 
+# verb -> (module, what it does)
 VERBS = {
-    "dataset": "ask a teacher eight questions about every FairFace image and write the training set",
-    "audit": "judge a sample of a data set's answers sentence by sentence, and report",
-    "lora": "train a LoRA adapter on the decoder of an InternVL",
-    "export": "merge an adapter into its base as a checkpoint of its own",
-    "ablate": "train and measure one adapter for each rank",
-    "benchmark": "build a multiple-choice benchmark from labelled faces",
-    "evaluate": "measure a model on multiple-choice questions",
-    "calibrate": "fit the profile's temperatures on labelled faces",
-    "freetext": "check what a model writes about labelled faces against the labels",
-    "agreement": "compare people's answers with synthetic ones, and what is learnt from each",
-    "bias": "compare the figures of groups of people",
+    "dataset": (
+        "train.dataset.verb",
+        "ask a teacher eight questions about every FairFace image and write the training set",
+    ),
+    "audit": ("train.audit.verb", "judge a sample of a data set's answers sentence by sentence, and report"),
+    "lora": ("train.adapters.lora", "train a LoRA adapter on the decoder of an InternVL"),
+    "export": ("train.adapters.export", "merge an adapter into its base as a checkpoint of its own"),
+    "ablate": ("train.adapters.ablate", "train and measure one adapter for each rank"),
+    "benchmark": ("train.evaluation.benchmark", "build a multiple-choice benchmark from labelled faces"),
+    "evaluate": ("train.evaluation.evaluate", "measure a model on multiple-choice questions"),
+    "calibrate": ("train.evaluation.calibrate", "fit the profile's temperatures on labelled faces"),
+    "freetext": ("train.evaluation.freetext", "check what a model writes about labelled faces against the labels"),
+    "agreement": ("train.agreement.verb", "compare people's answers with synthetic ones, and what is learnt from each"),
+    "bias": ("train.bias.verb", "compare the figures of groups of people"),
 }
 
 
-def available() -> dict[str, str]:
-    return {verb: text for verb, text in VERBS.items() if importlib.util.find_spec(f"train.{verb}")}
-
-
 def usage() -> str:
-    verbs = available()
-    wide = max(map(len, verbs), default=0)
-    lines = [f"  {verb:<{wide}}  {text}" for verb, text in verbs.items()]
+    wide = max(map(len, VERBS))
+    lines = [f"  {verb:<{wide}}  {text}" for verb, (_, text) in VERBS.items()]
     return "\n".join(["usage: python -m train VERB [OPTIONS]", "", *lines, "", "VERB --help explains its options."])
 
 
@@ -44,11 +42,11 @@ def main(argv: list[str] | None = None) -> int:
         print(usage())
         return 0 if argv else 2
     verb, *rest = argv
-    if verb not in available():
-        print(f"There is no verb {verb!r}; choose from {', '.join(available())}.", file=sys.stderr)
+    if verb not in VERBS:
+        print(f"There is no verb {verb!r}; choose from {', '.join(VERBS)}.", file=sys.stderr)
         return 2
     try:
-        return importlib.import_module(f"train.{verb}").main(rest) or 0
+        return importlib.import_module(VERBS[verb][0]).main(rest) or 0
     except FaceLLMError as error:
         print(error, file=sys.stderr)
         return 2

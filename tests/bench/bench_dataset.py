@@ -31,10 +31,10 @@ from PIL import Image
 from facellm.attributes import ATTRIBUTES
 from tests.train.kills import run_with_kills
 from tests.train.teacher_server import ANSWERS, BY_QUESTION, TeacherServer, completion, write_faces
-from train import teacher_prompt
+from train.dataset import teacher_prompt
+from train.dataset.openai_teacher import Settings, Teacher
+from train.dataset.teacher_plan import data_url
 from train.labels import LabelRow, read_labels
-from train.openai_teacher import Settings, Teacher
-from train.teacher_plan import data_url
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = ROOT.parent / "shared" / "data" / "fairface" / "fairface_label_val.csv"

@@ -39,11 +39,11 @@ def main() -> None:
 
     from facellm.images import load_image
     from facellm.loading import open_model
-    from train import facexbench
-    from train.answering import NEW_TOKENS
-    from train.batched import Ask, Batched
-    from train.prompts import LETTERS, setting_prompt
-    from train.scoring import extract
+    from train.evaluation import facexbench
+    from train.evaluation.answering import NEW_TOKENS
+    from train.evaluation.batched import Ask, Batched
+    from train.evaluation.prompts import LETTERS, setting_prompt
+    from train.evaluation.scoring import extract
 
     class Alone(Batched):
         """Without the shared prefix: every question in a row of its own."""
@@ -119,7 +119,7 @@ def main() -> None:
 
 def row_tokens(batched, asks, ids) -> int:
     """Tokens of all rows that `score` would pass through the decoder."""
-    from train.batched import Row
+    from train.evaluation.batched import Row
 
     label = {x: [*batched._label(x), batched.tokenizer.eos_token_id] for ask in asks for x in ask.labels}
     rows = (

@@ -1,4 +1,4 @@
-"""B6: one LoRA step for each question-answer pair, packed (train/packing.py) against plain.
+"""B6: one LoRA step for each question-answer pair, packed (train/adapters/packing.py) against plain.
 
 Plain is what the published scripts do: every pair is a sequence of its own with its own image, padded to the longest of
 its batch. Both sides run encoder, decoder, backward pass and optimiser over the same pairs, and from the same weights
@@ -21,8 +21,8 @@ import torch
 from facellm.attributes import ATTRIBUTES
 from facellm.messages import build_messages, expand_image, render
 from tests import tiny
-from train.packing import IGNORE, answer_loss, collate, pack, packed_forward, use_packed_attention
-from train.trainer import collate_plain
+from train.adapters.packing import IGNORE, answer_loss, collate, pack, packed_forward, use_packed_attention
+from train.adapters.trainer import collate_plain
 
 from .models import LORA, Subject
 from .timing import Result, race, result

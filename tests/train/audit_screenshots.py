@@ -19,11 +19,11 @@ from facellm.attributes import attribute
 from tests.demo.conftest import CHROMIUM_ARGUMENTS, PATIENCE
 from tests.demo.screenshots import OUT, save
 from tests.train.test_audit_browser import press
-from train import audit_page
-from train.audit_items import read_items
-from train.audit_sample import draw
-from train.audit_session import Session
-from train.audit_store import AuditStore
+from train.audit import page as audit_page
+from train.audit.items import read_items
+from train.audit.sample import draw
+from train.audit.session import Session
+from train.audit.store import AuditStore
 
 # Sentences for the eye to check: some hold, some do not, one cannot be told.
 ANSWERS = {

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 from facellm.profile import AGE_GROUPS, ETHNICITIES, GENDERS
-from train.bias_predict import Prediction
+from train.bias.predict import Prediction
 from train.labels import LabelRow
 
 OTHER = {"Male": "Female", "Female": "Male"}

@@ -11,8 +11,8 @@ from pathlib import Path
 from PIL import Image
 
 from tests.tiny import picture
-from train.facexbench import CATEGORIES
-from train.prompts import ANSWER_WITH_LETTER
+from train.evaluation.facexbench import CATEGORIES
+from train.evaluation.prompts import ANSWER_WITH_LETTER
 
 MULTIPLE = ("hr_fr", "lr_fr", "fas", "deepfakes")
 # sub-task -> question, options (published files mix text and whole numbers, and numbers of options)

@@ -20,13 +20,14 @@ from tests.tiny import make_tiny_internvl
 from tests.train.audit_data import make_set
 from tests.train.faces import write_benchmark
 from train import __main__ as cli
-from train import agreement, facexbench
-from train.agreement_labels import AGE, AGE_GROUP, compare, stated
-from train.agreement_pairs import HUMAN, SYNTHETIC, Pair, read_human, read_pairs, write_data
-from train.audit_items import Item, read_items
-from train.audit_sample import draw
-from train.audit_store import AuditStore
-from train.data import read_dataset
+from train.adapters.data import read_dataset
+from train.agreement import verb as agreement
+from train.agreement.labels import AGE, AGE_GROUP, compare, stated
+from train.agreement.pairs import HUMAN, SYNTHETIC, Pair, read_human, read_pairs, write_data
+from train.audit.items import Item, read_items
+from train.audit.sample import draw
+from train.audit.store import AuditStore
+from train.evaluation import facexbench
 
 QUICK = [
     *("--learning-rate", "0.01", "--batch", "8", "--max-steps", "2", "--precision", "float32", "--rank", "2"),
@@ -164,7 +165,8 @@ def test_the_experiment_end_to_end_and_resumed(synthetic, human, tmp_path, monke
     report = (out / "report.md").read_text()
     assert "| human answers | 12 | 2 |" in report and "| base, synthetic | all |" in report
     # The same command again: everything that is done is read.
-    from train import evaluate, lora
+    from train.adapters import lora
+    from train.evaluation import evaluate
 
     def again(*_args, **_kwargs):
         raise AssertionError("a finished stage was done again")

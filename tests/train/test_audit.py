@@ -20,14 +20,14 @@ from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from tests.train.audit_data import make_set
 from train import __main__ as cli
-from train import audit
-from train.audit_auto import Known, check, judge, know
-from train.audit_items import Item, read_items
-from train.audit_report import majority, results
-from train.audit_sample import draw
-from train.audit_sentences import sentences
-from train.audit_session import Place, Session
-from train.audit_store import AUTO, AuditStore, Mark, Written
+from train.audit import verb as audit
+from train.audit.auto import Known, check, judge, know
+from train.audit.items import Item, read_items
+from train.audit.report import majority, results
+from train.audit.sample import draw
+from train.audit.sentences import sentences
+from train.audit.session import Place, Session
+from train.audit.store import AUTO, AuditStore, Mark, Written
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -166,7 +166,7 @@ def test_bad_marks_are_refused(store, mark, message):
 
 KILLED = """
 import sys
-from train.audit_store import AuditStore
+from train.audit.store import AuditStore
 store = AuditStore(sys.argv[1])
 item = store.items()[0].key
 for number in range(1_000_000):
@@ -427,7 +427,7 @@ def test_the_commands_in_the_docs_are_understood():
     """docs/evaluation.md, sections on the audit and on agreement."""
     import shlex
 
-    from train import agreement
+    from train.agreement import verb as agreement
 
     lines = (ROOT / "docs" / "evaluation.md").read_text().splitlines()
     parsers = {"audit": audit.parser(), "agreement": agreement.parser()}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from train import audit_agreement
-from train.audit_agreement import clustered, cohen, cohen_kappa, fleiss, fleiss_kappa
+from train.audit import agreement as audit_agreement
+from train.audit.agreement import clustered, cohen, cohen_kappa, fleiss, fleiss_kappa
 
 
 def test_cohen_by_hand():

@@ -16,7 +16,7 @@ import pytest
 
 from tests.demo.conftest import CHROMIUM_ARGUMENTS, PATIENCE
 from tests.train.audit_data import make_set
-from train.audit_store import AuditStore
+from train.audit.store import AuditStore
 
 pytestmark = pytest.mark.browser
 

@@ -11,9 +11,9 @@ import pytest
 
 from facellm.errors import FaceLLMError
 from tests.train.faces import write_face_set
-from train import benchmark, facexbench
-from train.prompts import ANSWER_WITH_LETTER, THINK_FIRST, choice_prompt, setting_prompt
-from train.tasks import TASKS, pose_label
+from train.evaluation import benchmark, facexbench
+from train.evaluation.prompts import ANSWER_WITH_LETTER, THINK_FIRST, choice_prompt, setting_prompt
+from train.evaluation.tasks import TASKS, pose_label
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 

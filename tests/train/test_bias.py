@@ -11,8 +11,8 @@ from facellm.errors import FaceLLMError
 from tests.tiny import make_tiny_adapter, make_tiny_internvl, picture
 from tests.train.bias_data import Fair, Unfair, make_rows
 from train.__main__ import main
-from train.bias import measure, read_answers
-from train.bias_predict import read_predictions
+from train.bias.predict import read_predictions
+from train.bias.verb import measure, read_answers
 
 SETTINGS = {"model": "stand-in"}
 QUICK = {"resamples": 300, "permutations": 4000}
@@ -96,10 +96,10 @@ def test_the_report_is_one_whole_page_with_its_tables(injected):
 @pytest.fixture
 def cheap(monkeypatch):
     """Figures of gender alone and no report, for tests that are about something else."""
-    monkeypatch.setattr("train.bias_groups.GROUPINGS", (("gender",), ("gender", "ethnicity", "band")))
-    monkeypatch.setattr("train.bias_groups.RATED", {})
-    monkeypatch.setattr("train.bias_report.html", lambda _: "")
-    monkeypatch.setattr("train.bias_report.markdown", lambda _: "")
+    monkeypatch.setattr("train.bias.groups.GROUPINGS", (("gender",), ("gender", "ethnicity", "band")))
+    monkeypatch.setattr("train.bias.groups.RATED", {})
+    monkeypatch.setattr("train.bias.report.html", lambda _: "")
+    monkeypatch.setattr("train.bias.report.markdown", lambda _: "")
 
 
 def run(rows, predictor, out, **more):

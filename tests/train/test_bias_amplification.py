@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from train import bias_amplification as amp
-from train.bias_traits import named_in, trait_matrix, traits_of
-from train.bias_words import by_group, log_odds, words_of
+from train.bias import amplification as amp
+from train.bias.traits import named_in, trait_matrix, traits_of
+from train.bias.words import by_group, log_odds, words_of
 
 # Two groups of four images; the trait holds for three of the first and one of the second.
 GROUPS = np.array([[1, 0]] * 4 + [[0, 1]] * 4)

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from tests.train.bias_data import Fair, make_rows
-from train import bias_gaps, bias_groups, stats
-from train.bias import profile_labels
-from train.bias_groups import ACCURACY, FPR, TPR, Bootstrap
+from train import stats
+from train.bias import gaps as bias_gaps
+from train.bias import groups as bias_groups
+from train.bias.groups import ACCURACY, FPR, TPR, Bootstrap
+from train.bias.verb import profile_labels
 from train.labels import LabelRow
 
 

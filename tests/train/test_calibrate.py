@@ -11,9 +11,9 @@ from facellm.profile import FIELDS, read_calibration
 from tests.tiny import make_tiny_adapter, make_tiny_internvl
 from tests.train.faces import write_face_set
 from train import stats
-from train.benchmark import FaceSet
-from train.calibrate import calibrate, fields_to_fit, fold_of
-from train.labelled import _pixel_labels, read_known
+from train.evaluation.benchmark import FaceSet
+from train.evaluation.calibrate import calibrate, fields_to_fit, fold_of
+from train.evaluation.labelled import _pixel_labels, read_known
 
 
 @pytest.fixture(scope="module")

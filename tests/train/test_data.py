@@ -11,8 +11,8 @@ import torch
 from facellm.errors import FaceLLMError
 from facellm.messages import build_messages, expand_image, render
 from tests.tiny import make_processor, picture
-from train.data import IGNORE, Example, read_dataset, tokenize
-from train.features import FeatureCache, image_key, write_features
+from train.adapters.data import IGNORE, Example, read_dataset, tokenize
+from train.adapters.features import FeatureCache, image_key, write_features
 
 PROCESSOR = make_processor()
 TURNS = (("Describe this image.", "A face."), ("Is the mouth open?", "yes"), ("And the eyes?", "They are closed."))

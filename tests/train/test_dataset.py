@@ -17,10 +17,10 @@ from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from tests.train.kills import run_with_kills
 from tests.train.teacher_server import ANSWERS, TeacherServer, write_faces
-from train import openai_teacher
-from train.answer_store import AnswerStore, identity
-from train.data import check_images, read_dataset
-from train.dataset import main
+from train.adapters.data import check_images, read_dataset
+from train.dataset import openai_teacher
+from train.dataset.answer_store import AnswerStore, identity
+from train.dataset.verb import main
 
 KEY = "sk-test-not-a-real-key"
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,15 +17,15 @@ from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from tests.train.teacher_server import ANSWERS, TeacherServer, write_faces
 from tests.train.test_dataset import KEY, ROOT, arguments, records, stored
-from train import batch_parts, batch_run, openai_teacher
-from train.answer_store import AnswerStore
-from train.batch_parts import Parts
-from train.batch_run import BatchRun
-from train.dataset import main
+from train.dataset import batch_parts, batch_run, openai_teacher
+from train.dataset.answer_store import AnswerStore
+from train.dataset.batch_parts import Parts
+from train.dataset.batch_run import BatchRun
+from train.dataset.openai_teacher import Settings
+from train.dataset.teacher_plan import Plan
+from train.dataset.teacher_price import PRICES
+from train.dataset.verb import main
 from train.labels import read_labels
-from train.openai_teacher import Settings
-from train.teacher_plan import Plan
-from train.teacher_price import PRICES
 
 QUOTA = {"error": {"message": "no more", "code": "insufficient_quota"}}
 

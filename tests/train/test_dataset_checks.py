@@ -11,9 +11,9 @@ import pytest
 from facellm.attributes import ATTRIBUTES, attribute
 from facellm.profile import AGE_GROUPS, GENDERS
 from tests.train.teacher_server import ANSWERS
-from train.answer_checks import REASONS, check
+from train.dataset.answer_checks import REASONS, check
+from train.dataset.teacher_prompt import PROMPT_VERSION, SYSTEM, hint, question
 from train.labels import RACES, LabelRow
-from train.teacher_prompt import PROMPT_VERSION, SYSTEM, hint, question
 
 WOMAN = LabelRow(2, "a.jpg", "30-39", "Female", "East Asian", Path("a.jpg"))
 BOY = replace(WOMAN, age="3-9", gender="Male", race="Black")

@@ -14,11 +14,11 @@ from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from facellm.profile import AGE_GROUPS, GENDERS
 from tests.train.test_dataset import records
-from train.answer_checks import check
-from train.data import check_images, read_dataset
-from train.dataset import main
+from train.adapters.data import check_images, read_dataset
+from train.dataset.answer_checks import check
+from train.dataset.measured_teacher import LEAST_WORDS, MeasuredTeacher
+from train.dataset.verb import main
 from train.labels import RACES, read_labels
-from train.measured_teacher import LEAST_WORDS, MeasuredTeacher
 from train.nano.data import MEASUREMENTS
 
 # A frontal face with an open, smiling mouth, in the units of measurements.csv.

@@ -9,10 +9,10 @@ import pytest
 from facellm.errors import FaceLLMError
 from tests.train.teacher_server import TeacherServer, write_faces
 from tests.train.test_dataset import KEY, arguments, records, stored
-from train import openai_teacher
-from train.answer_store import AnswerStore
-from train.dataset import main
-from train.dataset_merge import merge
+from train.dataset import openai_teacher
+from train.dataset.answer_store import AnswerStore
+from train.dataset.merge import merge
+from train.dataset.verb import main
 
 
 @pytest.fixture

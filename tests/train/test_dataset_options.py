@@ -9,9 +9,9 @@ import yaml
 
 from facellm.errors import FaceLLMError
 from tests.train.teacher_server import write_faces
-from train import dataset_options
-from train.dataset import main
-from train.recipe import RECIPES, load_recipe
+from train.adapters.recipe import RECIPES, load_recipe
+from train.dataset import options as dataset_options
+from train.dataset.verb import main
 
 NEEDED = ["--images", "i", "--out", "o"]
 

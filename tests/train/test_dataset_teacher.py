@@ -11,11 +11,11 @@ import pytest
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from tests.train.teacher_server import ANSWERS, TeacherServer, write_faces
-from train import openai_teacher, teacher_faults, teacher_limits, teacher_price
+from train.dataset import openai_teacher, teacher_faults, teacher_limits, teacher_price
+from train.dataset.openai_teacher import Settings, Teacher
+from train.dataset.teacher_faults import NoReply
+from train.dataset.teacher_plan import data_url
 from train.labels import read_labels
-from train.openai_teacher import Settings, Teacher
-from train.teacher_faults import NoReply
-from train.teacher_plan import data_url
 
 QUESTION = ATTRIBUTES[2].question  # skin
 KEY = "sk-test-not-a-real-key"

@@ -15,12 +15,12 @@ import pytest
 from facellm.errors import FaceLLMError
 from tests.tiny import make_tiny_adapter, make_tiny_internvl, picture
 from tests.train.faces import edit, write_benchmark
-from train import facexbench
-from train.answering import Arm, Reply, read_replies, rotated, run_arm
-from train.evaluate import evaluate
-from train.facexbench import CATEGORIES
-from train.scoring import extract_published
-from train.sharding import Shard
+from train.evaluation import facexbench
+from train.evaluation.answering import Arm, Reply, read_replies, rotated, run_arm
+from train.evaluation.evaluate import evaluate
+from train.evaluation.facexbench import CATEGORIES
+from train.evaluation.scoring import extract_published
+from train.evaluation.sharding import Shard
 
 SETTINGS = {"model": "stand-in", "setting": "zero-shot"}
 
@@ -30,7 +30,7 @@ def quick_plots(monkeypatch, request):
     """Plots are drawn only in the tests that look at them: they cost more than all the rest."""
     if request.node.name != "test_html_report_is_one_whole_page":
         for name in ("plot_scores", "plot_letters"):
-            monkeypatch.setattr(f"train.evaluation_report.{name}", lambda *_: "<svg></svg>")
+            monkeypatch.setattr(f"train.evaluation.report.{name}", lambda *_: "<svg></svg>")
 
 
 class StandIn:
@@ -124,9 +124,9 @@ def test_resume_after_a_kill_asks_nothing_twice(made, tmp_path):
 CHILD = """
 import json, sys, time
 from pathlib import Path
-from train import facexbench
-from train.answering import Reply
-from train.evaluate import evaluate
+from train.evaluation import facexbench
+from train.evaluation.answering import Reply
+from train.evaluation.evaluate import evaluate
 
 class Slow:
     which = ("base",)
@@ -137,7 +137,7 @@ class Slow:
             yield Reply(question.key, question.correct, 1, 0.01)
             time.sleep(float(sys.argv[4]))
 
-import train.evaluation_report as report
+from train.evaluation import report
 report.plot_scores = report.plot_letters = lambda *_: "<svg></svg>"
 evaluate(facexbench.read(sys.argv[1]), Slow(), Path(sys.argv[2]), {"model": "slow"}, which=("base",))
 """
@@ -392,7 +392,7 @@ def tiny(tmp_path_factory):
 
 def test_batched_scores_and_texts_equal_the_engine(tiny):
     from facellm.engine import Engine, Row, Sampling
-    from train.batched import Ask, Batched
+    from train.evaluation.batched import Ask, Batched
 
     _, _, loaded = tiny
     images = {i: picture(i) for i in range(3)}
@@ -411,7 +411,7 @@ def test_batched_scores_and_texts_equal_the_engine(tiny):
 
 
 def test_questions_of_an_image_stand_in_one_row(tiny):
-    from train.batched import Ask, Batched, Row
+    from train.evaluation.batched import Ask, Batched, Row
 
     _, _, loaded = tiny
     asks = [Ask(f"Question {i}?", (i % 2,), ("A", "B")) for i in range(6)] + [Ask("No image?", (), ("A",))] * 2
@@ -428,7 +428,7 @@ def test_questions_of_an_image_stand_in_one_row(tiny):
 
 
 def test_multi_image_prompt_has_marks_and_all_images(tiny):
-    from train.batched import Ask, Batched
+    from train.evaluation.batched import Ask, Batched
 
     _, _, loaded = tiny
     batched = Batched(loaded, lambda key: picture(key))
@@ -479,7 +479,7 @@ def test_command_refuses_in_a_sentence(tiny, folder, tmp_path, capsys, arguments
 
 
 def test_prompt_longer_than_the_model_is_reported_not_asked(tiny, tmp_path):
-    from train.answering import ModelAnswerer
+    from train.evaluation.answering import ModelAnswerer
 
     folder = write_benchmark(tmp_path / "benchmark", 1)
     edit(folder / "made_zero_mcq_tools_retrieval.json", lambda d: d.update(context="api " * 4000))

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from facellm.errors import FaceLLMError
 from tests.tiny import make_tiny_adapter, make_tiny_internvl
 from tests.train.lora_data import make_world
-from train import ablate, export, lora
-from train.base import weights_digest
-from train.recipe import check
+from train.adapters import ablate, export, lora
+from train.adapters.base import weights_digest
+from train.adapters.recipe import check
 
 QUICK = {
     "learning_rate": 0.02, "batch": 32, "epochs": 2.0, "precision": "float32", "eval_every": 0, "save_every": 0,

@@ -8,9 +8,9 @@ import pytest
 
 from tests.tiny import make_tiny_adapter, make_tiny_internvl
 from tests.train.faces import write_face_set
-from train.claims import age_claim, claims, conflicts, is_cut, repeats
-from train.freetext import disagreements, examine, group_span, judge, marks, tally
-from train.labelled import Known
+from train.evaluation.claims import age_claim, claims, conflicts, is_cut, repeats
+from train.evaluation.freetext import disagreements, examine, group_span, judge, marks, tally
+from train.evaluation.labelled import Known
 
 
 @pytest.mark.parametrize(

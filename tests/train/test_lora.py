@@ -22,8 +22,8 @@ from facellm.errors import FaceLLMError
 from tests.tiny import make_tiny_internvl
 from tests.train.lora_data import make_data, make_world, rows
 from train import __main__ as cli
-from train import lora
-from train.recipe import check
+from train.adapters import lora
+from train.adapters.recipe import check
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
@@ -254,7 +254,7 @@ def test_sentences_about_the_run(world, trained, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("train.trainer.packed_forward", full)
+    monkeypatch.setattr("train.adapters.trainer.packed_forward", full)
     told(
         lambda: lora.train(*world, tmp_path / "memory", recipe(), device="cpu"),
         "Out of memory", "--micro-tokens 256", "--gradient-checkpointing", "--quantization nf4",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from tests.tiny import make_tiny_internvl
-from train.packing import (
+from train.adapters.packing import (
     IGNORE,
     answer_loss,
     answer_weights,

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from facellm.errors import FaceLLMError
-from train.packing import Pack
-from train.recipe import HELP, RECIPES, Recipe, add_flags, check, dump, from_flags, load_recipe, names
-from train.trainer import StepPlan
+from train.adapters.packing import Pack
+from train.adapters.recipe import HELP, RECIPES, Recipe, add_flags, check, dump, from_flags, load_recipe, names
+from train.adapters.trainer import StepPlan
 
 ROOT = Path(__file__).resolve().parents[2]
 # arXiv 2507.10300, section on training: LoRA r=16, alpha=32, no dropout, learning rate 1e-5 falling by a cosine without
@@ -128,7 +128,7 @@ def test_accelerate_reads_the_shipped_configurations(file):
 
 
 def test_the_guide_names_commands_and_recipes_that_exist():
-    from train import ablate, export, lora
+    from train.adapters import ablate, export, lora
 
     text = (ROOT / "docs" / "training.md").read_text()
     parsers = {"lora": lora.parser(), "export": export.parser(), "ablate": ablate.parser()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from train.scoring import extract, extract_published, is_refusal
+from train.evaluation.scoring import extract, extract_published, is_refusal
 
 AGES = ("20-29", "30-39", "None of the above", "40-49")
 GENDERS = ("Male", "Female", "Both", "None of the above")

@@ -16,10 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from train.data import Example, tokenize
+from train.adapters.data import Example, tokenize
+from train.adapters.packing import (
+    Pack,
+    answer_loss,
+    answer_weights,
+    collate,
+    pack,
+    packed_forward,
+    use_packed_attention,
+)
 from train.nano import assemble
 from train.nano.encoder import load_encoder
-from train.packing import Pack, answer_loss, answer_weights, collate, pack, packed_forward, use_packed_attention
 
 WEIGHTING = "root"  # of the answers: a letter is one token, a description seventy
 

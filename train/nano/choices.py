@@ -1,7 +1,7 @@
 """Questions whose answer is a label: multiple choice in FaceXBench's form and the profile's fields.
 
 Input: `Facts` and a random generator. Output: conversations of one turn, or None where the facts do not hold the label.
-Tasks come from `train.tasks`, the form from `train.prompts`, fields and labels from `facellm.profile`.
+Tasks come from `evaluation.tasks`, the form from `evaluation.prompts`, fields and labels from `facellm.profile`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import dataclasses
 import random
 
 from facellm.profile import FIELDS, POSES
+from train.evaluation.prompts import ANSWER_WITH_LETTER, LETTERS, choice_prompt
+from train.evaluation.tasks import TASKS, pose_label
 from train.nano.facts import Facts
 from train.nano.phrases import Turns, pick
-from train.prompts import ANSWER_WITH_LETTER, LETTERS, choice_prompt
-from train.tasks import TASKS, pose_label
 
 NAME_IT = ("Name the right option, then its letter.", "Say what is right, and its letter in brackets.")
 # The profile's words for a pose, in a share of the questions: options need not be one word.

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from train.evaluation.tasks import YAW_TURNED_DEG
 from train.nano import data, general
 from train.nano.choices import multiple_choice, profile_answer
 from train.nano.facts import FactReader, Facts
@@ -22,7 +23,6 @@ from train.nano.phrases import Turns
 from train.nano.questions import attribute_answer, conversation, facts_as_json, short
 from train.nano.tokenizer import train_tokenizer
 from train.nano.wording import WRITERS
-from train.tasks import YAW_TURNED_DEG
 
 VAL_VIEWS = 400  # validation faces whose pairs give the validation loss of the decoder
 # How many lines a set's expression views get, so that the rare expressions are met as often as the frequent ones.

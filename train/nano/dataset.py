@@ -16,7 +16,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from facellm.processor import FaceProcessor
-from train.features import fingerprint, write_features
+from train.adapters.features import fingerprint, write_features
 from train.nano import assemble
 from train.nano.corpus import write
 

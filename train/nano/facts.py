@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train import labelled
+from train.evaluation import labelled
 from train.nano import data
 
 # A label is stated when the encoder gives it at least this probability, otherwise the answer hedges. On `val`, of the

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from train.evaluation.tasks import YAW_TURNED_DEG
 from train.nano import augment, data, heads
 from train.nano.encoder import FaceNet, load_encoder, validate
 from train.nano.facts import skin_stats
 from train.nano.pretrained import PATCH_PX, WIDTH
 from train.nano.targets import EXPRESSION_DRAWS, Targets
-from train.tasks import YAW_TURNED_DEG
 
 CHANGED_FACES = 5000  # UTKFace training faces with an augmented view
 RARE = ("surprise", "sadness", "anger", "disgust", "fear", "contempt")  # an augmented view each, as turned heads have

@@ -10,12 +10,12 @@ import random
 
 from facellm.attributes import ATTRIBUTES
 from facellm.profile import FIELDS
+from train.evaluation.prompts import ANSWER_WITH_LETTER, LETTERS, choice_prompt
+from train.evaluation.tasks import TASKS
 from train.nano.facts import Facts
 from train.nano.limits import limits, small_talk
 from train.nano.phrases import Turns, join, pick, sentence
 from train.nano.questions import PARAPHRASES
-from train.prompts import ANSWER_WITH_LETTER, LETTERS, choice_prompt
-from train.tasks import TASKS
 
 WORDS = (
     "apple",

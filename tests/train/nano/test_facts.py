@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from facellm.profile import FIELDS
+from train.evaluation.tasks import TASKS
 from train.nano import choices, data, facts, general, wording
-from train.tasks import TASKS
 
 STATS = np.array([0.45, 0.7, 0.5, 0.5, 0.0])
 

@@ -8,8 +8,8 @@ import torch
 from transformers import AutoModelForImageTextToText, InternVLVisionModel
 
 from facellm.processor import FaceProcessor
-from train.data import read_dataset
-from train.features import FeatureCache, fingerprint
+from train.adapters.data import read_dataset
+from train.adapters.features import FeatureCache, fingerprint
 from train.nano import augment, base, corpus, data, dataset, encoder, features
 from train.nano.pretrained import vision_config
 

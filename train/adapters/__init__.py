@@ -1,0 +1,1 @@
+"""Adapters: trained, merged, compared by rank."""

@@ -1,0 +1,365 @@
+"""Packed training: all the question-answer pairs of one image behind ONE image prefix, exactly.
+
+The pairs of an image share a long beginning (system prompt, image tokens, often the first words of the question). A
+`Pack` holds that prefix once and the rest of every pair behind it::
+
+    [ prefix | q1 a1 | q2 a2 | ... | q8 a8 ]      position ids restart at the prefix's end for every pair
+                                                  a pair sees the prefix and itself, never another pair
+
+Loss and gradients equal those of training on every pair alone: about half the tokens, an eighth of the encoder's work.
+Packs of several images are laid end to end in one row WITHOUT padding, so that every linear layer works on real tokens
+only; attention alone gathers them into small padded blocks (`Blocks`), whose cost is that of separate pairs.
+
+How it is used (by `train lora`, and by the base stage of nano with a projector that trains)::
+
+    packs = pack([(ids, labels), ...], image=row, image_token_id=model.config.image_token_id, max_tokens=2048)
+    use_packed_attention(model)                                    # once; plain calls and generate() still work
+    batch = collate(packs_of_a_micro_batch)
+    features = torch.stack([feature_of(image) for image in batch["images"]])       # (images, image tokens, hidden)
+    logits, targets = packed_forward(model, batch, image_features=features)        # (answer tokens, vocabulary), same
+    loss = answer_loss(logits, targets, tokens=answer_tokens_of_the_whole_step)
+
+`image_features` are what the projector returns; gradients flow into them, so a projector may train through them.
+
+What it does not know: where tokens or features come from (`data`, `features`), and other decoders than those
+whose forward takes a dict of masks by layer type (Qwen2, so every InternVL3): it raises for those with sliding windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+IGNORE = -100  # label of a token that is not learnt (Hugging Face's convention)
+PACKED_ATTENTION = "facellm_packed"
+BUCKETS = 4  # groups of similar length that the pairs of a batch are padded in, for attention only
+
+Conversation = tuple[Sequence[int], Sequence[int]]  # token ids and labels, equally long; labels are ids or IGNORE
+
+
+@dataclass(frozen=True)
+class Pack:
+    """One image's prefix and pairs. Arrays are int32 of shape (tokens,); `starts` are where the pairs begin."""
+
+    input_ids: np.ndarray
+    labels: np.ndarray
+    position_ids: np.ndarray
+    starts: tuple[int, ...]
+    image: Hashable | None
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def pairs(self) -> int:
+        return len(self.starts)
+
+
+def pack(
+    conversations: Sequence[Conversation],
+    image: Hashable | None,
+    image_token_id: int | None = None,
+    max_tokens: int | None = None,
+) -> list[Pack]:
+    """Packs the conversations of ONE image; more than one pack where they exceed `max_tokens` or
+    differ before the image's end.
+
+    A conversation of several turns is one row. `image` is whatever identifies the image to the caller (None: no image).
+    Raises ValueError for a conversation without an answer or with an answer that begins the sequence.
+    """
+    groups: dict[bytes, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for ids, labels in conversations:
+        ids, labels = np.asarray(ids, dtype=np.int32), np.asarray(labels, dtype=np.int32)
+        if ids.shape != labels.shape or ids.ndim != 1:
+            raise ValueError(f"Token ids {ids.shape} and labels {labels.shape} of a conversation differ in length.")
+        answer = np.flatnonzero(labels != IGNORE)
+        if not len(answer) or answer[0] < 2:
+            raise ValueError("A conversation needs a question of at least two tokens and an answer after it.")
+        places = np.flatnonzero(ids == image_token_id) if image_token_id is not None else ()
+        # The image stands in the prefix once, so only rows that are equal up to its last token can share one.
+        head = ids[: places[-1] + 1].tobytes() if len(places) else b""
+        groups.setdefault(head, []).append((ids, labels))
+    packs = []
+    for rows in groups.values():
+        taken, prefix = [rows[0]], _usable(rows[0])
+        for row in rows[1:]:
+            shared = _common(taken[0], row, prefix)
+            if max_tokens is not None and _size([*taken, row], shared) > max_tokens:
+                packs.append(_join(taken, prefix, image))
+                taken, shared = [], _usable(row)
+            taken, prefix = [*taken, row], shared
+        packs.append(_join(taken, prefix, image))
+    return packs
+
+
+def _usable(row: tuple[np.ndarray, np.ndarray]) -> int:
+    """Longest prefix that leaves the token which predicts the first answer token inside the pair itself."""
+    return int(np.flatnonzero(row[1] != IGNORE)[0]) - 1
+
+
+def _common(first: tuple[np.ndarray, np.ndarray], row: tuple[np.ndarray, np.ndarray], prefix: int) -> int:
+    limit = min(prefix, _usable(row))
+    different = np.flatnonzero(first[0][:limit] != row[0][:limit])
+    return int(different[0]) if len(different) else limit
+
+
+def _size(rows: Sequence[tuple[np.ndarray, np.ndarray]], prefix: int) -> int:
+    return prefix + sum(len(ids) - prefix for ids, _ in rows)
+
+
+def _join(rows: Sequence[tuple[np.ndarray, np.ndarray]], prefix: int, image: Hashable | None) -> Pack:
+    lengths = [len(ids) - prefix for ids, _ in rows]
+    starts = prefix + np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    return Pack(
+        input_ids=np.concatenate([rows[0][0][:prefix], *(ids[prefix:] for ids, _ in rows)]),
+        labels=np.concatenate([rows[0][1][:prefix], *(labels[prefix:] for _, labels in rows)]),
+        position_ids=np.concatenate(
+            [np.arange(prefix), *(np.arange(prefix, prefix + length) for length in lengths)]
+        ).astype(np.int32),
+        starts=tuple(int(start) for start in starts),
+        image=image,
+    )
+
+
+@dataclass
+class Group:
+    """Segments of similar length, padded to one: prefixes (`owner` None) or pairs.
+
+    `first`, `count`, `length`: the group's slots are [first, first + count * length) of the gathered order.
+    `mask` is additive, (count, 1, length, prefix length + length): 0 to see, -inf not to (prefixes: own tokens only).
+    """
+
+    first: int
+    count: int
+    length: int
+    owner: Tensor | None
+    mask: Tensor
+
+
+@dataclass
+class Blocks:
+    """How a flat row of T tokens is gathered into padded segments and back.
+
+    `take` (slots,) gives each slot's token (0 for padding), `valid` (slots, 1, 1) tells padding, `back` (T,) gives each
+    token's slot. `groups[0]` are the prefixes, one an image, the others hold the pairs.
+    """
+
+    take: Tensor
+    valid: Tensor
+    back: Tensor
+    groups: list[Group] = field(default_factory=list)
+
+    def to(self, device: torch.device | str) -> Blocks:
+        if self.take.device == torch.device(device):
+            return self
+        groups = [
+            Group(g.first, g.count, g.length, None if g.owner is None else g.owner.to(device), g.mask.to(device))
+            for g in self.groups
+        ]
+        return Blocks(self.take.to(device), self.valid.to(device), self.back.to(device), groups)
+
+
+def blocks(packs: Sequence[Pack], buckets: int = BUCKETS) -> Blocks:
+    """The gathering plan of packs laid end to end. Lengths are unequal, so pairs are padded within `buckets` groups."""
+    offsets = np.concatenate([[0], np.cumsum([len(p) for p in packs])])
+    prefix_lengths = np.array([p.starts[0] for p in packs])
+    pairs = [  # (start in the flat row, length, index of its image)
+        (offsets[i] + start, end - start, i)
+        for i, p in enumerate(packs)
+        for start, end in zip(p.starts, (*p.starts[1:], len(p)), strict=True)
+    ]
+    pairs.sort(key=lambda pair: pair[1])
+    wide = int(prefix_lengths.max())
+    total = int(offsets[-1])
+    plan = [(offsets[:-1], prefix_lengths, None)]
+    for part in np.array_split(np.arange(len(pairs)), min(buckets, len(pairs))):
+        starts, lengths, owners = (np.array([pairs[i][column] for i in part]) for column in range(3))
+        plan.append((starts, lengths, owners))
+    take, valid, groups, first = [], [], [], 0
+    for starts, lengths, owners in plan:
+        length = int(lengths.max())
+        places = np.arange(length)
+        real = places[None, :] < lengths[:, None]
+        take.append(np.where(real, starts[:, None] + places[None, :], 0).ravel())
+        valid.append(real.ravel())
+        seen = np.broadcast_to(places[:, None] >= places[None, :], (len(starts), length, length))
+        if owners is not None:
+            before = np.arange(wide)[None, :] < prefix_lengths[owners][:, None]
+            before = np.broadcast_to(before[:, None, :], (len(starts), length, wide))
+            seen = np.concatenate([before, seen], axis=2)
+        mask = torch.zeros(seen.shape, dtype=torch.float32).masked_fill_(torch.from_numpy(~seen), float("-inf"))
+        owner = None if owners is None else torch.from_numpy(owners.astype(np.int64))
+        groups.append(Group(first, len(starts), length, owner, mask[:, None]))
+        first += len(starts) * length
+    take, valid = np.concatenate(take), np.concatenate(valid)
+    back = np.empty(total, dtype=np.int64)
+    back[take[valid]] = np.flatnonzero(valid)
+    return Blocks(torch.from_numpy(take), torch.from_numpy(valid)[:, None, None], torch.from_numpy(back), groups)
+
+
+class _Gather(torch.autograd.Function):
+    """Tokens (T, heads, width) to slots. Its gradient is a gather too, several times faster than index_add on a CPU."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, take: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(back)
+        return x.index_select(0, take)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        return grad.index_select(0, ctx.saved_tensors[0]), None, None
+
+
+class _Scatter(torch.autograd.Function):
+    """Slots back to tokens; padding slots get no gradient."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, take: Tensor, back: Tensor, valid: Tensor) -> Tensor:
+        ctx.save_for_backward(take, valid)
+        return x.index_select(0, back)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        take, valid = ctx.saved_tensors
+        return grad.index_select(0, take).masked_fill_(~valid, 0), None, None, None
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float) -> Tensor:
+    """(N, S, heads, D) against (N, K, key heads, D) -> (N, S, heads, D)."""
+    n, s, heads, width = query.shape
+    shared = heads // key.shape[2]
+    if query.device.type != "cpu":
+        out = functional.scaled_dot_product_attention(
+            query.transpose(1, 2), key.transpose(1, 2).repeat_interleave(shared, 1),
+            value.transpose(1, 2).repeat_interleave(shared, 1), mask.to(query.dtype), scale=scaling,
+        )  # fmt: skip
+        return out.transpose(1, 2)
+    # On a CPU the written-out form's backward is several times faster than SDPA's at these lengths (< 300 tokens).
+    # Query heads that share a key head are stacked along the queries, so no key is ever repeated.
+    query = query.view(n, s, heads // shared, shared, width).permute(0, 2, 3, 1, 4).reshape(n, -1, shared * s, width)
+    scores = torch.matmul(query, key.permute(0, 2, 3, 1)) * scaling
+    scores = scores.view(n, -1, shared, s, key.shape[1]) + mask[:, None].to(scores.dtype)
+    weights = torch.softmax(scores, dim=-1).to(value.dtype).view(n, -1, shared * s, key.shape[1])
+    out = torch.matmul(weights, value.transpose(1, 2))
+    return out.view(n, -1, shared, s, width).permute(0, 3, 1, 2, 4).reshape(n, s, heads, width)
+
+
+def packed_attention(module, query, key, value, attention_mask, scaling=None, dropout=0.0, packed=None, **kwargs):
+    """transformers' attention interface: (1, heads, T, D) in, (1, T, heads, D) out. Without `packed`: plain SDPA."""
+    if packed is None:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+    flat = [_Gather.apply(x.transpose(1, 2)[0], packed.take, packed.back) for x in (query, key, value)]
+    out, before = [], ()
+    for group in packed.groups:
+        size = group.count * group.length
+        q, *own = (x[group.first : group.first + size].unflatten(0, (group.count, group.length)) for x in flat)
+        if group.owner is None:
+            before = own
+            if not group.length:
+                continue
+        elif before[0].shape[1]:
+            own = [torch.cat([p.index_select(0, group.owner), x], 1) for p, x in zip(before, own, strict=True)]
+        out.append(_attend(q, *own, group.mask, scaling or query.shape[-1] ** -0.5).flatten(0, 1))
+    return _Scatter.apply(torch.cat(out), packed.take, packed.back, packed.valid)[None], None
+
+
+def use_packed_attention(model: nn.Module) -> None:
+    """Lets the decoder of an InternVL (PEFT-wrapped or not) take packed batches; other calls keep working (SDPA)."""
+    AttentionInterface.register(PACKED_ATTENTION, packed_attention)
+    AttentionMaskInterface.register(PACKED_ATTENTION, sdpa_mask)
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if set(getattr(inner.config.text_config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
+        raise ValueError("Packed training needs full attention in every layer: train this model with --plain.")
+    inner.set_attn_implementation({"text_config": PACKED_ATTENTION})
+
+
+def collate(packs: Sequence[Pack]) -> dict:
+    """Packs end to end: input_ids, labels, position_ids (1, T) int64; `packed` (Blocks); `images` where given."""
+
+    def row(name: str) -> Tensor:
+        return torch.from_numpy(np.concatenate([getattr(p, name) for p in packs]).astype(np.int64))[None]
+
+    return {
+        "input_ids": row("input_ids"),
+        "labels": row("labels"),
+        "position_ids": row("position_ids"),
+        "packed": blocks(packs),
+        "images": [p.image for p in packs if p.image is not None],
+    }
+
+
+def block_mask(packs: Sequence[Pack]) -> Tensor:
+    """What `Blocks` computes, as one boolean mask (1, 1, T, T), True to see: for tests and for other attentions."""
+    spans = [np.full(len(p), -1) for p in packs]
+    for span, p in zip(spans, packs, strict=True):
+        for number, start in enumerate(p.starts):
+            span[start:] = number
+    pair = np.concatenate(spans)
+    image = np.repeat(np.arange(len(packs)), [len(p) for p in packs])
+    place = np.arange(len(pair))
+    seen = (image[:, None] == image) & (place[:, None] >= place) & ((pair == -1) | (pair[:, None] == pair))
+    return torch.from_numpy(seen)[None, None]
+
+
+def packed_forward(
+    model: nn.Module, batch: dict, image_features: Tensor | None = None, pixel_values: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Logits (answer tokens, vocabulary) and their targets (answer tokens,) of a collated batch.
+
+    The head runs at answer positions only. Give the images either as projected features (images, image tokens, hidden)
+    or as pixels (images, 3, height, width), in the order of `batch["images"]`; neither for text alone.
+    """
+    labels = batch["labels"][0]
+    keep = torch.nonzero(labels[1:] != IGNORE)[:, 0]
+    given = {}
+    if image_features is not None:
+        given["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=image_features)}
+    elif pixel_values is not None:
+        given["pixel_values"] = pixel_values
+    out = model(
+        input_ids=batch["input_ids"],
+        position_ids=batch["position_ids"],
+        attention_mask={"full_attention": None},  # a dict is taken as it is: no T x T mask is built
+        logits_to_keep=keep,
+        use_cache=False,
+        packed=batch["packed"].to(labels.device),
+        **given,
+    )
+    return out.logits[0], labels[keep + 1]
+
+
+def answer_weights(labels: Tensor, weighting: str) -> Tensor | None:
+    """Weights (answer tokens,) of a row's answer tokens, with a mean of 1; None where all weigh the same.
+
+    labels: (1, T).  weighting: "token"; "answer", every answer weighs the same however long, so that an option letter
+    is learnt beside descriptions; "root", between the two: an answer weighs as the root of its length.
+    """
+    if weighting == "token":
+        return None
+    learnt = labels[0] != IGNORE
+    starts = learnt & ~torch.cat([learnt.new_zeros(1), learnt[:-1]])
+    answer = (torch.cumsum(starts, 0) - 1)[learnt]  # which answer a learnt token belongs to
+    weights = torch.bincount(answer)[answer].float() ** {"answer": -1.0, "root": -0.5}[weighting]
+    return weights / weights.mean()
+
+
+def answer_loss(
+    logits: Tensor, targets: Tensor, tokens: int | Tensor | None = None, weights: Tensor | None = None
+) -> Tensor:
+    """Summed cross-entropy (times `weights`) over `tokens`, the answer tokens of the whole step (None: those given)."""
+    if weights is None:
+        total = functional.cross_entropy(logits.float(), targets, reduction="sum")
+    else:
+        total = (functional.cross_entropy(logits.float(), targets, reduction="none") * weights).sum()
+    return total / (len(targets) if tokens is None else tokens)

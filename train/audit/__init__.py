@@ -1,0 +1,1 @@
+"""People judge a sample of a data set, sentence by sentence."""

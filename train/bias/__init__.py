@@ -1,0 +1,1 @@
+"""The figures of groups of people, side by side."""

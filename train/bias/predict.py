@@ -1,0 +1,113 @@
+"""What a model says about each face whose group is known: calibrated profile labels and free-text answers.
+
+Input: labelled images (`train.labels`) and a model. Output: one JSONL line for each image and model, appended as they
+come, so that a run that was killed goes on. What this file does not know: whether a prediction is right, groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from facellm.attributes import attribute
+from facellm.errors import FaceLLMError
+from facellm.images import load_image
+from facellm.profile import FIELDS, read_calibration, softmax
+from train import journal
+from train.labels import LabelRow
+
+PROFILE = ("age_group", "gender", "ethnicity", "expression")  # fields whose labels are compared over groups
+ATTRIBUTES = ("demographic", "expression", "detail")  # answers whose words are compared over groups
+NEW_TOKENS = 160
+CHUNK = 48  # images asked about between two writes: what a kill can lose
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one model says about one image. key: the file as the label file names it.
+
+    profile: {field: {label: probability}}, calibrated where the model has temperatures.  texts: {attribute: answer}.
+    """
+
+    key: str
+    profile: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    def best(self, name: str) -> str | None:
+        """The likeliest label of a field; None where it was not asked."""
+        labels = self.profile.get(name)
+        return max(labels, key=labels.__getitem__) if labels else None
+
+
+class Predictor(Protocol):
+    """Whatever describes faces: the model, or a stand-in."""
+
+    which: tuple[str, ...]
+
+    def predict(self, rows: Sequence[LabelRow], which: str) -> Iterator[Prediction]:
+        """One Prediction for each row, in any order."""
+        ...
+
+
+class ModelPredictor:
+    """Predicts with an opened model. attributes: keys of the questions that are answered in words; may be empty."""
+
+    def __init__(
+        self, loaded: Any, attributes: Sequence[str] = ATTRIBUTES, *, new_tokens: int = NEW_TOKENS,
+        rows: int | None = None,
+    ) -> None:  # fmt: skip
+        from train.evaluation.batched import ROWS, Batched
+
+        self.which: tuple[str, ...] = loaded.which
+        self.fields = [f.for_model(loaded.is_nano) for f in FIELDS if f.key in PROFILE]
+        self.attributes = [attribute(key) for key in attributes]
+        self.temperatures = read_calibration(loaded.folder) if loaded.folder else {}
+        self.new_tokens = new_tokens
+        self.batched = Batched(loaded, load_image, rows or ROWS)
+
+    def predict(self, rows: Sequence[LabelRow], which: str) -> Iterator[Prediction]:
+        for start in range(0, len(rows), CHUNK):
+            yield from self._chunk(rows[start : start + CHUNK], which)
+
+    def _chunk(self, rows: Sequence[LabelRow], which: str) -> Iterator[Prediction]:
+        from train.evaluation.batched import Ask
+
+        own = self.temperatures.get(which) or {}
+        profiles: list[dict[str, dict[str, float]]] = [{} for _ in rows]
+        texts: list[dict[str, str]] = [{} for _ in rows]
+        asks = [Ask(f.question, (row.path,), f.labels) for row in rows for f in self.fields]
+        for index, scores, _ in self.batched.score(asks, which):
+            place, f = index // len(self.fields), self.fields[index % len(self.fields)]
+            probabilities = softmax(scores, own.get(f.key, 1.0))
+            profiles[place][f.key] = {
+                label: round(p, 6) for label, p in zip(f.labels, probabilities, strict=True)
+            }  # fmt: skip
+        asks = [Ask(a.question, (row.path,)) for row in rows for a in self.attributes]
+        for index, answer in self.batched.generate(asks, which, self.new_tokens):
+            place, a = index // len(self.attributes), self.attributes[index % len(self.attributes)]
+            texts[place][a.key] = answer.text
+        for row, profile, said in zip(rows, profiles, texts, strict=True):
+            yield Prediction(row.file, profile, {a.key: said[a.key] for a in self.attributes})
+
+
+def read_predictions(path: Path) -> dict[str, Prediction]:
+    """The predictions of a model's file by key.  Raises FaceLLMError for a line that is none."""
+    try:
+        return {key: Prediction(**row) for key, row in journal.read(path, "a prediction").items()}
+    except TypeError as error:
+        raise FaceLLMError(f"{path} holds a line that is no prediction ({error}); remove it and run again.") from None
+
+
+def run(
+    rows: Sequence[LabelRow], predictor: Predictor, which: str, path: Path,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Prediction]:  # fmt: skip
+    """Asks about what `path` does not hold yet, appends each prediction, and returns those of `rows` by key."""
+    found = read_predictions(path)
+    missing = [row for row in rows if row.file not in found]
+    told = None if progress is None else partial(progress, which)
+    journal.complete(path, found, missing, lambda asked: predictor.predict(asked, which), told)
+    return {row.file: found[row.file] for row in rows if row.file in found}

@@ -1,0 +1,172 @@
+"""The teacher that needs no API: writes answers from a face's labels and from what was measured of its picture.
+
+Input: label rows; pixel statistics, which this file measures; face-mesh measurements from a `measurements.csv`, where
+there is one (columns `file`, `found` and those of `train.nano.data.MEASUREMENTS`). Output: `Reply` per request, None
+where nothing was measured that would answer it. Wording and thresholds are those that FaceLLM-nano learns from
+(`train.nano`); train.dataset.measured_wording has what those leave open. What this file does not know: stores, checks.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import inspect
+import io
+import json
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from facellm.errors import FaceLLMError
+from facellm.images import load_image
+from train.dataset import measured_wording
+from train.dataset.measured_wording import face_of
+from train.dataset.openai_teacher import Reply
+from train.dataset.teacher_plan import read_image
+from train.labels import LabelRow
+from train.nano import data, facts
+from train.nano.wording import WRITERS
+
+MODEL = "measured"
+SIDE = 112  # px: the crops that nano's thresholds were found on
+SAMPLE = 1000  # images whose statistics set the thresholds that are quantiles
+THRESHOLDS, MEASUREMENTS = "measured.json", "measurements.csv"
+LEAST_WORDS = 6  # of an answer: a measurement takes few words, and filling would say what nobody measured
+
+
+@dataclass(frozen=True)
+class MeasuredSettings:
+    """What shapes an answer beside the labels. thresholds, measurements: digests of files; "" for none."""
+
+    seed: int = 0
+    thresholds: str = ""
+    measurements: str = ""
+    model: str = MODEL
+    teacher: ClassVar[str] = "measured"
+
+    def identity(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def wording_version() -> str:
+    """Carries a digest of the code that words an answer, so that no change of it can go unnoticed."""
+    modules = {writer.__module__ for writer in WRITERS.values()} | {facts.__name__, measured_wording.__name__}
+    text = "\n".join(inspect.getsource(sys.modules[name]) for name in sorted(modules))
+    return "measured-1-" + hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+class MeasuredTeacher:
+    """settings: to be put into a plan.  images_measured: how many rows have mesh measurements."""
+
+    def __init__(self, rows: Sequence[LabelRow], images: Path, out: Path, given: Path | None, seed: int) -> None:
+        """given: the measurements' file; None looks for one in and beside `images`. Thresholds are read from
+        `out`/measured.json, or measured from a sample of the rows and written there by `save`.
+
+        Raises FaceLLMError for files that cannot be read.
+        """
+        file = given or next((f for f in (images / MEASUREMENTS, images.parent / MEASUREMENTS) if f.is_file()), None)
+        self._mesh = _read_measurements(file) if file else {}
+        self.images_measured = sum(row.file in self._mesh for row in rows)
+        self._file = out / THRESHOLDS
+        self._thresholds = self._sample(rows)
+        arrays = json.loads(self._thresholds)
+        self._reader = facts.FactReader(np.asarray(arrays["stats"]), np.asarray(arrays["skin"]))
+        self.settings = MeasuredSettings(
+            seed, _digest(self._thresholds.encode()), _digest(file.read_bytes()) if file else ""
+        )
+
+    def save(self) -> None:
+        """Keeps the thresholds, so that a later run with more rows words the earlier ones alike."""
+        if not self._file.exists():
+            partial = self._file.with_name(THRESHOLDS + ".partial")
+            partial.write_text(self._thresholds)
+            partial.replace(self._file)
+
+    def _sample(self, rows: Sequence[LabelRow]) -> str:
+        if self._file.exists():
+            return self._file.read_text()
+        step = max(1, len(rows) // SAMPLE)
+        measured = [_measure(row) for row in rows[::step]]
+        stats, skin = (np.round(np.stack(part), 5).tolist() for part in zip(*measured, strict=True))
+        return json.dumps({"stats": stats, "skin": skin})
+
+    def facts_of(self, row: LabelRow) -> tuple[facts.Facts, bool]:
+        """(facts of one image, whether its mesh was measured). Fields that need the mesh are None without one."""
+        stats, skin = _measure(row)
+        mesh = self._mesh.get(row.file)
+        low, high, middle = face_of(row.age)
+        gender, race = data.GENDERS.index(row.gender), _index(data.RACES, row.race)
+        read = self._reader.read(
+            mesh=np.full(len(data.MEASUREMENTS), np.nan) if mesh is None else mesh,
+            stats=stats,
+            skin=skin,
+            # A label is as sure as anything can be here; of expressions nothing is known.
+            probabilities={
+                "gender": np.eye(len(data.GENDERS))[gender],
+                "race": np.eye(len(data.RACES))[max(race, 0)],
+                "expression": np.full(len(data.EXPRESSIONS), 1 / len(data.EXPRESSIONS)),
+            },
+            years_expected=middle,
+            labels={
+                "gender": gender,
+                "race": race,
+                "age_group": data.AGE_GROUPS.index(row.age),
+                "age_years": data.MISSING,
+                "expression": data.MISSING,
+            },
+        )
+        # FairFace's own groups are not nano's, so they are worded from the label (train.dataset.measured_wording).
+        read = dataclasses.replace(read, race=None, race_label=None, age_range=(low, high))
+        if mesh is None:  # where the cheeks are is not known
+            read = dataclasses.replace(read, tone=None, texture=None, light_side=None)
+        return read, mesh is not None
+
+    def answer(self, row: LabelRow, read: facts.Facts, mesh: bool, attribute: str, request: str, attempt: int) -> Reply:
+        """An answer, or a Reply without text where nothing was measured that would answer it."""
+        rng = random.Random(f"{request}-{attempt}")
+        text = measured_wording.write(row, read, mesh, attribute, rng)
+        known = {name: value for name, value in dataclasses.asdict(read).items() if value is not None}
+        return Reply(text, None, "stop", MODEL, None, {"facts": known, "mesh": mesh})
+
+
+def _measure(row: LabelRow) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel statistics (`pixel_stats`) and cheek statistics (`skin_stats`) of one image as nano sees it."""
+    import torch
+
+    from train.nano.augment import pixel_stats
+
+    square = data.square(load_image(read_image(row.path, row.digest)), SIDE)
+    pixels = np.ascontiguousarray(square.transpose(2, 0, 1)[None], dtype=np.float32) / 255
+    return pixel_stats(torch.from_numpy(pixels))[0].numpy(), facts.skin_stats(pixels)[0]
+
+
+def _read_measurements(file: Path) -> dict[str, np.ndarray]:
+    """file as written -> (13,) measurements, for images with a fitted mesh."""
+    try:
+        rows = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig")))
+        missing = sorted({"file", "found", *data.MEASUREMENTS} - set(rows.fieldnames or ()))
+        if missing:
+            raise FaceLLMError(f"The measurements {file} have no column {missing[0]!r}; check --measurements.")
+        return {
+            row["file"]: np.array([float(row[name]) for name in data.MEASUREMENTS], np.float32)
+            for row in rows
+            if row["found"] == "1"
+        }
+    except (OSError, UnicodeDecodeError) as error:
+        raise FaceLLMError(f"The measurements {file} cannot be read ({error}); check --measurements.") from None
+    except (ValueError, TypeError) as error:
+        raise FaceLLMError(f"The measurements {file} hold something that is no number ({error}).") from None
+
+
+def _index(names: tuple[str, ...], value: str) -> int:
+    return names.index(value) if value in names else data.MISSING
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()[:16]

@@ -1,0 +1,63 @@
+"""Takes over the answers of other folders, such as the shards that several machines wrote.
+
+Input: folders with an answers.jsonl, an open AnswerStore. Output: their records in the store: answers, kept or not,
+faults and costs. Every line is known by its place and content, so that a merge that is killed or repeated adds what is
+missing and nothing twice. What this file does not know: what a record holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from facellm.errors import FaceLLMError
+from train.dataset.answer_store import FILE, LOCK, AnswerStore
+from train.dataset.batch_parts import Parts
+
+
+def merge(store: AnswerStore, sources: Sequence[Path]) -> int:
+    """Number of lines that were taken over. All sources are looked at before the first line is.
+
+    Raises FaceLLMError for a folder without answers, one that a process writes to, one whose batches are on their way,
+    and a damaged line.
+    """
+    with ExitStack() as locks:
+        for source in sources:
+            _open(store, source, locks)
+        return sum(_take(store, source / FILE) for source in sources)
+
+
+def _open(store: AnswerStore, source: Path, locks: ExitStack) -> None:
+    if not (source / FILE).is_file():
+        raise FaceLLMError(f"There is no {FILE} in {source}, so there is nothing to merge; check --merge.")
+    if source.resolve() == store.folder.resolve():
+        raise FaceLLMError(f"{source} cannot be merged into itself; name another --out.")
+    try:
+        locks.enter_context(FileLock(source / LOCK).acquire(timeout=0))
+    except Timeout:
+        raise FaceLLMError(f"Another process is writing to {source}; merge when it has ended.") from None
+    if Parts(source).live:
+        raise FaceLLMError(f"Batches of {source} are still on their way; fetch them with --batch --out {source} first.")
+
+
+def _take(store: AnswerStore, file: Path) -> int:
+    offset = taken = 0
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):  # a kill tore it; its request is open there and here
+                break
+            try:
+                record = json.loads(line)
+                record.setdefault("merged", hashlib.sha256(b"%d:" % offset + line).hexdigest()[:24])
+            except (ValueError, AttributeError):
+                raise FaceLLMError(f"{file} is damaged in line {number}; take that line out.") from None
+            offset += len(line)
+            if record["merged"] not in store.merged:
+                store.append(record)
+                taken += 1
+    return taken

@@ -1,0 +1,187 @@
+"""What is to be asked of a teacher, what that may cost, and how an image is sent.
+
+Input: label rows, attributes, a teacher's settings. Output: `Plan`: requests by identity, those still open, estimates.
+What this file does not know: servers, answers, the data set's form.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from facellm.attributes import Attribute
+from facellm.errors import FaceLLMError
+from facellm.images import MAX_SIDE, load_image
+from train.dataset import teacher_prompt
+from train.dataset.answer_store import AnswerStore, identity
+from train.dataset.teacher_price import ANSWER_TOKENS, Price, image_tokens, text_tokens
+from train.labels import LabelRow
+
+_SENT_AS_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be asked. settings: of a teacher; has its name (`teacher`), a `model` and an `identity()`, the JSON
+    values that shape an answer.  tries: paid answers a request may take in all.  max_cost: USD of all runs, or None."""
+
+    rows: Sequence[LabelRow]
+    attributes: Sequence[Attribute]
+    settings: Any
+    price: Price | None = None
+    max_cost: float | None = None
+    concurrency: int = 32
+    tries: int = 3
+    prompt_version: str = teacher_prompt.PROMPT_VERSION
+
+    def request(self, row: LabelRow, attribute: Attribute) -> str:
+        """The request's identity: digest of everything that shapes its answer."""
+        return identity(
+            image=row.digest,
+            attribute=attribute.key,
+            system=self.prompt_version,
+            question=teacher_prompt.question(attribute, row),
+            **self.settings.identity(),
+        )
+
+    def open_requests(self, store: AnswerStore) -> Iterator[tuple[LabelRow, list[tuple[Attribute, str]]]]:
+        """Image by image: the attributes still to be asked, with their identities."""
+        for row in self.rows:
+            wanted = [(attribute, self.request(row, attribute)) for attribute in self.attributes]
+            if still := [(a, r) for a, r in wanted if store.is_open(r, self.tries)]:
+                yield row, still
+
+    def kept_texts(self, store: AnswerStore, row: LabelRow) -> dict[str, str]:
+        """Attribute key -> the answer that is kept, for one image."""
+        found = {a.key: store.kept(self.request(row, a)) for a in self.attributes}
+        return {key: record["answer"] for key, record in found.items() if record}
+
+    def dearest(self, question: str) -> float:
+        """The most USD that a request may cost: a 2,048 px image, every token of the answer used."""
+        if self.price is None:
+            return 0.0
+        seen = image_tokens(MAX_SIDE, MAX_SIDE, self.settings.detail, self.settings.model)
+        read = text_tokens(teacher_prompt.SYSTEM + question) + seen
+        return self.price.estimate(read, self.settings.max_tokens)
+
+
+def stopped_at_max_cost(spent: float, limit: float) -> FaceLLMError:
+    return FaceLLMError(
+        f"Stopped at --max-cost: {spent:.2f} USD are spent and the next answers could pass {limit:.2f} USD; every "
+        "answer so far is kept: raise --max-cost to go on."
+    )
+
+
+@dataclass
+class Outcome:
+    """Counts of one run. failed: requests without an answer, left for the next run."""
+
+    asked: int = 0
+    kept: int = 0
+    failed: int = 0
+    faults: Counter = field(default_factory=Counter)  # kind -> tries that brought nothing
+    reasons: Counter = field(default_factory=Counter)  # check -> answers that failed it
+    seconds: float = 0.0
+    stopped: bool = False  # by the user
+
+    def add(self, checks: Sequence[str]) -> None:
+        self.asked += 1
+        self.kept += not checks
+        self.reasons.update(checks)
+
+
+def data_url(path: Path, digest: str) -> str:
+    """The image as it is sent: the file itself where it holds nothing but upright pixels, else a new JPEG.
+
+    Raises FaceLLMError if the file is no longer the one that was checked.
+    """
+    raw = read_image(path, digest)
+    with Image.open(io.BytesIO(raw)) as image:
+        kind = _SENT_AS_IS.get(image.format)
+        plain = not image.getexif() and max(image.size) <= MAX_SIDE  # EXIF may tell a place or a name
+    if kind is None or not plain:
+        buffer = io.BytesIO()
+        load_image(raw).save(buffer, "JPEG", quality=JPEG_QUALITY)
+        raw, kind = buffer.getvalue(), "image/jpeg"
+    return f"data:{kind};base64,{base64.b64encode(raw).decode()}"
+
+
+def read_image(path: Path, digest: str) -> bytes:
+    """The file's bytes.  Raises FaceLLMError if they are no longer those that were checked."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise FaceLLMError(f"The image {path} cannot be read any more: {error.strerror}.") from None
+    if hashlib.sha256(raw).hexdigest() != digest:
+        raise FaceLLMError(f"The image {path} changed while the teacher was asked; run the same command again.")
+    return raw
+
+
+def request_tokens(row: LabelRow, settings: Any, question: str) -> int:
+    """Tokens that one request reads, by estimate. The image's size is read from its file's head."""
+    with Image.open(row.path) as image:
+        seen = image_tokens(*image.size, settings.detail, settings.model)
+    return text_tokens(teacher_prompt.SYSTEM) + seen + text_tokens(question)
+
+
+def estimate(plan: Plan, store: AnswerStore | None) -> tuple[int, int, int]:
+    """(requests that are open, tokens that they read, tokens that their answers take), without asking anything."""
+    requests = read = 0
+    for row, still in plan.open_requests(store or AnswerStore(Path())):
+        first = teacher_prompt.question(still[0][0], row)
+        shared = request_tokens(row, plan.settings, first) - text_tokens(first)
+        requests += len(still)
+        read += sum(shared + text_tokens(teacher_prompt.question(a, row)) for a, _ in still)
+    return requests, read, requests * ANSWER_TOKENS
+
+
+def answer_record(
+    *,
+    plan: Plan,
+    row: LabelRow,
+    attribute: str,
+    question: str,
+    request: str,
+    reply: Any,  # openai_teacher.Reply
+    checks: Sequence[str],
+    attempt: int,
+    time: str,
+    seconds: float,
+    more: Mapping[str, Any] = {},
+) -> dict[str, Any]:
+    """The line that is stored for one answer, whichever way it came.  seconds: that it took, 0 where not known."""
+    settings = plan.settings
+    return {
+        "kind": "answer",
+        "id": request,
+        "image": row.file,
+        "digest": row.digest,
+        "attribute": attribute,
+        "question": question,
+        "answer": (reply.text or "").strip(),
+        "teacher": settings.teacher,
+        "model": settings.model,
+        "served_model": reply.model,
+        "base_url": settings.identity().get("base_url"),
+        "prompt_version": plan.prompt_version,
+        "usage": reply.usage,
+        "cost": plan.price.cost(reply.usage) if plan.price else None,
+        "finish_reason": reply.finish_reason,
+        "refusal": reply.refusal,
+        "checks": list(checks),
+        "kept": not checks,
+        "attempt": attempt,
+        "time": time,
+        "seconds": round(seconds, 3),
+        "raw": reply.raw,
+        **more,
+    }
