@@ -90,24 +90,22 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
     is known as JSON, and some attributes at length. What is rare in the set (turned faces, groups other than White) is
     asked more often, or the decoder settles on the frequent answer before it has learnt to look."""
     facts, labelled = views.facts(view), bool(views.utk[view])
-    attributes = rng.sample(list(WRITERS), 1 + (rng.random() < 0.3))
+    attributes = rng.sample(list(WRITERS), 4)
     turned = views.turned[view]
     if labelled:
         frequent = facts.race_label == "White"
-        tasks = some(rng, ("age", 1.0), ("race", 0.8 if frequent else 1.0), ("gender", 0.8), ("expression", 0.12))
-        again = some(rng, ("age", 0.3), ("gender", 0.2))
+        tasks = some(rng, ("age", 0.6), ("race", 0.5 if frequent else 0.8), ("gender", 0.9), ("expression", 0.1))
         fields = some(rng, ("age_group", 0.5), ("gender", 0.3), ("ethnicity", 0.4 if frequent else 0.6))
     else:
-        tasks, again, fields = ["expression"], ["expression"], some(rng, ("expression", 0.7))
+        tasks, fields = ["expression"], some(rng, ("expression", 0.7))
         if rng.random() < 0.4:
             attributes[0] = "expression"
     tasks += some(rng, ("headpose", 1.0 if turned else 0.4))
-    again += some(rng, ("headpose", 1.0 if turned else 0.2))
     fields += some(rng, ("pose", 1.0 if turned else 0.3))
-    fields += rng.sample(("mouth", "eyes", "lighting", "sharpness"), 1)
+    fields += some(rng, ("mouth", 0.7), ("eyes", 0.2), ("lighting", 1.0), ("sharpness", 1.0))
     pairs: list[Turns | None] = [attribute_answer(key, facts, rng) for key in attributes]
-    pairs += [multiple_choice(task, facts, rng) for task in tasks + again]
-    for form, share in (("name", 0.45), ("check", 0.2)):
+    pairs += [multiple_choice(task, facts, rng) for task in tasks]
+    for form, share in (("name", 0.2), ("check", 0.1)):
         pairs += [multiple_choice(task, facts, rng, form) for task in tasks if rng.random() < share]
     pairs += [profile_answer(key, facts, rng, views.eyes(view)) for key in fields]
     for share, make in (
