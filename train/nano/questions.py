@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
 
 from facellm.attributes import ATTRIBUTES
 from train.nano.facts import Facts
@@ -157,20 +156,8 @@ def _child(facts: Facts, rng: random.Random) -> Turns | None:
     return [(question, f"{'Yes' if young else 'No'}, the person looks like {subject(facts, rng)}.")]
 
 
-def json_answer(known: Mapping[str, str | None], rng: random.Random, count: int) -> Turns | None:
-    """Strict JSON with `count` of the known keys, in the order in which they were asked for."""
-    keys = [key for key, value in known.items() if value]
-    keys = rng.sample(keys, min(len(keys), count))
-    if not keys:
-        return None
-    question = pick(rng, "Answer as JSON with the keys {}.", "Give {} as JSON.", "Return only JSON with {}.").format(
-        ", ".join(keys)
-    )
-    return [(question, json.dumps({key: known[key] for key in keys}))]
-
-
 def facts_as_json(facts: Facts, rng: random.Random) -> Turns | None:
-    """What is known of the face and of its picture, as JSON."""
+    """What is known of the face and of its picture: strict JSON with the keys that were asked for, in that order."""
     known = {
         "age_group": facts.age_group,
         "gender": facts.gender_label,
@@ -191,7 +178,14 @@ def facts_as_json(facts: Facts, rng: random.Random) -> Turns | None:
         "skin_tone": facts.tone,
         "chin": facts.pitch,
     }
-    return json_answer(known, rng, rng.randint(*JSON_KEYS))
+    keys = [key for key, value in known.items() if value]
+    keys = rng.sample(keys, min(len(keys), rng.randint(*JSON_KEYS)))
+    if not keys:
+        return None
+    question = pick(rng, "Answer as JSON with the keys {}.", "Give {} as JSON.", "Return only JSON with {}.").format(
+        ", ".join(keys)
+    )
+    return [(question, json.dumps({key: known[key] for key in keys}))]
 
 
 SHORT = (_age, _gender, _race, _smile, _side, _mouth, _light, _blur, _child)
