@@ -15,9 +15,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from facellm.attributes import ATTRIBUTES
 from facellm.plain import generate
@@ -27,13 +29,18 @@ from facellm.sampling import Sampling
 from tests import tiny
 
 from .models import Subject
-from .timing import Result, percentile, race, result, wait
+from .timing import Result, in_model_thread, percentile, race, result, wait
 
 ROOT = Path(__file__).parents[2]
 EIGHT = [Row("facellm", a.question, key=a.key) for a in ATTRIBUTES]
 SIXTEEN = [Row("base", a.question, key=a.key) for a in ATTRIBUTES] + EIGHT
 VISITORS = 8
 PUBLISHED = "one generate call per question, image encoded anew"
+
+
+def published(subject: Subject, picture: Image.Image, row: Row, sampling: Sampling) -> list[int]:
+    """Token ids of one answer by the published way."""
+    return in_model_thread(lambda: generate(subject.plain, picture, row, sampling)[0])
 
 
 def eight_answers(subject: Subject, tokens: int, repeats: int) -> list[Result]:
@@ -67,7 +74,7 @@ def _against_published(bench, what, subject: Subject, rows, tokens: int, repeats
         written["ours"] = [list(answer.token_ids) for answer in engine.answer(picture, rows, sampling)]
 
     def other() -> None:
-        written["other"] = [generate(subject.plain, picture, row, sampling)[0] for row in rows]
+        written["other"] = [published(subject, picture, row, sampling) for row in rows]
 
     pairs = race(ours, other, repeats)
     # Merged weights are rounded otherwise than base + adapter, so random models may choose another token here or there.
@@ -130,7 +137,7 @@ def whole_profile(subject: Subject, tokens: int, repeats: int) -> list[Result]:
         length = len(engine._ids(text))
 
         def other(length=length):
-            generate(subject.plain, picture, Row("facellm", question), Sampling(max_new_tokens=length))
+            published(subject, picture, Row("facellm", question), Sampling(max_new_tokens=length))
 
         pairs = race(ours, other, repeats)
         notes = {"tokens of the JSON": length}
@@ -200,7 +207,7 @@ def bandwidth_limit(subject: Subject, tokens: int, repeats: int) -> list[Result]
         read = weights + rows * (prompt + tokens // 2) * network.token_bytes
         pairs = []
         for _ in range(repeats):
-            limit = bandwidth(read, network.device) / read  # steps a second
+            limit = in_model_thread(partial(bandwidth, read, network.device)) / read  # steps a second
             answers = engine.answer(picture, EIGHT[:rows], Sampling(max_new_tokens=tokens))
             slowest = max(a.seconds - a.first_token_seconds for a in answers)
             pairs.append((rows * (tokens - 1) / slowest, rows * limit))

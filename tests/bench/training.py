@@ -13,6 +13,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from train.adapters.packing import IGNORE, answer_loss, collate, pack, packed_fo
 from train.adapters.trainer import collate_plain
 
 from .models import LORA, Subject
-from .timing import Result, race, result
+from .timing import Result, in_model_thread, race, result
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 2  # in a micro-batch, with eight pairs each
@@ -109,6 +110,10 @@ class Steps:
 
 
 def lora_step(subject: Subject, tokens: int, repeats: int) -> list[Result]:
+    return in_model_thread(partial(_lora_step, subject, repeats))
+
+
+def _lora_step(subject: Subject, repeats: int) -> list[Result]:
     steps = Steps(subject.folders["base"])
     pairs = len(steps.pairs)
     with torch.no_grad():

@@ -35,6 +35,12 @@ from train.evaluation.labelled import Known
             "Balanced light would help; the lack of sharpness would limit it.",
             {"lighting": "balanced", "sharpness": "blurred"},
         ),
+        ("The image shows a frontal pose. It is sharp, which keeps marks.", {"pose": "frontal", "sharpness": "sharp"}),
+        ("The face is turned towards the camera, and the mouth is slightly open.", {"pose": "frontal"}),
+        ("The image is too soft to judge pores and fine lines.", {"sharpness": "blurred"}),
+        ("The image is neither sharp nor blurred.", {}),
+        ("The light is bright and the picture is sharp.", {"lighting": "bright", "sharpness": "sharp"}),
+        ("The mouth is closed and the eyes are normally open.", {"mouth": "closed", "eyes": "open"}),
         ("The face is long.", {}),
     ],
 )

@@ -3,7 +3,7 @@
 Input: an answer's text. Output: facts with their values, an age range, and what is wrong with the text by itself: two
 values of one fact, repeated sentences. What this file does not know: labels, images, models.
 
-Patterns are whole words in any case. A sentence that hedges ("could be", "not clear", "White or Asian would both fit")
+Patterns are whole words in any case. A clause that hedges ("could be", "not clear", "White or Asian would both fit")
 makes no claim but for the words that carry gender anyway (man, she). Unusual wordings are missed: what is found is a
 lower bound.
 """
@@ -50,15 +50,15 @@ LABELLED: Mapping[str, Mapping[str, str]] = {
         "open": r"(?:mouth (?:is )?(?:slightly |wide )?open|lips are (?:slightly )?parted|open mouth|parted lips)",
         "closed": r"(?:mouth (?:is )?closed|lips are closed|closed (?:mouth|lips)|mouth and closed)",
     },
-    "eyes": {"open": r"eyes are (?:wide )?open", "closed": r"(?:eyes are closed|closed eyes)"},
+    "eyes": {"open": r"eyes are (?:wide |normally )?open", "closed": r"(?:eyes are closed|closed eyes)"},
     "lighting": {
         "dark": r"(?:(?:light\w*|exposure|face)\b[^.]*\b(?:dark|dim|underexposed)|(?:dark|dim) (?:exposure|light\w*))",
         "bright": r"(?:(?:light\w*|face)\b[^.]*\bbright|bright light\w*)",
         "balanced": r"(?:(?:light\w*|face)\b[^.]*\b(?:balanced|even and moderate)|balanced light\w*)",
     },
     "sharpness": {
-        "sharp": rf"(?:{_PICTURE} is sharp|focus is good|good sharpness|sharp enough|sharpness allows)",
-        "blurred": rf"(?:{_PICTURE} is (?:blurred|blurry|soft)|lack of sharpness|blur hides)",
+        "sharp": rf"(?:(?:{_PICTURE}|it) is sharp|focus is good|good sharpness|sharp enough|sharpness allows)",
+        "blurred": rf"(?:(?:{_PICTURE}|it) is (?:too )?(?:blurred|blurry|soft)|lack of sharpness|blur hides)",
     },
 }  # fmt: skip
 # Facts that no label covers here, but of which one answer must not claim two values.
@@ -84,7 +84,7 @@ SHAPES: Mapping[str, Mapping[str, str]] = {
         "raised": r"(?:chin is raised|tipped slightly back)",
         "level": r"(?:chin is level|held level)",
     },
-    "tilt": {"tilted": r"tilted to one side", "upright": r"(?:no sideways tilt|eyes are on one level)"},
+    "tilt": {"tilted": r"tilted to one side", "upright": r"(?:(?:no|without a) sideways tilt|eyes are on one level)"},
     "light side": {
         "left": r"(?:more light|light comes)\b[^.]*\bviewer's left",
         "right": r"(?:more light|light comes)\b[^.]*\bviewer's right",
@@ -112,6 +112,7 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 _SENTENCES = re.compile(r"(?<=[.!?])\s+")
+_CLAUSES = re.compile(r",? and (?=the )", re.IGNORECASE)
 
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBER = re.compile(rf"\b(?:{'|'.join(_NUMBERS)})\b", re.IGNORECASE)
@@ -131,7 +132,7 @@ STAGES = (
     (r"(?:teenager|teenage|adolescent)", 11, 21),
     (r"young (?:adult|man|woman)", 15, 40),
     (r"middle-aged", 35, 65),
-    (r"(?:elderly|older (?:adult|man|woman)|senior)", 50, 120),
+    (r"(?:elderly|older (?:adult|man|woman|person)|senior)", 50, 120),
 )
 AGE_SLACK = 3  # years beyond a named range that are not yet called a contradiction
 LOOP_WORDS = 8  # longest run of words that is looked for again right behind itself
@@ -146,12 +147,12 @@ def sentences(text: str) -> list[str]:
 def found(text: str) -> dict[str, set[str]]:
     """fact -> every value that the text claims."""
     result: dict[str, set[str]] = {}
-    for sentence in sentences(text):
-        hedged = bool(_HEDGE.search(sentence))
+    for clause in (part for sentence in sentences(text) for part in _CLAUSES.split(sentence)):
+        hedged = bool(_HEDGE.search(clause))
         for fact, values in _PATTERNS.items():
             if hedged and fact != "gender":
                 continue
-            here = {value for value, pattern in values.items() if pattern.search(sentence)}
+            here = {value for value, pattern in values.items() if pattern.search(clause)}
             if here and not (hedged and len(here) > 1):  # "it is not clear whether the person is male or female"
                 result.setdefault(fact, set()).update(here)
     return result

@@ -104,6 +104,33 @@ def augment(
     return pixels, mesh
 
 
+def retouch(raw: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """uint8 (n, s, s, 3) -> (n, 3, 112, 112) in 0..1: the whole crop, blurred or sharpened, darker, brighter or
+    lit from one side: what good photos hardly show, and without which a decoder learns to call every picture good."""
+    pixels, count = centre(raw), len(raw)
+    light, focus = torch.randint(0, 4, (2, count), generator=rng)  # three changes, and none
+    amount, coin = torch.rand(2, count, generator=rng)
+
+    def per_image(chosen: torch.Tensor, values: torch.Tensor, otherwise: float) -> torch.Tensor:
+        return torch.where(chosen, values, otherwise).view(-1, 1, 1, 1)
+
+    pixels = pixels * per_image(light == 0, 0.3 + 0.4 * amount, 1.0)
+    pixels = pixels ** per_image(light == 1, 0.3 + 0.3 * amount, 1.0)
+    # One side two to five times as bright as the other.
+    slope = per_image(light == 2, (0.35 + 0.3 * amount) * torch.where(coin < 0.5, -1.0, 1.0), 0.0)
+    pixels = pixels * (1 + slope * torch.linspace(-1, 1, IMAGE_PX))
+    for kind, side in ((0, 32), (1, 52)):
+        rows = (focus == kind).nonzero().squeeze(1)
+        if len(rows):
+            small = F.interpolate(pixels[rows], size=(side, side), mode="area")
+            pixels[rows] = F.interpolate(small, size=(IMAGE_PX, IMAGE_PX), mode="bilinear", align_corners=False)
+    rows = (focus == 2).nonzero().squeeze(1)
+    if len(rows):  # unsharp masking
+        soft = F.avg_pool2d(F.pad(pixels[rows], (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+        pixels[rows] = pixels[rows] + 1.2 * (pixels[rows] - soft)
+    return pixels.clamp(0, 1)
+
+
 def erase(pixels: torch.Tensor, rng: torch.Generator, share: float = 0.25) -> torch.Tensor:
     """Fills one rectangle of a share of the images with a colour (random erasing, Zhong et al. 2020)."""
     for index in (torch.rand(len(pixels), generator=rng) < share).nonzero().squeeze(1).tolist():

@@ -21,6 +21,7 @@ from train.nano.facts import FactReader, Facts
 from train.nano.limits import limits, small_talk
 from train.nano.phrases import Turns
 from train.nano.questions import attribute_answer, conversation, facts_as_json, short
+from train.nano.single import single
 from train.nano.tokenizer import train_tokenizer
 from train.nano.wording import WRITERS
 
@@ -87,32 +88,33 @@ def some(rng: random.Random, *shares: tuple[str, float]) -> list[str]:
 
 def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
     """What FaceLLM-nano learns from one view: its labels as multiple choice and as the profile asks for them, what else
-    is known as JSON, and some attributes at length. What is rare in the set (turned faces, groups other than White) is
-    asked more often, or the decoder settles on the frequent answer before it has learnt to look."""
+    is known as JSON, single facts, and some attributes at length. What is rare in the set (turned faces, groups other
+    than White) is asked more often, or the decoder settles on the frequent answer before it has learnt to look."""
     facts, labelled = views.facts(view), bool(views.utk[view])
-    attributes = rng.sample(list(WRITERS), 4)
+    attributes = rng.sample(list(WRITERS), 3)
     turned = views.turned[view]
     if labelled:
         frequent = facts.race_label == "White"
-        tasks = some(rng, ("age", 0.6), ("race", 0.5 if frequent else 0.8), ("gender", 0.9), ("expression", 0.1))
-        fields = some(rng, ("age_group", 0.5), ("gender", 0.3), ("ethnicity", 0.4 if frequent else 0.6))
+        tasks = some(rng, ("age", 0.6), ("race", 0.5 if frequent else 0.9), ("gender", 1.0), ("expression", 0.1))
+        fields = some(rng, ("age_group", 0.5), ("gender", 0.5), ("ethnicity", 0.5 if frequent else 0.7))
     else:
         tasks, fields = ["expression"], some(rng, ("expression", 0.7))
         if rng.random() < 0.4:
             attributes[0] = "expression"
-    tasks += some(rng, ("headpose", 1.0 if turned else 0.4))
+    tasks += some(rng, ("headpose", 1.0 if turned else 0.5))
     fields += some(rng, ("pose", 1.0 if turned else 0.3))
-    fields += some(rng, ("mouth", 0.7), ("eyes", 0.2), ("lighting", 1.0), ("sharpness", 1.0))
+    fields += some(rng, ("mouth", 0.7), ("eyes", 0.2), ("lighting", 0.6), ("sharpness", 0.8))
     pairs: list[Turns | None] = [attribute_answer(key, facts, rng) for key in attributes]
+    pairs += single(facts, rng)
     pairs += [multiple_choice(task, facts, rng) for task in tasks]
-    for form, share in (("name", 0.2), ("check", 0.1)):
+    for form, share in (("name", 0.2), ("check", 0.05)):
         pairs += [multiple_choice(task, facts, rng, form) for task in tasks if rng.random() < share]
     pairs += [profile_answer(key, facts, rng, views.eyes(view)) for key in fields]
     for share, make in (
-        (0.8, lambda: facts_as_json(facts, rng)),
-        (0.4, lambda: short(facts, rng)),
-        (0.35, lambda: conversation(facts, rng)),
-        (0.04, lambda: limits(rng)),
+        (0.4, lambda: facts_as_json(facts, rng)),
+        (0.8, lambda: short(facts, rng)),
+        (0.2, lambda: conversation(facts, rng)),
+        (0.03, lambda: limits(rng)),
         (0.02, lambda: small_talk(rng)),
     ):
         if rng.random() < share:

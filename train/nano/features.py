@@ -4,7 +4,7 @@ Reads `encoder.pt` (or, given a model, takes that one's tower and fits heads to 
 `tokens.npy` (float16 (v, 64, 384), patch tokens after the final norm) and `views.npz` (row of the face, measurements of
 the view, pixel and skin measurements, head outputs). Every face has one untouched view; some training faces have
 augmented ones too, so that the decoder also meets faces that the tower is less sure of, and rare expressions and turned
-heads more than once.
+heads more than once; some have one in other light or focus, of which good photos show little.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from train.nano.pretrained import PATCH_PX, WIDTH
 from train.nano.targets import EXPRESSION_DRAWS, Targets
 
 CHANGED_FACES = 5000  # UTKFace training faces with an augmented view
+RETOUCHED_FACES = 5000  # training faces of both sets with a view in other light, blurred or sharpened
 RARE = ("surprise", "sadness", "anger", "disgust", "fear", "contempt")  # an augmented view each, as turned heads have
 TOKENS = (augment.IMAGE_PX // PATCH_PX) ** 2
 
@@ -37,34 +38,38 @@ def encode(folder: Path, work: Path, *, tower: Path | None = None, batch: int = 
     model = heads.bare_net(tower) if tower else load_encoder(work)
     model.tower.set_attn_implementation("sdpa")
     rng = torch.Generator().manual_seed(seed)
-    plan = [(rows, False) for rows in np.array_split(np.arange(len(faces)), len(faces) // batch)]
+    plan = _cut(np.arange(len(faces)), "whole", batch)
     labelled = np.flatnonzero(faces.is_train & (faces.gender >= 0))
     drawn = np.random.default_rng(seed).permutation(labelled)[:CHANGED_FACES]
     rare = np.flatnonzero(faces.is_train & np.isin(faces.expression, [data.EXPRESSIONS.index(name) for name in RARE]))
     turned = np.flatnonzero(faces.is_train & (np.abs(faces.measurements[:, 0]) >= YAW_TURNED_DEG))
     again = np.concatenate([np.sort(drawn), rare, turned])
-    plan += [(rows, True) for rows in np.array_split(again, max(1, len(again) // batch))]
+    plan += _cut(again, "augmented", batch)
+    drawn = np.random.default_rng([seed, 1]).permutation(np.flatnonzero(faces.is_train))[:RETOUCHED_FACES]
+    plan += _cut(np.sort(drawn), "retouched", batch)
     count = sum(len(rows) for rows, _ in plan)
     tokens = np.lib.format.open_memmap(work / "tokens.tmp.npy", "w+", np.float16, (count, TOKENS, WIDTH))
     columns: dict[str, list[np.ndarray]] = {}
     at = 0
-    for rows, changed in plan:
+    for rows, view in plan:
         raw, mesh = torch.from_numpy(faces.pixels[rows]), torch.from_numpy(faces.measurements[rows])
-        if changed:
+        if view == "augmented":
             pixels, mesh = augment.augment(raw, mesh, rng)
         else:
-            pixels = augment.centre(raw)
+            pixels = augment.retouch(raw, rng) if view == "retouched" else augment.centre(raw)
         pixels = (pixels * 255).round().clamp(0, 255) / 255  # as a decoded picture has them
         with torch.autocast("cpu", torch.bfloat16):
             hidden = model.tower(augment.normalise(pixels)).last_hidden_state[:, 1:]
         found = {
             "pooled": hidden.float().mean(1).numpy(),
             "row": rows,
-            "changed": np.full(len(rows), changed),
+            "changed": np.full(len(rows), view != "whole"),
             "measurements": mesh.numpy(),
             "stats": augment.pixel_stats(pixels).numpy(),
             "skin": skin_stats(pixels.numpy()),
         }
+        if view == "retouched":
+            found["skin"][:, 0] = np.nan  # no longer the tone of the skin
         for name, value in found.items():
             columns.setdefault(name, []).append(value)
         tokens[at : at + len(rows)] = hidden.float().numpy()
@@ -80,6 +85,11 @@ def encode(folder: Path, work: Path, *, tower: Path | None = None, batch: int = 
         stem, ending = name.split(".")
         (work / f"{stem}.tmp.{ending}").rename(work / name)
     return count
+
+
+def _cut(rows: np.ndarray, view: str, batch: int) -> list[tuple[np.ndarray, str]]:
+    """(rows of a batch, how they are to be seen) for all rows."""
+    return [(part, view) for part in np.array_split(rows, max(1, len(rows) // batch))]
 
 
 @torch.enable_grad()

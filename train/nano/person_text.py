@@ -1,222 +1,164 @@
 """The measured teacher about the person: demographics, structure, skin, expression, pose.
 
-Every function takes `Facts` and a random generator and returns one plain paragraph; what is not known is left out or
-said to be unclear. Wording is the project's own.
+Every function takes `Facts` and a random generator and returns one plain paragraph. What was measured is always said,
+its middle too ("of medium width"), and at one place: greedy decoding takes the likeliest next word, so a value that has
+two wordings, or shares its place with leaving it out, would hardly ever be said. Frames vary, values do not. Wording is
+the project's own.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 from train.nano.facts import Facts
-from train.nano.phrases import EXPRESSION_PHRASES, RACE_PHRASES, age_phrase, join, listed, pick, subject
+from train.nano.phrases import RACE_WORDS, age_phrase, join, listed, look, pick, subject, with_article
 
 YOUNG = 3  # years; of younger faces nose and lips are not described
 
+FACE: Mapping[str | None, str] = {
+    "long": "long and narrow",
+    "round": "round and wide",
+    None: "neither long nor wide",
+}
+JAW: Mapping[str | None, str] = {"broad": "broad", "tapered": "tapered", None: "of medium width"}
+NOSE: Mapping[str | None, str] = {"broad": "broad at the base", "narrow": "narrow", None: "of medium width"}
+LIPS: Mapping[str | None, str] = {"full": "full", "thin": "thin", None: "neither full nor thin"}
+BROWS: Mapping[str | None, str] = {
+    "raised": "high above the eyes",
+    "low": "close to the eyes",
+    None: "at a medium height",
+}
+DETAIL: Mapping[str | None, str] = {
+    "sharp": "sharp enough to show fine detail",
+    "blurred": "too soft to judge pores and fine lines",
+    None: "neither sharp nor blurred, so very fine detail is limited",
+}
+MOUTH: Mapping[str | None, str] = {"open": "open", "closed": "closed", None: "slightly open"}
+EYES: Mapping[str | None, str] = {"wide": "wide open", "narrowed": "narrowed", None: "normally open"}
+FEELING: Mapping[str | None, str] = {
+    "happiness": "a positive mood",
+    "neutral": "little emotion",
+    "surprise": "a reaction to something unexpected",
+    "sadness": "a low mood",
+    "anger": "tension or annoyance",
+    "disgust": "dislike of something",
+    "fear": "alarm",
+    "contempt": "a dismissive attitude",
+    None: "no clear emotion",
+}
+PITCH: Mapping[str | None, str] = {"down": "lowered", "up": "raised", "level": "level", None: "nearly level"}
+TILT: Mapping[bool | None, str] = {
+    True: "tilted to one side",
+    False: "upright, without a sideways tilt",
+    None: "hardly tilted",
+}
+
+
+def race_sentence(facts: Facts, rng: random.Random) -> str:
+    return pick(rng, "the apparent ethnicity is ", "in terms of ethnicity, the person looks ") + (
+        RACE_WORDS[facts.race] if facts.race else "not clear from this picture"
+    )
+
+
+def face_sentence(facts: Facts, rng: random.Random) -> str | None:
+    if facts.yaw_deg is None:
+        return None
+    return pick(rng, "the face is ", "in its proportions, the face is ") + FACE[facts.face_shape]
+
+
+def features_sentence(facts: Facts, rng: random.Random) -> str | None:
+    if facts.yaw_deg is None:
+        return None
+    parts = [f"the jaw is {JAW[facts.jaw]}"]
+    if (facts.years or 0) > YOUNG:
+        parts += [f"the nose is {NOSE[facts.nose]}", f"the lips are {LIPS[facts.lips]}"]
+    return listed(parts)
+
+
+def detail_sentence(facts: Facts, rng: random.Random) -> str:
+    return f"the image is {DETAIL[facts.sharpness]}"
+
+
+def expression_sentence(facts: Facts, rng: random.Random) -> str:
+    return pick(rng, "the person shows ", "the face has ") + f"{with_article(look(facts) or 'mild')} expression"
+
+
+def mouth_and_eyes_sentence(facts: Facts, rng: random.Random) -> str | None:
+    if facts.yaw_deg is None:
+        return None
+    return f"the mouth is {MOUTH[facts.mouth]} and the eyes are {EYES[facts.eyes]}"
+
+
+def direction_sentence(facts: Facts, rng: random.Random) -> str | None:
+    if facts.yaw_deg is None:
+        return None
+    noun, side = pick(rng, "head", "face"), "left" if facts.yaw_deg > 0 else "right"
+    if facts.pose == "frontal":
+        return f"the {noun} is frontal, turned towards the camera"
+    if facts.pose:
+        return f"the {noun} is {'clearly ' if abs(facts.yaw_deg) > 22 else ''}turned to the viewer's {side}"
+    return f"the {noun} is nearly frontal, turned slightly to the viewer's {side}"
+
+
+def chin_sentence(facts: Facts, rng: random.Random) -> str | None:
+    return None if facts.yaw_deg is None else f"the chin is {PITCH[facts.pitch]} and the head is {TILT[facts.tilt]}"
+
 
 def demographic(facts: Facts, rng: random.Random) -> str:
-    who = subject(facts, rng)
-    first = pick(
-        rng,
-        f"the image shows {who}, {age_phrase(facts, rng)}",
-        f"this appears to be {who}, {age_phrase(facts, rng)}",
-    )
+    frame = pick(rng, "the image shows", "this appears to be")
+    first = f"{frame} {subject(facts, rng)}, {age_phrase(facts, rng)}"
     # A stated gender is in the noun already; said twice, a small decoder says it in two ways.
     gender = None if facts.gender else "the gender cannot be told with confidence"
-    if facts.race:
-        name = pick(rng, *RACE_PHRASES[facts.race])
-        race = pick(
-            rng,
-            f"the apparent ethnicity is {name}",
-            f"in terms of ethnicity, the person appears to be {name}"
-            if facts.race != "Others"
-            else f"in terms of ethnicity, the closest description is {name}",
-        )
-    else:
-        race = "the ethnicity cannot be told with confidence"
     caution = pick(rng, "these are estimates from appearance only", "")
-    return join(rng, [first, gender, race, caution])
+    return join(rng, [first, gender, race_sentence(facts, rng), caution])
 
 
 def structure(facts: Facts, rng: random.Random) -> str:
-    face = {
-        "long": ("the face is rather long and narrow", "the face is longer than it is wide"),
-        "round": ("the face is rather round and wide", "the face is rather wide for its height"),
-        None: ("the face has medium proportions", "the face is neither long nor wide"),
-    }
-    jaw = {
-        "broad": ("the jaw is broad", "the lower face ends in a broad jaw"),
-        "tapered": ("the jaw tapers towards the chin", "the lower face narrows to a slim chin"),
-    }
-    nose = {
-        "broad": ("the nose is broad at the base", "the nose is relatively wide"),
-        "narrow": ("the nose is narrow", "the nose is slim at the base"),
-    }
-    lips = {
-        "full": ("the lips are full", "the lips are rather full"),
-        "thin": ("the lips are thin",),
-    }
-    brows = {
-        "raised": ("the eyebrows sit high above the eyes", "there is much space between brows and eyes"),
-        "low": ("the eyebrows sit close to the eyes", "the brows are low over the eyes"),
-    }
-    eyes = {"wide": ("the eyes look large and wide open",), "narrowed": ("the eyes appear narrow",)}
-    mouth = {"wide": ("the mouth is wide",), "small": ("the mouth is small",)}
-    parts = []
-    for table, key in (
-        (jaw, facts.jaw),
-        (nose, facts.nose if facts.years > YOUNG else None),
-        (lips, facts.lips if facts.years > YOUNG else None),
-        (brows, facts.brows),
-        (eyes, facts.eyes),
-        (mouth, facts.mouth_width),
-    ):
-        if key:
-            parts.append(pick(rng, *table[key]))
-    if facts.sharpness == "blurred":
-        parts = [*parts[:2], pick(rng, "finer details cannot be judged", "the picture is too soft for finer details")]
-    elif not parts:
-        parts = [pick(rng, "nothing about the jaw, the nose or the lips stands out", "no single feature stands out")]
-    if facts.pose in ("left", "right"):
-        parts.append(
-            pick(
-                rng,
-                "because the head is turned, the proportions are foreshortened",
-                "the turned head hides part of the far side of the face",
-            )
-        )
-    return join(rng, [pick(rng, *face[facts.face_shape]), *parts[:4]])
-
-
-def skin(facts: Facts, rng: random.Random) -> str:
-    tone = {
-        "light": ("the skin tone appears light in this light", "the skin looks light"),
-        "medium": ("the skin tone appears medium in this light", "the skin looks neither very light nor very dark"),
-        "deep": ("the skin tone appears deep in this light", "the skin looks dark in this picture"),
-    }.get(facts.tone)
-    texture = {
-        "smooth": ("the cheeks look smooth", "hardly any fine texture can be seen on the cheeks"),
-        "textured": ("fine texture is visible on the cheeks", "the cheeks show visible texture"),
-    }.get(facts.texture)
-    age = None
-    years = facts.years or 30
-    if years >= 62:
-        age = pick(
-            rng, "lines around the eyes and mouth fit an older face", "folds and wrinkles go with the apparent age"
-        )
-    elif years >= 42:
-        age = pick(rng, "the skin is that of an adult in middle life", "it is no longer the skin of a young person")
-    elif years < 13:
-        age = pick(rng, "it has the soft look of a child's skin", "as expected of a child, no lines are visible")
-    else:
-        age = pick(rng, "no deep lines stand out", "there are no marked wrinkles", "it looks youthful")
-    limit = {
-        "blurred": (
-            "the image is soft, so pores and fine lines cannot be judged",
-            "blur hides the finest details, so smoothness may be overstated",
-        ),
-        "sharp": ("the image is sharp enough to show fine detail", "the sharpness allows small details to be seen"),
-    }.get(facts.sharpness, ("very fine detail is limited by the resolution",))
-    grey = (
-        pick(
-            rng,
-            "colour cannot be judged in a black-and-white picture",
-            "the picture has no colour, so the tone is only a shade of grey",
-        )
-        if facts.colour == "greyscale"
-        else None
-    )
+    if facts.yaw_deg is None:
+        return "The structure of the face cannot be measured in this picture."
+    limit = "because the head is turned, the proportions are foreshortened" if facts.pose in ("left", "right") else None
     return join(
         rng,
         [
-            pick(rng, *tone) if tone else grey,
-            pick(rng, *texture) if texture else None,
-            age.replace("it ", "the skin ", 1) if age.startswith("it ") else age,
-            pick(rng, *limit),
+            face_sentence(facts, rng),
+            features_sentence(facts, rng),
+            f"the eyebrows sit {BROWS[facts.brows]}",
+            limit,
         ],
     )
 
 
-def expression(facts: Facts, rng: random.Random) -> str:
-    if facts.expression:
-        phrase = pick(rng, *EXPRESSION_PHRASES[facts.expression])
-        first = pick(
-            rng, f"the person shows {phrase}", f"the face shows {phrase}", f"the overall impression is {phrase}"
-        )
-    elif facts.smile:
-        first = pick(rng, "the person smiles", "the mouth is drawn into a smile", "the face shows a smile")
+def skin(facts: Facts, rng: random.Random) -> str:
+    if facts.colour == "greyscale":
+        tone = "colour cannot be judged in a black-and-white picture"
+    elif facts.tone:
+        tone = f"the skin tone appears {facts.tone} in this light"
     else:
-        first = pick(
-            rng,
-            "the expression is not clear-cut",
-            "the expression is mild and hard to name",
-            "no single emotion can be named with confidence",
-        )
-    mouth = {
-        "open": ("the mouth is open", "the lips are parted"),
-        "closed": ("the mouth is closed", "the lips are closed"),
-    }
-    eyes = {"wide": ("the eyes are wide open",), "narrowed": ("the eyes are narrowed",)}
-    brows = {"raised": ("the eyebrows are raised",)}
-    # High brows are a trait of many faces; raised ones belong to surprise.
-    raised = facts.brows if facts.brows == "raised" and facts.expression == "surprise" else None
-    said = ((mouth, facts.mouth), (eyes, facts.eyes), (brows, raised))
-    parts = [pick(rng, *table[key]) for table, key in said if key]
-    details = listed(parts) if parts else None
-    feeling = {
-        "happiness": ("this suggests a positive mood", "the impression is friendly and relaxed"),
-        "neutral": ("little emotion can be read from the face", "no strong emotion is visible"),
-        "surprise": ("the person seems to react to something unexpected",),
-        "sadness": ("the mood seems low",),
-        "anger": ("the person seems tense or annoyed",),
-        "disgust": ("the person seems to dislike something",),
-        "fear": ("the person seems alarmed",),
-        "contempt": ("the attitude seems dismissive",),
-    }.get(facts.expression, ("what the person really feels cannot be known from a picture",))
+        tone = "the skin tone is hard to name in this light"
+    texture = {
+        "smooth": "hardly any fine texture can be seen on the cheeks",
+        "textured": "fine texture is visible on the cheeks",
+    }.get(facts.texture or "")
+    years = facts.years or 30
+    of = "an older person" if years >= 62 else "an adult in middle life" if years >= 42 else "a young adult"
+    of = "a child" if years < 13 else of
+    return join(rng, [tone, f"the skin looks like that of {of}", detail_sentence(facts, rng), texture])
+
+
+def expression(facts: Facts, rng: random.Random) -> str:
+    feeling = (
+        pick(rng, "this suggests ", "the impression is of ")
+        + FEELING[facts.expression or ("happiness" if facts.smile else None)]
+    )
     caution = pick(rng, "an expression need not match the real feeling", "", "")
-    return join(rng, [first, details, pick(rng, *feeling), caution])
+    return join(rng, [expression_sentence(facts, rng), mouth_and_eyes_sentence(facts, rng), feeling, caution])
 
 
 def pose(facts: Facts, rng: random.Random) -> str:
-    yaw = facts.yaw_deg
-    if yaw is None:
-        return pick(rng, "The head pose cannot be determined with confidence.", "The pose of the head is unclear.")
-    side = "left" if yaw > 0 else "right"
-    if facts.pose == "frontal":
-        first = pick(
-            rng,
-            "the face is frontal, turned towards the camera",
-            "the face is seen from the front",
-        )
-    elif facts.pose:
-        how = "clearly " if abs(yaw) > 22 else ""
-        first = pick(
-            rng,
-            f"the head is {how}turned to the viewer's {side}",
-            f"the face is {how}turned to the viewer's {side}",
-        )
-    else:
-        first = pick(
-            rng,
-            f"the head is nearly frontal, turned slightly to the viewer's {side}",
-            f"the face is almost frontal, with a slight turn to the viewer's {side}",
-        )
-    pitch = {
-        "down": ("the chin is lowered", "the head is bent slightly down"),
-        "up": ("the chin is raised", "the head is tipped slightly back"),
-        "level": ("the chin is level", "the head is held level"),
-    }.get(facts.pitch)
-    tilt = {
-        True: ("the head is tilted to one side",),
-        False: ("there is no sideways tilt", "the eyes are on one level"),
-    }.get(facts.tilt)
-    use = (
-        pick(rng, "both sides of the face can be seen", "both eyes are visible")
-        if facts.pose == "frontal"
-        else (
-            pick(rng, "the far side of the face is partly hidden", "less of the far cheek is visible")
-            if facts.pose
-            else None
-        )
+    if facts.yaw_deg is None:
+        return "The head pose cannot be determined with confidence."
+    use = {None: None, "frontal": "both sides of the face can be seen"}.get(
+        facts.pose, "the far side of the face is partly hidden"
     )
-    return join(rng, [first, pick(rng, *pitch) if pitch else None, pick(rng, *tilt) if tilt else None, use])
+    return join(rng, [direction_sentence(facts, rng), chin_sentence(facts, rng), use])

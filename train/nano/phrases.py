@@ -11,29 +11,24 @@ from train.nano.facts import Facts
 
 Turns = list[tuple[str, str]]  # (question, answer) of a conversation
 
-EXPRESSION_PHRASES = {
-    "neutral": ("a neutral expression", "a calm, neutral look", "a neutral face without a marked emotion"),
-    "happiness": ("a happy expression", "a smile that suggests happiness", "a cheerful, smiling expression"),
-    "surprise": ("a surprised expression", "a look of surprise", "an expression that suggests surprise"),
-    "sadness": ("a sad expression", "a look of sadness", "an expression that suggests sadness"),
-    "anger": ("an angry expression", "a look of anger", "an expression that suggests anger"),
-    "disgust": ("an expression of disgust", "a look of disgust", "an expression that suggests disgust"),
-    "fear": ("a fearful expression", "a look of fear", "an expression that suggests fear"),
-    "contempt": ("a contemptuous expression", "a look of contempt", "an expression that suggests contempt"),
+# One word a value: where a value has several wordings, each is likelier to lose against "not clear" in greedy decoding.
+EXPRESSION_WORDS = {
+    "neutral": "neutral",
+    "happiness": "happy",
+    "surprise": "surprised",
+    "sadness": "sad",
+    "anger": "angry",
+    "disgust": "disgusted",
+    "fear": "fearful",
+    "contempt": "contemptuous",
 }
 
-RACE_PHRASES = {
-    "White": ("White", "White (European-looking)"),
-    "Black": ("Black", "Black (African or African-American-looking)"),
-    "Asian": ("Asian", "Asian (East or Southeast Asian-looking)"),
-    "Indian": ("Indian", "Indian (South Asian-looking)"),
-    "Others": ("mixed or other", "mixed or other, such as Latino or Middle Eastern"),
-}
-
-LIGHT_WORDS = {
-    "dark": ("dark", "dim"),
-    "balanced": ("balanced", "well balanced"),
-    "bright": ("bright", "strong and bright", "light and bright"),
+RACE_WORDS = {
+    "White": "White",
+    "Black": "Black",
+    "Asian": "Asian",
+    "Indian": "Indian",
+    "Others": "mixed or other",
 }
 
 
@@ -55,6 +50,17 @@ def join(rng: random.Random, parts: list[str | None], shuffle: bool = False) -> 
 
 def listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def with_article(words: str) -> str:
+    return ("an " if words[0] in "aeiou" else "a ") + words
+
+
+def look(facts: Facts) -> str | None:
+    """The expression as an adjective; "smiling" where only the mouth is known, None where nothing is."""
+    if facts.expression:
+        return EXPRESSION_WORDS[facts.expression]
+    return "smiling" if facts.smile else None
 
 
 def stage(facts: Facts) -> str:
@@ -89,13 +95,11 @@ def subject(facts: Facts, rng: random.Random, article: bool = True) -> str:
             "middle-aged adult": ("middle-aged man", "middle-aged woman"),
             "older adult": ("older man", "older woman"),
         }[kind][male]
-    if not article:
-        return word
-    return ("an " if word[0] in "aeiou" else "a ") + word
+    return with_article(word) if article else word
 
 
 def age_phrase(facts: Facts, rng: random.Random) -> str:
     low, high = facts.age_range
     if high <= 5:
-        return pick(rng, "under about five years old", "not older than about five", "between zero and five years old")
+        return "under about five years old"
     return pick(rng, f"between about {low} and {high} years old", f"roughly {low} to {high} years old")

@@ -11,7 +11,8 @@ import random
 from facellm.attributes import ATTRIBUTES
 from train.nano.facts import Facts
 from train.nano.limits import limits, small_talk
-from train.nano.phrases import EXPRESSION_PHRASES, RACE_PHRASES, Turns, age_phrase, pick, sentence, subject
+from train.nano.person_text import race_sentence
+from train.nano.phrases import EXPRESSION_WORDS, Turns, age_phrase, pick, sentence, subject, with_article
 from train.nano.wording import WRITERS
 
 JSON_KEYS = (5, 9)  # least and most; every value is a fact, where a sentence of an answer holds one in ten words
@@ -93,14 +94,7 @@ def _race(facts: Facts, rng: random.Random) -> Turns:
         "What is the person's ethnic background?",
         "Which ethnic group does the face suggest?",
     )
-    if facts.race:
-        return [
-            (
-                question,
-                sentence(f"the face suggests {RACE_PHRASES[facts.race][0]}; this is an estimate from appearance"),
-            )
-        ]
-    return [(question, "That is not clear from this picture.")]
+    return [(question, sentence(race_sentence(facts, rng)))]
 
 
 def _smile(facts: Facts, rng: random.Random) -> Turns | None:
@@ -108,7 +102,7 @@ def _smile(facts: Facts, rng: random.Random) -> Turns | None:
     if facts.expression == "happiness" or (facts.smile and not facts.expression):
         return [(question, pick(rng, "Yes, the person is smiling.", "Yes, the face shows a smile."))]
     if facts.expression:
-        return [(question, f"No, the face shows {EXPRESSION_PHRASES[facts.expression][0]}.")]
+        return [(question, f"No, the face shows {with_article(EXPRESSION_WORDS[facts.expression])} expression.")]
     return None
 
 
@@ -146,6 +140,16 @@ def _blur(facts: Facts, rng: random.Random) -> Turns | None:
         return None
     question, asked = rng.choice((("Is the image sharp?", "sharp"), ("Is the photo blurred?", "blurred")))
     return [(question, f"{'Yes' if asked == facts.sharpness else 'No'}, the image is {facts.sharpness}.")]
+
+
+def _degrees(facts: Facts, rng: random.Random) -> Turns | None:
+    """The yaw in steps of five degrees."""
+    if facts.yaw_deg is None:
+        return None
+    question = pick(rng, "By how many degrees is the head turned?", "How far is the head turned?")
+    turn = 5 * round(abs(facts.yaw_deg) / 5)
+    side = "left" if facts.yaw_deg > 0 else "right"
+    return [(question, f"About {turn} degrees to the viewer's {side}." if turn else "About 0 degrees.")]
 
 
 def _child(facts: Facts, rng: random.Random) -> Turns | None:
@@ -188,7 +192,7 @@ def facts_as_json(facts: Facts, rng: random.Random) -> Turns | None:
     return [(question, json.dumps({key: known[key] for key in keys}))]
 
 
-SHORT = (_age, _gender, _race, _smile, _side, _mouth, _light, _blur, _child)
+SHORT = (_age, _gender, _race, _smile, _side, _degrees, _mouth, _light, _blur, _child)
 
 
 def short(facts: Facts, rng: random.Random) -> Turns | None:

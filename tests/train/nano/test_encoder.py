@@ -27,6 +27,20 @@ def test_a_flip_mirrors_yaw_roll_and_eyes_and_nothing_else():
     assert 0.3 < light_on_left.float().mean() < 0.7
 
 
+def test_retouched_crops_cover_light_and_focus_and_some_stay_as_they_are():
+    count = 160
+    one = torch.randint(90, 160, (data.STORED_PX, data.STORED_PX, 3), generator=torch.Generator().manual_seed(1))
+    raw = one.to(torch.uint8).expand(count, -1, -1, -1)
+    pixels = augment.retouch(raw, torch.Generator().manual_seed(0))
+    assert pixels.shape == (count, 3, augment.IMAGE_PX, augment.IMAGE_PX) and pixels.min() >= 0 and pixels.max() <= 1
+    whole = augment.centre(raw[:1])
+    light, _, sharp, _, side = augment.pixel_stats(pixels).T - augment.pixel_stats(whole)[0][:, None]
+    same = (pixels - whole).abs().amax((1, 2, 3)) < 1e-6
+    assert same.any() and same.float().mean() < 0.2
+    for change in (light < -0.1, light > 0.1, side < -0.3, side > 0.3, sharp < -0.1, sharp > 0.02):
+        assert 0.05 < change.float().mean() < 0.7
+
+
 def test_missing_labels_take_no_part_in_the_loss():
     out = {name: torch.randn(4, size) for name, size in encoder.HEADS.items()}
     target = {name: torch.full((4,), data.MISSING) for name in ("gender", "race", "age_group", "expression")}

@@ -1,0 +1,46 @@
+"""One sentence of an answer, asked for alone: what the eight answers say, fact by fact.
+
+Input: `Facts` and a random generator. Output: conversations of one turn. A sentence is worded as in the long answers
+(`train.nano.person_text`, `train.nano.picture_text`): in a paragraph of seventy tokens a fact is one, and hardly
+learnt; alone it is most of the answer, and what is learnt so is said in the paragraph too.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from train.nano import person_text, picture_text
+from train.nano.facts import Facts
+from train.nano.phrases import Turns, pick, sentence
+
+Sentence = Callable[[Facts, random.Random], str | None]
+
+# (ways to ask, the sentence; None where nothing was measured)
+_ABOUT_THE_PERSON: tuple[tuple[tuple[str, ...], Sentence], ...] = (
+    (("What ethnicity does the face suggest?", "And the ethnicity?"), person_text.race_sentence),
+    (("What shape is the face?", "Is the face long or round?"), person_text.face_sentence),
+    (("Describe the jaw, the nose and the lips.", "How are jaw, nose and lips?"), person_text.features_sentence),
+    (("What expression is it?", "Which expression does the face show?"), person_text.expression_sentence),
+    (("Describe the mouth and the eyes.", "Are mouth and eyes open?"), person_text.mouth_and_eyes_sentence),
+    (("Which way does the face point?", "Is the head turned, and where to?"), person_text.direction_sentence),
+    (("How is the chin held?", "Is the head tilted?"), person_text.chin_sentence),
+)
+_ABOUT_THE_PICTURE: tuple[tuple[tuple[str, ...], Sentence], ...] = (
+    (("How sharp is the picture?", "Is the focus good?"), picture_text.sharpness_sentence),
+    (("Can fine detail be judged?", "Is the picture good enough for pores and lines?"), person_text.detail_sentence),
+    (("Would small marks be visible?", "Does the sharpness help a comparison?"), picture_text.marks_sentence),
+    (("How bright is the picture?", "What is the light like?", "How is the exposure?"), picture_text.light_sentence),
+    (("Where does the light come from?", "Is the light even?"), picture_text.side_sentence),
+    (("How are contrast and colours?", "Describe the contrast."), picture_text.contrast_sentence),
+)
+
+
+def single(facts: Facts, rng: random.Random) -> list[Turns]:
+    """Two facts of the person and three of the picture, each question with its sentence; fewer where less is known."""
+    found: list[Turns] = []
+    for table, count in ((_ABOUT_THE_PERSON, 2), (_ABOUT_THE_PICTURE, 3)):
+        for questions, write in rng.sample(table, count):
+            if text := write(facts, rng):
+                found.append([(pick(rng, *questions), sentence(text))])
+    return found
