@@ -79,7 +79,7 @@ def profile_answer(key: str, facts: Facts, rng: random.Random, eyes: str | None 
             "expression": facts.expression_label or facts.expression,
             "mouth": facts.mouth,
             "eyes": eyes,
-            "lighting": facts.light,
-            "sharpness": facts.sharpness,
+            "lighting": facts.light_label,
+            "sharpness": facts.sharpness_label,
         }[key]
     return [(field.question, answer)] if answer in field.labels else None

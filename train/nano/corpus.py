@@ -73,6 +73,7 @@ class Views:
             probabilities={name: value[view] for name, value in self.probabilities.items()},
             years_expected=float(self.years[view]),
             labels={name: float(getattr(self.faces, name)[row]) for name in labels},
+            seen=self.table["pixels"][view],
         )
 
     def eyes(self, view: int) -> str | None:

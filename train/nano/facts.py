@@ -54,8 +54,10 @@ class Facts:
     nose: str | None  # broad, narrow
     mouth_width: str | None  # wide, small
     light: str | None  # dark, balanced, bright
+    light_label: str | None  # as measured, also where the encoder does not see it
     contrast: str | None  # low, high
     sharpness: str | None  # sharp, blurred
+    sharpness_label: str | None
     colour: str | None  # greyscale, muted
     light_side: str | None  # left, right, even, nearly even; of frontal faces only
     tone: str | None  # light, medium, deep
@@ -111,9 +113,11 @@ class FactReader:
         probabilities: dict[str, np.ndarray],
         years_expected: float,
         labels: dict[str, float],
+        seen: np.ndarray | None = None,
     ) -> Facts:
         """mesh (13,) with NaN where unknown; stats (5,), skin (3,); probabilities per head; labels with -1 for
-        unknown: gender, race, age_group, age_years, expression."""
+        unknown: gender, race, age_group, age_years, expression.  seen (5,): the encoder's own estimate of `stats`;
+        light and sharpness are stated where it agrees (None: as measured)."""
         gender_p, race_p, expression_p = (probabilities[name] for name in ("gender", "race", "expression"))
         gender_label = data.GENDERS[int(labels["gender"])] if labels["gender"] >= 0 else None
         race_label = data.RACES[int(labels["race"])] if labels["race"] >= 0 else None
@@ -138,10 +142,11 @@ class FactReader:
         grey = stats[3] < 0.03
         frontal = pose_of(value["yaw_deg"]) == "frontal"  # else a cheek's place may show the background
         side = _band(skin[2], -0.25, 0.25, ("right", None, "left")) if frontal else None
-        sharpness = _band(stats[2], s[0.25][2], s[0.75][2], ("blurred", None, "sharp"))
-        light = "dark" if stats[0] < DARK else "bright" if stats[0] > BRIGHT else None
-        if BALANCED[0] < stats[0] < BALANCED[1]:
-            light = "balanced"
+        sharpness, light = self._sharpness(stats), _light(stats)
+        stated_sharpness, stated_light = sharpness, light
+        if seen is not None:
+            stated_sharpness = sharpness if self._sharpness(seen) == sharpness else None
+            stated_light = light if _light(seen) == light else None
         tones = ("deep" if light != "dark" else None, "medium" if k[0.40][0] < skin[0] < k[0.60][0] else None, "light")
         return Facts(
             gender=gender,
@@ -180,16 +185,27 @@ class FactReader:
             lips=_band(value["lip_thickness"], 0.127, 0.205, ("thin", None, "full")),
             nose=_band(value["nose_width"], 0.455, 0.53, ("narrow", None, "broad")),
             mouth_width=_band(value["mouth_width"], 0.50, 0.72, ("small", None, "wide")),
-            light=light,
+            light=stated_light,
+            light_label=light,
             contrast=_band(stats[1], s[0.15][1], s[0.85][1], ("low", None, "high")),
-            sharpness=sharpness,
+            sharpness=stated_sharpness,
+            sharpness_label=sharpness,
             colour="greyscale" if grey else "muted" if stats[3] < s[0.25][3] else None,
             light_side=side or (("even" if abs(skin[2]) < 0.08 else "nearly even") if frontal else None),
             tone=None if grey else _band(skin[0], k[0.25][0], k[0.75][0], tones),
             texture=_band(skin[1], k[0.25][1], k[0.85][1], ("smooth", None, "textured"))
-            if sharpness == "sharp"
+            if stated_sharpness == "sharp"
             else None,
         )
+
+    def _sharpness(self, stats: np.ndarray) -> str | None:
+        return _band(stats[2], self.stats[0.25][2], self.stats[0.75][2], ("blurred", None, "sharp"))
+
+
+def _light(stats: np.ndarray) -> str | None:
+    if BALANCED[0] < stats[0] < BALANCED[1]:
+        return "balanced"
+    return "dark" if stats[0] < DARK else "bright" if stats[0] > BRIGHT else None
 
 
 def skin_stats(pixels: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ BROWS: Mapping[str | None, str] = {
 DETAIL: Mapping[str | None, str] = {
     "sharp": "sharp enough to show fine detail",
     "blurred": "too soft to judge pores and fine lines",
-    None: "neither sharp nor blurred, so very fine detail is limited",
+    None: "neither clearly sharp nor clearly blurred, so very fine detail is limited",
 }
 MOUTH: Mapping[str | None, str] = {"open": "open", "closed": "closed", None: "slightly open"}
 EYES: Mapping[str | None, str] = {"wide": "wide open", "narrowed": "narrowed", None: "normally open"}

@@ -23,7 +23,7 @@ SIDE: Mapping[str | None, str] = {
 SHARP: Mapping[str | None, str] = {
     "sharp": "sharp",
     "blurred": "blurred",
-    None: "neither sharp nor blurred",
+    None: "neither clearly sharp nor clearly blurred",
 }
 CONTRAST: Mapping[str | None, str] = {"high": "high", "low": "low", None: "medium"}
 COLOUR: Mapping[str | None, str] = {
@@ -40,7 +40,7 @@ POSE_HELPS: Mapping[str | None, str] = {
 SHARP_HELPS: Mapping[str | None, str] = {
     "sharp": "sharp, which keeps small marks visible",
     "blurred": "blurred, which hides small marks",
-    None: "neither sharp nor blurred, so small marks may be lost",
+    None: "neither clearly sharp nor clearly blurred, so small marks may be lost",
 }
 LIGHT_HELPS: Mapping[str | None, str] = {
     "dark": "dark, which hides detail",
@@ -90,28 +90,22 @@ def lighting(facts: Facts, rng: random.Random) -> str:
 
 
 def forensic(facts: Facts, rng: random.Random) -> str:
+    """Without variety in the end: several endings would each be less likely than a reason that does not hold."""
     known_pose = facts.yaw_deg is not None
     expression = (
         "the open mouth changes the shape of the lower face"
         if facts.expression in ("happiness", "surprise", "anger") and facts.mouth == "open"
         else None
     )
-    last = pick(
-        rng,
-        "nothing in the picture alone proves or rules out editing",
-        "whether the image was edited cannot be told by eye",
-        "identity cannot be established from this image alone",
-        "the picture alone does not establish who this is",
-    )
     return join(
         rng,
         [
             f"the image shows {POSE_HELPS[facts.pose]}" if known_pose else None,
             marks_sentence(facts, rng) if known_pose else f"the image is {SHARP_HELPS[facts.sharpness]}",
-            f"the light is {LIGHT_HELPS[light_of(facts)]}",
+            pick(rng, "the light is ", "the light on the face is ") + LIGHT_HELPS[light_of(facts)],
             expression,
             "the missing colour is a further limit" if facts.colour == "greyscale" else None,
-            last,
+            "the picture alone does not establish who this is",
         ],
     )
 

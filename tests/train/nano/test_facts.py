@@ -21,7 +21,18 @@ def reader():
 
 
 def read(
-    *, gender=0.99, race=0.99, expression="happiness", yaw=0.0, years=30, labelled=True, mouth=0.3, side=0.0, grey=0.45
+    *,
+    gender=0.99,
+    race=0.99,
+    expression="happiness",
+    yaw=0.0,
+    years=30,
+    labelled=True,
+    mouth=0.3,
+    side=0.0,
+    grey=0.45,
+    stats=None,
+    seen=None,
 ):
     mesh = dict.fromkeys(data.MEASUREMENTS, 0.0) | {
         "yaw_deg": yaw,
@@ -40,7 +51,8 @@ def read(
     face[data.EXPRESSIONS.index(expression)] = 0.86
     return reader().read(
         mesh=np.array(list(mesh.values())),
-        stats=np.array([grey, *STATS[1:]]),
+        stats=np.array([grey, *STATS[1:]]) if stats is None else stats,
+        seen=seen,
         skin=np.array([0.5, 0.04, side]),
         probabilities={
             "gender": np.array([1 - gender, gender]),
@@ -138,6 +150,17 @@ def test_a_single_sentence_is_worded_as_in_the_long_answers():
     alone = [turns for seed in range(40) for turns in single(found, random.Random(seed))]
     assert len(alone) > 100 and len({question for ((question, _),) in alone}) > 15
     assert {answer for ((_, answer),) in alone} <= said
+
+
+def test_light_and_sharpness_are_stated_where_the_encoder_sees_them():
+    blurred, usual = np.array([0.2, 0.7, 0.2, 0.5, 0.0]), STATS
+    measured = read(stats=blurred)
+    assert (measured.light, measured.sharpness) == ("dark", "blurred")
+    agreed, unseen = read(stats=blurred, seen=blurred), read(stats=blurred, seen=usual)
+    assert (agreed.light, agreed.sharpness) == ("dark", "blurred") and agreed.sharpness_label == "blurred"
+    assert (unseen.light, unseen.sharpness) == (None, None) and unseen.light_label == "dark"
+    assert "neither clearly sharp" in wording.WRITERS["lighting"](unseen, random.Random(0))
+    assert choices.profile_answer("sharpness", unseen, random.Random(0))[0][1] == "blurred"
 
 
 def test_light_is_balanced_only_where_no_side_is_lighter():
