@@ -1,7 +1,7 @@
 """What is known of one face image, in words: the measured teacher's eyes.
 
 Input: labels and mesh measurements (`train.nano.data`), pixel measurements, and the tuned encoder's own heads, whose
-confidence decides what may be said outright. Where a measurement stands in the middle of its range nothing is said.
+confidence decides what may be said outright. A measurement in the middle of its range is None.
 Output: `Facts`. Knows no wording beyond single terms.
 """
 
