@@ -41,7 +41,7 @@ def write(row: LabelRow, facts: Facts, mesh: bool, attribute: str, rng: random.R
 
 def demographic(row: LabelRow, facts: Facts, rng: random.Random) -> str:
     """Labels only: age group, gender, ethnicity ("Others" is not said)."""
-    who, age = subject(facts, rng), age_phrase(facts, rng)
+    who, age = subject(facts), age_phrase(facts, rng)
     first = pick(rng, f"the image shows {who}, {age}", f"this appears to be {who}, {age}")
     sex = {"Male": "male", "Female": "female"}[row.gender]
     gender = pick(rng, f"the apparent gender is {sex}", f"the person appears to be {sex}")
@@ -50,7 +50,7 @@ def demographic(row: LabelRow, facts: Facts, rng: random.Random) -> str:
     parts = [gender, race]
     rng.shuffle(parts)
     caution = pick(rng, "these are estimates from appearance only", "all of this is an estimate from the picture", "")
-    return join(rng, [first, *parts, caution])
+    return join([first, *parts, caution])
 
 
 def expression(facts: Facts, rng: random.Random) -> str | None:
@@ -67,7 +67,7 @@ def expression(facts: Facts, rng: random.Random) -> str | None:
         "an expression need not match the real feeling",
         "the emotion behind it cannot be read from the picture with confidence",
     )
-    return join(rng, [smile if facts.smile else None, listed(seen) if seen else None, feeling])
+    return join([smile if facts.smile else None, listed(seen) if seen else None, feeling])
 
 
 def forensic(facts: Facts, rng: random.Random) -> str | None:
@@ -97,4 +97,4 @@ def forensic(facts: Facts, rng: random.Random) -> str | None:
         "nothing in the picture alone proves or rules out editing",
         "the picture alone does not establish who this is",
     )
-    return join(rng, [helps or None, hurts or None, last])
+    return join([helps or None, hurts or None, last])

@@ -133,7 +133,7 @@ def caption(facts: Facts, rng: random.Random) -> str:
     )
     rest = [f"the picture is {words[name][0]}" for name in ("light", "focus") if name in words]
     rng.shuffle(rest)
-    return join(rng, [first, *rest[: rng.randint(0, 2)]])
+    return join([first, *rest[: rng.randint(0, 2)]])
 
 
 def shallow_attribute(key: str, facts: Facts, rng: random.Random) -> Turns:
@@ -185,7 +185,7 @@ def shallow_attribute(key: str, facts: Facts, rng: random.Random) -> Turns:
         ],
         "detail": [caption(facts, rng)],
     }[key]
-    return [(question, join(rng, [*body, general]))]
+    return [(question, join([*body, general]))]
 
 
 def coarse_question(facts: Facts, rng: random.Random) -> Turns:

@@ -107,11 +107,11 @@ def chin_sentence(facts: Facts, rng: random.Random) -> str | None:
 
 def demographic(facts: Facts, rng: random.Random) -> str:
     frame = pick(rng, "the image shows", "this appears to be")
-    first = f"{frame} {subject(facts, rng)}, {age_phrase(facts, rng)}"
+    first = f"{frame} {subject(facts)}, {age_phrase(facts, rng)}"
     # A stated gender is in the noun already; said twice, a small decoder says it in two ways.
     gender = None if facts.gender else "the gender cannot be told with confidence"
     caution = pick(rng, "these are estimates from appearance only", "")
-    return join(rng, [first, gender, race_sentence(facts, rng), caution])
+    return join([first, gender, race_sentence(facts, rng), caution])
 
 
 def structure(facts: Facts, rng: random.Random) -> str:
@@ -119,7 +119,6 @@ def structure(facts: Facts, rng: random.Random) -> str:
         return "The structure of the face cannot be measured in this picture."
     limit = "because the head is turned, the proportions are foreshortened" if facts.pose in ("left", "right") else None
     return join(
-        rng,
         [
             face_sentence(facts, rng),
             features_sentence(facts, rng),
@@ -143,7 +142,7 @@ def skin(facts: Facts, rng: random.Random) -> str:
     years = facts.years or 30
     of = "an older person" if years >= 62 else "an adult in middle life" if years >= 42 else "a young adult"
     of = "a child" if years < 13 else of
-    return join(rng, [tone, f"the skin looks like that of {of}", detail_sentence(facts, rng), texture])
+    return join([tone, f"the skin looks like that of {of}", detail_sentence(facts, rng), texture])
 
 
 def expression(facts: Facts, rng: random.Random) -> str:
@@ -152,7 +151,7 @@ def expression(facts: Facts, rng: random.Random) -> str:
         + FEELING[facts.expression or ("happiness" if facts.smile else None)]
     )
     caution = pick(rng, "an expression need not match the real feeling", "", "")
-    return join(rng, [expression_sentence(facts, rng), mouth_and_eyes_sentence(facts, rng), feeling, caution])
+    return join([expression_sentence(facts, rng), mouth_and_eyes_sentence(facts, rng), feeling, caution])
 
 
 def pose(facts: Facts, rng: random.Random) -> str:
@@ -161,4 +160,4 @@ def pose(facts: Facts, rng: random.Random) -> str:
     use = {None: None, "frontal": "both sides of the face can be seen"}.get(
         facts.pose, "the far side of the face is partly hidden"
     )
-    return join(rng, [direction_sentence(facts, rng), chin_sentence(facts, rng), use])
+    return join([direction_sentence(facts, rng), chin_sentence(facts, rng), use])

@@ -41,11 +41,8 @@ def sentence(text: str) -> str:
     return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
-def join(rng: random.Random, parts: list[str | None], shuffle: bool = False) -> str:
-    known = [part for part in parts if part]
-    if shuffle:
-        rng.shuffle(known)
-    return " ".join(sentence(part) for part in known)
+def join(parts: list[str | None]) -> str:
+    return " ".join(sentence(part) for part in parts if part)
 
 
 def listed(words: list[str]) -> str:
@@ -79,7 +76,7 @@ def stage(facts: Facts) -> str:
     return "older adult"
 
 
-def subject(facts: Facts, rng: random.Random, article: bool = True) -> str:
+def subject(facts: Facts) -> str:
     """A noun phrase such as "a young woman"; without a stated gender, "a young adult"."""
     kind = stage(facts)
     male = {"Male": 0, "Female": 1}.get(facts.gender or "")
@@ -95,7 +92,7 @@ def subject(facts: Facts, rng: random.Random, article: bool = True) -> str:
             "middle-aged adult": ("middle-aged man", "middle-aged woman"),
             "older adult": ("older man", "older woman"),
         }[kind][male]
-    return with_article(word) if article else word
+    return with_article(word)
 
 
 def age_phrase(facts: Facts, rng: random.Random) -> str:

@@ -1,7 +1,7 @@
 """The measured teacher about the picture: light and quality, what it is worth as evidence, the whole in short.
 
-Every function takes `Facts` and a random generator and returns one plain paragraph; what was measured is always said,
-and at one place (`train.nano.person_text` says why). Wording is the project's own.
+Every function takes `Facts` and a random generator and returns one plain paragraph; every fact has one place, and
+what is not stated is said to be in between (`train.nano.person_text` says why). Wording is the project's own.
 """
 
 from __future__ import annotations
@@ -79,7 +79,6 @@ def contrast_sentence(facts: Facts, rng: random.Random) -> str:
 
 def lighting(facts: Facts, rng: random.Random) -> str:
     return join(
-        rng,
         [
             light_sentence(facts, rng),
             side_sentence(facts, rng),
@@ -98,7 +97,6 @@ def forensic(facts: Facts, rng: random.Random) -> str:
         else None
     )
     return join(
-        rng,
         [
             f"the image shows {POSE_HELPS[facts.pose]}" if known_pose else None,
             marks_sentence(facts, rng) if known_pose else f"the image is {SHARP_HELPS[facts.sharpness]}",
@@ -113,7 +111,7 @@ def forensic(facts: Facts, rng: random.Random) -> str:
 def detail(facts: Facts, rng: random.Random) -> str:
     frame = pick(rng, "a close-up of", "the image shows the face of")
     seen = look(facts)
-    first = f"{frame} {subject(facts, rng)}" + (f" with {with_article(seen)} expression" if seen else "")
+    first = f"{frame} {subject(facts)}" + (f" with {with_article(seen)} expression" if seen else "")
     age = pick(rng, "the person seems to be ", "the apparent age is ") + age_phrase(facts, rng)
     place = None
     if facts.yaw_deg is not None:
@@ -125,4 +123,4 @@ def detail(facts: Facts, rng: random.Random) -> str:
         place = f"{head}, and the mouth is {MOUTH[facts.mouth]}"
     quality = f"the light is {LIGHT[light_of(facts)]} and the picture is {SHARP[facts.sharpness]}"
     colour = "it is black and white" if facts.colour == "greyscale" else None
-    return join(rng, [first, age, place, quality, colour])
+    return join([first, age, place, quality, colour])

@@ -83,7 +83,7 @@ def _gender(facts: Facts, rng: random.Random) -> Turns:
         rng, "Is this a man or a woman?", "Is the person male or female?", "What gender does the person appear to be?"
     )
     if facts.gender:
-        return [(question, sentence(f"this appears to be {subject(facts, rng)}"))]
+        return [(question, sentence(f"this appears to be {subject(facts)}"))]
     return [(question, "That is not clear from this picture.")]
 
 
@@ -157,7 +157,7 @@ def _child(facts: Facts, rng: random.Random) -> Turns | None:
         return None
     young = facts.years <= 13
     question = pick(rng, "Is this a child?", "Does the picture show a child?")
-    return [(question, f"{'Yes' if young else 'No'}, the person looks like {subject(facts, rng)}.")]
+    return [(question, f"{'Yes' if young else 'No'}, the person looks like {subject(facts)}.")]
 
 
 def facts_as_json(facts: Facts, rng: random.Random) -> Turns | None:
