@@ -77,7 +77,7 @@ def profile_answer(key: str, facts: Facts, rng: random.Random, eyes: str | None 
             "gender": facts.gender_label,
             "ethnicity": facts.race_label,
             "expression": facts.expression_label or facts.expression,
-            "mouth": facts.mouth,
+            "mouth": facts.mouth_label,
             "eyes": eyes,
             "lighting": facts.light_label,
             "sharpness": facts.sharpness_label,

@@ -16,12 +16,14 @@ import numpy as np
 
 from train.evaluation.tasks import YAW_TURNED_DEG
 from train.nano import data, general
+from train.nano.augment import PIXEL_STATS
 from train.nano.choices import multiple_choice, profile_answer
-from train.nano.facts import FactReader, Facts
+from train.nano.facts import SEEN_LIGHT, FactReader, Facts
 from train.nano.limits import limits, small_talk
 from train.nano.phrases import Turns
 from train.nano.questions import attribute_answer, conversation, facts_as_json, short
 from train.nano.single import single
+from train.nano.targets import Targets
 from train.nano.tokenizer import train_tokenizer
 from train.nano.wording import WRITERS
 
@@ -56,6 +58,10 @@ class Views:
         self.train = self.faces.is_train[self.table["row"]]
         self.utk = self.faces.gender[self.table["row"]] >= 0
         yaw = self.table["measurements"][:, data.MEASUREMENTS.index("yaw_deg")]
+        targets = Targets(self.faces)
+        self.mesh = self.table["mesh"] * targets.mesh_std.numpy() + targets.mesh_mean.numpy()
+        grey = self.table["pixels"][:, PIXEL_STATS.index("brightness")]
+        self.unusual_light = (grey < SEEN_LIGHT[0]) | (grey > SEEN_LIGHT[2])
         self.turned = np.abs(yaw) >= YAW_TURNED_DEG
         known = self.train & ~self.table["changed"]
         self.reader = FactReader(self.table["stats"][known], self.table["skin"][known])
@@ -74,6 +80,7 @@ class Views:
             years_expected=float(self.years[view]),
             labels={name: float(getattr(self.faces, name)[row]) for name in labels},
             seen=self.table["pixels"][view],
+            seen_mesh=self.mesh[view],
         )
 
     def eyes(self, view: int) -> str | None:
@@ -90,21 +97,24 @@ def some(rng: random.Random, *shares: tuple[str, float]) -> list[str]:
 def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
     """What FaceLLM-nano learns from one view: its labels as multiple choice and as the profile asks for them, what else
     is known as JSON, single facts, and some attributes at length. What is rare in the set (turned faces, groups other
-    than White) is asked more often, or the decoder settles on the frequent answer before it has learnt to look."""
+    than White, dark and bright pictures) is asked more often, or the decoder settles on the frequent answer before it
+    has learnt to look. Some letters are asked for twice, with the options in another order."""
     facts, labelled = views.facts(view), bool(views.utk[view])
     attributes = rng.sample(list(WRITERS), 3)
-    turned = views.turned[view]
+    turned, unusual_light = views.turned[view], facts.light in ("dark", "bright")
+    if unusual_light:
+        attributes[1] = rng.choice(("lighting", "forensic", "detail"))
     if labelled:
         frequent = facts.race_label == "White"
-        tasks = some(rng, ("age", 0.6), ("race", 0.5 if frequent else 0.9), ("gender", 1.0), ("expression", 0.1))
+        tasks = some(rng, ("age", 0.7), ("race", 0.5 if frequent else 0.9), ("gender", 1.0), ("gender", 0.6))
         fields = some(rng, ("age_group", 0.5), ("gender", 0.5), ("ethnicity", 0.5 if frequent else 0.7))
     else:
-        tasks, fields = ["expression"], some(rng, ("expression", 0.7))
+        tasks, fields = ["expression", "expression"], some(rng, ("expression", 0.7))
         if rng.random() < 0.4:
             attributes[0] = "expression"
-    tasks += some(rng, ("headpose", 1.0 if turned else 0.5))
+    tasks += some(rng, ("headpose", 1.0 if turned else 0.6), ("headpose", 1.0 if turned else 0.2))
     fields += some(rng, ("pose", 1.0 if turned else 0.3))
-    fields += some(rng, ("mouth", 0.7), ("eyes", 0.2), ("lighting", 0.6), ("sharpness", 0.8))
+    fields += some(rng, ("mouth", 0.6), ("eyes", 0.2), ("lighting", 1.0 if unusual_light else 0.3), ("sharpness", 0.6))
     pairs: list[Turns | None] = [attribute_answer(key, facts, rng) for key in attributes]
     pairs += single(facts, rng)
     pairs += [multiple_choice(task, facts, rng) for task in tasks]
@@ -144,8 +154,8 @@ def base_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
 
 def view_order(views: Views, rng: np.random.Generator) -> np.ndarray:
     """Training views in the order of use, all lines of the FaceLLM set: UTKFace's views once, untouched and changed,
-    expressions drawn by `EXPRESSION_LINES`."""
-    drawn = [np.flatnonzero(views.train & views.utk)]
+    dark and bright ones twice, expressions drawn by `EXPRESSION_LINES`."""
+    drawn = [np.flatnonzero(views.train & views.utk), np.flatnonzero(views.train & views.utk & views.unusual_light)]
     expression = views.faces.expression[views.table["row"]]
     for name, count in EXPRESSION_LINES.items():
         own = np.flatnonzero(views.train & (expression == data.EXPRESSIONS.index(name)))

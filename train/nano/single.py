@@ -26,21 +26,24 @@ _ABOUT_THE_PERSON: tuple[tuple[tuple[str, ...], Sentence], ...] = (
     (("Which way does the face point?", "Is the head turned, and where to?"), person_text.direction_sentence),
     (("How is the chin held?", "Is the head tilted?"), person_text.chin_sentence),
 )
+_LIGHT = (
+    ("How bright is the picture?", "What is the light like?", "How is the exposure?"),
+    picture_text.light_sentence,
+)
 _ABOUT_THE_PICTURE: tuple[tuple[tuple[str, ...], Sentence], ...] = (
     (("How sharp is the picture?", "Is the focus good?"), picture_text.sharpness_sentence),
     (("Can fine detail be judged?", "Is the picture good enough for pores and lines?"), person_text.detail_sentence),
     (("Would small marks be visible?", "Does the sharpness help a comparison?"), picture_text.marks_sentence),
-    (("How bright is the picture?", "What is the light like?", "How is the exposure?"), picture_text.light_sentence),
+    _LIGHT,
     (("Where does the light come from?", "Is the light even?"), picture_text.side_sentence),
     (("How are contrast and colours?", "Describe the contrast."), picture_text.contrast_sentence),
 )
 
 
 def single(facts: Facts, rng: random.Random) -> list[Turns]:
-    """Two facts of the person and three of the picture, each question with its sentence; fewer where less is known."""
-    found: list[Turns] = []
-    for table, count in ((_ABOUT_THE_PERSON, 2), (_ABOUT_THE_PICTURE, 3)):
-        for questions, write in rng.sample(table, count):
-            if text := write(facts, rng):
-                found.append([(pick(rng, *questions), sentence(text))])
-    return found
+    """Two facts of the person and three of the picture, each question with its sentence; fewer where less is known.
+    Dark and bright pictures are few, so of them the light is asked for always."""
+    chosen = [*rng.sample(_ABOUT_THE_PERSON, 2), *rng.sample(_ABOUT_THE_PICTURE, 3)]
+    if facts.light in ("dark", "bright") and _LIGHT not in chosen:
+        chosen.append(_LIGHT)
+    return [[(pick(rng, *questions), sentence(text))] for questions, write in chosen if (text := write(facts, rng))]

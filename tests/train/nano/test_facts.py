@@ -33,6 +33,7 @@ def read(
     grey=0.45,
     stats=None,
     seen=None,
+    seen_mouth=None,
 ):
     mesh = dict.fromkeys(data.MEASUREMENTS, 0.0) | {
         "yaw_deg": yaw,
@@ -47,12 +48,14 @@ def read(
         "nose_width": 0.49,
         "mouth_width": 0.6,
     }
+    seen_mesh = None if seen_mouth is None else np.array(list((mesh | {"mouth_open": seen_mouth}).values()))
     face = np.full(8, 0.02)
     face[data.EXPRESSIONS.index(expression)] = 0.86
     return reader().read(
         mesh=np.array(list(mesh.values())),
         stats=np.array([grey, *STATS[1:]]) if stats is None else stats,
         seen=seen,
+        seen_mesh=seen_mesh,
         skin=np.array([0.5, 0.04, side]),
         probabilities={
             "gender": np.array([1 - gender, gender]),
@@ -161,6 +164,39 @@ def test_light_and_sharpness_are_stated_where_the_encoder_sees_them():
     assert (unseen.light, unseen.sharpness) == (None, None) and unseen.light_label == "dark"
     assert "neither clearly sharp" in wording.WRITERS["lighting"](unseen, random.Random(0))
     assert choices.profile_answer("sharpness", unseen, random.Random(0))[0][1] == "blurred"
+
+
+@pytest.mark.parametrize(
+    ("measured", "seen", "said"),
+    [
+        (0.3, 0.2, "open"),
+        (0.1, 0.2, "open"),  # the measurement names nothing, the encoder does
+        (0.3, 0.1, None),  # the encoder is in between
+        (0.3, 0.02, None),  # it sees the other thing
+        (0.01, 0.02, "closed"),
+        (float("nan"), 0.2, None),  # nobody measured it
+    ],
+)
+def test_the_mouth_is_stated_as_the_encoder_sees_it_unless_measured_otherwise(measured, seen, said):
+    found = read(mouth=measured, seen_mouth=seen)
+    assert found.mouth == said
+    assert found.mouth_label == read(mouth=measured).mouth  # what the profile is taught stays the measurement
+
+
+@pytest.mark.parametrize(
+    ("measured", "seen", "said"),
+    [(0.35, 0.3, "dark"), (0.5, 0.5, "balanced"), (0.65, 0.7, "bright"), (0.5, 0.38, None), (0.5, 0.3, None)],
+)
+def test_light_is_stated_by_the_encoders_estimate(measured, seen, said):
+    assert read(grey=measured, seen=np.array([seen, *STATS[1:]])).light == said
+
+
+def test_light_of_a_dark_or_bright_picture_is_always_asked_for():
+    asked = {question for seed in range(60) for ((question, _),) in single(read(grey=0.2), random.Random(seed))}
+    light = {"How bright is the picture?", "What is the light like?", "How is the exposure?"}
+    assert light <= asked
+    for seed in range(30):
+        assert any(question in light for ((question, _),) in single(read(grey=0.2), random.Random(seed)))
 
 
 def test_light_is_balanced_only_where_no_side_is_lighter():
