@@ -10,7 +10,7 @@ from facellm.results import Row
 from facellm.sampling import Sampling
 from tests import tiny
 from tests.bench import __main__ as bench
-from tests.bench import models, report
+from tests.bench import models, pairs, report
 from tests.bench.timing import percentile, race, result
 
 SHAPES = {"small": ((2, 64, 128, 4, 2), (2, 32, 64, 2))}
@@ -39,6 +39,18 @@ def test_both_sides_of_a_race_write_to_the_limit(loaded, photo, monkeypatch):
     assert engine._scheduler._stops == frozenset() and Engine(loaded)._scheduler._stops
     assert subject.plain is loaded
     assert engine.answer(photo, [Row("base", "Hi")], Sampling(max_new_tokens=40))[0].tokens == 40
+
+
+def test_pairs_of_a_training_step_are_those_of_an_image(loaded):
+    token, end = loaded.processor.image_token_id, loaded.processor.tokenizer.eos_token_id
+    eight, taught = (make(loaded.processor, 3) for make in (pairs.attributes, pairs.taught))
+    assert len(eight) == 8 and len(taught) > 8
+    for ids, labels in eight + taught:
+        assert len(ids) == len(labels) and ids.count(token) == loaded.processor.image_seq_length and end in labels
+        assert all(label in (pairs.IGNORE, one) for one, label in zip(ids, labels, strict=True))
+    answers = [sum(label != pairs.IGNORE for label in labels) for _, labels in taught]
+    assert min(answers) <= 4 and max(answers) > 20  # letters and attributes at length
+    assert taught == pairs.taught(loaded.processor, 3) != pairs.taught(loaded.processor, 4)
 
 
 def test_ratios_are_taken_repeat_by_repeat():
