@@ -22,6 +22,7 @@ def add_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--adapter", help="LoRA adapter or merged FaceLLM, if the model's name does not imply it")
     p.add_argument("--quantization", choices=("none", "int8", "nf4"))
     p.add_argument("--device")
+    p.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights (default: the model's)")
     who = p.add_mutually_exclusive_group()
     who.add_argument("--base", action="store_true", help="the base alone")
     who.add_argument("--both", action="store_true", help="base and FaceLLM, compared on the same questions")
@@ -39,6 +40,7 @@ def open_chosen(args: argparse.Namespace) -> tuple[LoadedModel, tuple[str, ...]]
         adapter=args.adapter,
         quantization=args.quantization,
         device=args.device,
+        dtype=args.dtype,
         base=args.base or args.both,
     )
     which = ("base", "facellm") if args.both else ("base",) if args.base else ("facellm",)

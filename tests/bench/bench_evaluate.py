@@ -26,6 +26,9 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("benchmark", type=Path, help="folder that `python -m train benchmark` made, or FaceXBench's")
     p.add_argument("--model", default="nano")
+    p.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), help="of the weights, for all ways (default: the model's)"
+    )
     p.add_argument("--which", choices=("base", "facellm"), default="facellm")
     p.add_argument("--setting", default="zero-shot", help="zero-shot, in-context or chain-of-thought")
     p.add_argument("--images", type=int, default=32, help="images with at least --each questions (32)")
@@ -53,7 +56,7 @@ def main() -> None:
             return ([i] for i in range(len(asks)))
 
     torch.set_num_threads(args.threads)
-    loaded = open_model(args.model)
+    loaded = open_model(args.model, dtype=args.dtype)
     by_image = defaultdict(list)
     for question in facexbench.read(args.benchmark).questions:
         by_image[question.images].append(question)
@@ -103,7 +106,8 @@ def main() -> None:
         pairs = zip(letters[way], letters["likelihood"], strict=True)
         same[way] = sum(a == b for a, b in pairs) / len(questions)
     result = {
-        "model": args.model, "which": args.which, "setting": args.setting, "questions": len(questions),
+        "model": args.model, "dtype": loaded.report.dtype, "which": args.which, "setting": args.setting,
+        "questions": len(questions),
         "images": len(chosen), "repeats": args.repeats, "threads": args.threads,
         "new_tokens_an_answer": grown / len(questions), "seconds": median, "decoder_tokens": read,
         "times_faster": ratios, "same_letter": same,

@@ -463,6 +463,17 @@ def test_command_on_the_tiny_model(tiny, folder, tmp_path, capsys):
     assert before == {p: p.read_bytes() for p in before}  # nothing was asked again
 
 
+def test_the_number_format_is_chosen_and_part_of_the_settings(tiny, folder, tmp_path, capsys):
+    from train.__main__ import main
+
+    command = ["evaluate", str(folder), "--model", str(tiny[0]), "--base", "--method", "likelihood", "--limit", "1",
+               "--device", "cpu", "--out", str(tmp_path / "out")]  # fmt: skip
+    assert main([*command, "--dtype", "bfloat16"]) == 0
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["settings"]["dtype"] == "bfloat16"
+    assert main([*command, "--dtype", "float32"]) == 2  # answers of both formats do not mix
+    assert "dtype" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
