@@ -18,6 +18,7 @@ from train.nano import data
 # labels stated at these bars about 2 % of genders, 6 % of ethnicities and 8 % of expressions were wrong
 # (docs/decisions.md).
 STATE_GENDER, STATE_RACE, STATE_EXPRESSION = 0.82, 0.7, 0.7
+SCARCE = ("fear", "contempt")  # too few images for the encoder to be believed
 MISSING = data.MISSING
 _COLUMN = {name: index for index, name in enumerate(data.MEASUREMENTS)}
 # Mean grey of the crop's middle, 0 to 1. Absolute and far apart, because a quantile would call dark skin dim light and
@@ -148,6 +149,8 @@ class FactReader:
         gender = stated(data.GENDERS, gender_p, gender_label, STATE_GENDER)
         race = stated(data.RACES, race_p, race_label, STATE_RACE)
         expression = stated(data.EXPRESSIONS, expression_p, expression_label, STATE_EXPRESSION)
+        if expression in SCARCE and expression_label is None:
+            expression = None
         if labels["age_years"] >= 0:
             years = 0.5 * labels["age_years"] + 0.5 * years_expected
         else:
@@ -215,7 +218,7 @@ class FactReader:
             sharpness_label=sharpness,
             colour="greyscale" if grey else "muted" if stats[3] < s[0.25][3] else None,
             light_side=side or (("even" if abs(skin[2]) < 0.08 else "nearly even") if frontal else None),
-            tone=None if grey else _band(skin[0], k[0.25][0], k[0.75][0], tones),
+            tone=None if grey else _band(skin[0], k[0.15][0], k[0.85][0], tones),
             texture=_band(skin[1], k[0.25][1], k[0.85][1], ("smooth", None, "textured"))
             if stated_sharpness == "sharp"
             else None,

@@ -56,9 +56,9 @@ TILT: Mapping[bool | None, str] = {
 
 
 def race_sentence(facts: Facts, rng: random.Random) -> str:
-    return pick(rng, "the apparent ethnicity is ", "in terms of ethnicity, the person looks ") + (
-        RACE_WORDS[facts.race] if facts.race else "not clear from this picture"
-    )
+    if not facts.race:
+        return "the apparent ethnicity is not clear from this picture"
+    return pick(rng, "the apparent ethnicity is ", "in terms of ethnicity, the person looks ") + RACE_WORDS[facts.race]
 
 
 def face_sentence(facts: Facts, rng: random.Random) -> str | None:

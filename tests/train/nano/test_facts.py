@@ -274,3 +274,12 @@ def test_a_told_label_leads_to_its_letter():
         first, *options = [line for line in question.splitlines() if not line.startswith("Please")]
         right = options["ABCD".index(answer.strip("(")[0])].split(") ", 1)[1]
         assert len(options) == 4 and right in first
+
+
+def test_an_expression_that_the_encoder_hardly_learnt_is_not_stated_for_it():
+    assert read(expression="contempt").expression is None and read(expression="anger").expression == "anger"
+
+
+def test_an_open_ethnicity_is_a_sentence():
+    unsure = {wording.WRITERS["demographic"](read(race=0.5), random.Random(seed)) for seed in range(20)}
+    assert all("The apparent ethnicity is not clear from this picture." in text for text in unsure)
