@@ -112,9 +112,9 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
         tasks, fields = ["expression", "expression"], some(rng, ("expression", 0.7))
         if rng.random() < 0.4:
             attributes[0] = "expression"
-    tasks += some(rng, ("headpose", 1.0 if turned else 0.6), ("headpose", 1.0 if turned else 0.2))
+    tasks += some(rng, ("headpose", 1.0 if turned else 0.6), ("headpose", 1.0 if turned else 0.4))
     fields += some(rng, ("pose", 1.0 if turned else 0.3))
-    fields += some(rng, ("mouth", 0.6), ("eyes", 0.2), ("lighting", 1.0 if unusual_light else 0.3), ("sharpness", 0.6))
+    fields += some(rng, ("mouth", 0.8), ("eyes", 0.2), ("lighting", 1.0 if unusual_light else 0.3), ("sharpness", 0.6))
     pairs: list[Turns | None] = [attribute_answer(key, facts, rng) for key in attributes]
     pairs += single(facts, rng)
     pairs += [multiple_choice(task, facts, rng) for task in tasks]
