@@ -121,8 +121,11 @@ def build(ctx: Context, parameters: list) -> Tab:
         return stream
 
     def looks(on: bool) -> list:
-        again = gr.update(interactive=False) if on else gr.update(interactive=True, value="Ask again")
-        return [*running(on), *[again for _ in agains]]
+        # An update for each button: Gradio takes the value out of the first use of a dict.
+        return [
+            *running(on),
+            *[gr.update(interactive=False) if on else gr.update(interactive=True, value="Ask again") for _ in agains],
+        ]
 
     def one(request: gr.Request):
         try:

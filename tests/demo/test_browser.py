@@ -170,6 +170,9 @@ def test_eight_cards_fill_at_the_same_time_and_the_report_downloads(with_photo, 
     assert len(slowly) == 1 and len(slowly[0].rows) == 8, "eight cards are one batch"
     for foot in page.locator(".card .foot").all_inner_texts():
         assert "tokens" in foot and " s" in foot
+    page.wait_for_function(
+        "[...document.querySelectorAll('.card-foot button')].every(b => b.innerText === 'Ask again' && !b.disabled)"
+    )
 
     report = json.loads(link_bytes(page, 'a[download="facellm-report.json"]'))
     assert [a["key"] for a in report["answers"]] == [a.key for a in ATTRIBUTES]
