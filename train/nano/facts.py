@@ -24,10 +24,10 @@ _COLUMN = {name: index for index, name in enumerate(data.MEASUREMENTS)}
 # Mean grey of the crop's middle, 0 to 1. Absolute and far apart, because a quantile would call dark skin dim light and
 # pale skin bright light (docs/decisions.md); shared with what models are measured against.
 DARK, BALANCED, BRIGHT = labelled.DARK, labelled.BALANCED, labelled.BRIGHT
+Bars = tuple[float, tuple[float, float] | None, float]
 # The tower's own estimate decides what is said of light, sharpness and mouth, as long as the measurement does not say
 # another thing: below the first bar the low name, above the last the high one, between the middle ones (if there are
 # any) the middle one, else nothing. Of `val` faces whose measurement has a name, 4 %, 3 % and 4 % then got a wrong one.
-Bars = tuple[float, tuple[float, float] | None, float]
 SEEN_LIGHT: Bars = (0.34, (0.42, 0.55), 0.64)  # mean grey
 SEEN_MOUTH: Bars = (0.06, None, 0.14)  # lip gap over mouth width
 SEEN_SHARPNESS = 0.02  # so far inside the quantiles by which sharpness is named
@@ -63,7 +63,7 @@ class Facts:
     nose: str | None  # broad, narrow
     mouth_width: str | None  # wide, small
     light: str | None  # dark, balanced, bright
-    light_label: str | None
+    light_label: str | None  # as measured, like mouth_label and sharpness_label
     contrast: str | None  # low, high
     sharpness: str | None  # sharp, blurred
     sharpness_label: str | None
