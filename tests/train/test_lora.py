@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from facellm.errors import FaceLLMError
 from tests.tiny import make_tiny_internvl
@@ -177,15 +177,27 @@ def test_killed_and_resumed_gives_the_same_curve(world, trained, tmp_path):
 
 def test_a_run_may_begin_with_another_adapters_weights(world, trained, tmp_path):
     short = recipe(max_steps=2, eval_every=0, save_every=0, samples=0)
-    lora.train(*world, tmp_path / "on", short, device="cpu", start=trained[0] / "adapter")
+    lora.train(*world, tmp_path / "on", short, device="cpu", start=[trained[0] / "adapter"])
     before, after = (
         next(line["loss"] for line in lines(out) if "loss" in line) for out in (trained[0], tmp_path / "on")
     )
     assert after < before
     told(
-        lambda: lora.train(*world, tmp_path / "no", short, device="cpu", start=tmp_path),
+        lambda: lora.train(*world, tmp_path / "no", short, device="cpu", start=[tmp_path]),
         "holds no adapter_model.safetensors",
     )
+
+
+def test_a_run_may_begin_with_the_mean_of_several_adapters(world, trained, tmp_path):
+    still = recipe(max_steps=1, learning_rate=1e-12, eval_every=0, save_every=0, samples=0)
+    other = tmp_path / "other"
+    shutil.copytree(trained[0] / "adapter", other)
+    first = load_file(other / "adapter_model.safetensors")
+    save_file({name: value * 3 for name, value in first.items()}, other / "adapter_model.safetensors")
+    lora.train(*world, tmp_path / "mean", still, device="cpu", start=[trained[0] / "adapter", other])
+    begun = load_file(tmp_path / "mean" / "adapter" / "adapter_model.safetensors")
+    for name, value in first.items():
+        torch.testing.assert_close(begun[name].float(), 2 * value.float(), atol=1e-6, rtol=1e-3)
 
 
 def test_two_processes_equal_one(world, trained, tmp_path):

@@ -44,7 +44,14 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--skip-long", action="store_true", help="leave out rows longer than the cutoff")
     made.add_argument("--val-data", type=Path, default=None, help="validation set, where --data has none of its own")
-    made.add_argument("--start", type=Path, default=None, help="adapter folder whose weights the run begins with")
+    made.add_argument(
+        "--start",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="ADAPTER",
+        help="adapter folder whose weights the run begins with; of several, their mean",
+    )
     made.add_argument("--overwrite", action="store_true", help="begin anew where --out holds a run already")
     made.add_argument("--device", default=None, help="cpu or cuda (default: cuda where there is one)")
     add_flags(made)
@@ -83,7 +90,7 @@ def train(
     skip_long: bool = False,
     val_data: Path | None = None,
     overwrite: bool = False,
-    start: Path | None = None,
+    start: Sequence[Path] = (),
     device: str | None = None,
 ) -> dict[str, Any]:
     """Trains one adapter and returns its figures (empty on all but the first of several processes).
@@ -113,8 +120,8 @@ def train(
         held_out = read_dataset(val_data)
         dataset = dataclasses.replace(dataset, val=_elsewhere(held_out, dataset.folder))
     run = {"base": base.to_dict(), "data": dataset.digest, "recipe": dataclasses.asdict(recipe)}
-    if start is not None:
-        run["start"] = Path(start).name
+    if start:
+        run["start"] = " ".join(Path(one).name for one in start)
     with arguments.main_process_first(local=False, desc="preparing the run's folder"):
         checkpoint = _resume_point(out, run, overwrite, first)
 
@@ -134,7 +141,7 @@ def train(
     # Every process draws the same initial weights.
     set_seed(recipe.seed)
     peft = _adapter(net, recipe)
-    if start is not None:
+    if start:
         _start_from(peft, start)
     if recipe.gradient_checkpointing:
         enable = getattr(net, "activation_checkpointing_enable", None) or net.gradient_checkpointing_enable
@@ -281,8 +288,18 @@ def _packs(rows: Sequence[Any], recipe: Recipe, image_token_id: int) -> list[Any
     ]
 
 
-def _start_from(peft: Any, folder: Path) -> None:
-    """Puts the weights of another run's adapter into this one. Raises FaceLLMError where they do not fit."""
+def _start_from(peft: Any, folders: Sequence[Path]) -> None:
+    """Puts other runs' adapter, or the mean of several, into this one: runs that began with the same weights may be
+    averaged (Wortsman et al. 2022, "Model soups"). Raises FaceLLMError where one does not fit."""
+    from peft import set_peft_model_state_dict
+
+    weights = [_put(peft, folder) for folder in folders]
+    mean = {name: sum(one[name].float() for one in weights) / len(weights) for name in weights[0]}
+    set_peft_model_state_dict(peft, mean)
+
+
+def _put(peft: Any, folder: Path) -> dict[str, Any]:
+    """Puts one adapter's weights into this one, and returns them by name."""
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
@@ -290,7 +307,7 @@ def _start_from(peft: Any, folder: Path) -> None:
     if not file.is_file():
         raise FaceLLMError(f"{folder} holds no adapter_model.safetensors to start from; name an adapter folder.")
     try:
-        loaded = set_peft_model_state_dict(peft, load_file(file))
+        loaded = set_peft_model_state_dict(peft, weights := load_file(file))
     except (RuntimeError, KeyError) as error:
         raise FaceLLMError(
             f"The adapter in {folder} is of another shape ({error}); use its rank and its base."
@@ -299,6 +316,7 @@ def _start_from(peft: Any, folder: Path) -> None:
         raise FaceLLMError(
             f"The adapter in {folder} is of another model: {loaded.unexpected_keys[0]} is not in this one."
         )
+    return weights
 
 
 def _adapter(net: Any, recipe: Recipe) -> Any:
