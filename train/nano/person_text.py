@@ -142,7 +142,7 @@ def skin(facts: Facts, rng: random.Random) -> str:
     years = facts.years or 30
     of = "an older person" if years >= 62 else "an adult in middle life" if years >= 42 else "a young adult"
     of = "a child" if years < 13 else of
-    return join([tone, f"the skin looks like that of {of}", detail_sentence(facts, rng), texture])
+    return join([f"the skin looks like that of {of}", tone, detail_sentence(facts, rng), texture])
 
 
 def expression(facts: Facts, rng: random.Random) -> str:

@@ -57,7 +57,8 @@ def light_of(facts: Facts) -> str | None:
 
 
 def light_sentence(facts: Facts, rng: random.Random) -> str:
-    return pick(rng, "the lighting is ", "the light on the face is ") + LIGHT[light_of(facts)]
+    """In the words of the two other answers that name it: what one of them has learnt, all have."""
+    return f"the light is {LIGHT[light_of(facts)]}"
 
 
 def side_sentence(facts: Facts, rng: random.Random) -> str | None:
@@ -80,9 +81,9 @@ def contrast_sentence(facts: Facts, rng: random.Random) -> str:
 def lighting(facts: Facts, rng: random.Random) -> str:
     return join(
         [
+            sharpness_sentence(facts, rng),
             light_sentence(facts, rng),
             side_sentence(facts, rng),
-            sharpness_sentence(facts, rng),
             contrast_sentence(facts, rng),
         ],
     )
@@ -100,7 +101,7 @@ def forensic(facts: Facts, rng: random.Random) -> str:
         [
             f"the image shows {POSE_HELPS[facts.pose]}" if known_pose else None,
             marks_sentence(facts, rng) if known_pose else f"the image is {SHARP_HELPS[facts.sharpness]}",
-            pick(rng, "the light is ", "the light on the face is ") + LIGHT_HELPS[light_of(facts)],
+            f"the light is {LIGHT_HELPS[light_of(facts)]}",
             expression,
             "the missing colour is a further limit" if facts.colour == "greyscale" else None,
             "the picture alone does not establish who this is",

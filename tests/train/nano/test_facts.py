@@ -73,6 +73,15 @@ def read(
     )
 
 
+def test_a_label_that_the_encoder_hardly_believes_is_neither_asked_about_nor_overruled():
+    """Here the labels are Female (index 1) and the second ethnicity."""
+    believed, doubted = read(gender=0.5, race=0.5), read(gender=0.05, race=0.05)
+    assert (believed.gender_label, believed.race_label) == (data.GENDERS[1], data.RACES[1])
+    assert (doubted.gender_label, doubted.race_label) == (None, None)
+    assert (doubted.gender, doubted.race) == (None, None)
+    assert choices.multiple_choice("gender", doubted, random.Random(0)) is None
+
+
 def test_confident_labels_are_stated():
     found = read()
     assert (found.gender, found.race, found.expression, found.pose) == ("Female", "Black", "happiness", "frontal")
