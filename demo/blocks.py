@@ -50,8 +50,9 @@ def pill(s: Status, card: dict, trouble: str = "") -> str:
         parts = [Path(str(card.get("name", "model"))).name, str(card.get("device", ""))]
         if card.get("quantization") not in (None, "", "none", "not told"):
             parts.append(str(card["quantization"]))
-        words = " · ".join(p for p in parts if p) + " · ready"
-        return f'<p class="pill ready" role="status"><i aria-hidden="true"></i>{escape(words)}</p>'
+        words = " · ".join(p for p in parts if p)
+        ready = '<span class="word"> · ready</span>'  # on a phone the green dot says it
+        return f'<p class="pill ready" role="status"><i aria-hidden="true"></i><span>{escape(words)}{ready}</span></p>'
     if s.state == "failed":
         return f'<div class="notice bad" role="alert">The model could not be loaded. {escape(s.message)}</div>'
     return (

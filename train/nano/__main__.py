@@ -28,6 +28,7 @@ def main() -> None:
     base.add_argument("--epochs", type=int, default=1)
     base.add_argument("--limit", type=int, help="use only so many lines of the corpus")
     base.add_argument("--max-minutes", type=float, default=float("inf"), help="length of the cycle in minutes")
+    words = stages.add_parser("words", help="train the embeddings of words that only face answers use, in the base")
     dataset = stages.add_parser("dataset", help="write the face pairs and features for `python -m train lora`")
     dataset.add_argument("--limit", type=int, help="use only so many lines of the corpus")
     ship = stages.add_parser("ship", help="copy base and adapter into the package")
@@ -37,7 +38,7 @@ def main() -> None:
     card.add_argument("--evaluation", type=Path, required=True, help="folder of `python -m train evaluate --both`")
     card.add_argument("--speed", type=Path, help="JSON of `python -m tests.bench.bench_nano`")
     card.add_argument("--out", type=Path, default=Path("facellm/nano"))
-    for stage in (encoder, features, corpus, base, dataset, ship):
+    for stage in (encoder, features, corpus, base, words, dataset, ship):
         needs_data = stage in (encoder, features, corpus)
         stage.add_argument("--data", type=Path, required=needs_data, help="folder with utkface/ and expressions/")
         stage.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
@@ -55,6 +56,10 @@ def main() -> None:
         from train.nano.corpus import build
 
         figures = build(args.data, args.work, tokenizer=args.tokenizer)
+    elif args.stage == "words":
+        from train.nano.words import train
+
+        figures = train(args.work)
     elif args.stage == "dataset":
         from train.nano.dataset import build
 

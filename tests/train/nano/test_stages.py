@@ -1,6 +1,7 @@
 """The stages of nano one after another on a few made-up faces: what each writes is what the next one reads."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from transformers import AutoModelForImageTextToText, InternVLVisionModel
 from facellm.processor import FaceProcessor
 from train.adapters.data import read_dataset
 from train.adapters.features import FeatureCache, fingerprint
-from train.nano import augment, base, corpus, data, dataset, encoder, features
+from train.nano import augment, base, corpus, data, dataset, encoder, features, words
 from train.nano.pretrained import vision_config
 
 FACES = 24
@@ -48,6 +49,8 @@ def work(made, tmp_path_factory):
     views = features.encode(folder, folder, batch=8)
     counts = corpus.build(folder, folder, base_lines=8)
     figures = base.train(folder, batch_tokens=1500)
+    shutil.copytree(folder / "base", folder / "base-without-words")
+    words.train(folder, steps=4)
     rows = dataset.build(folder)
     patch.undo()
     return folder, views, counts, figures, rows
@@ -85,6 +88,38 @@ def test_the_base_opens_as_an_internvl_and_its_tower_is_unchanged(work):
     tuned = encoder.load_encoder(folder).tower.state_dict()
     for name, weight in model.model.vision_tower.state_dict().items():
         assert torch.equal(weight, tuned[name].bfloat16().float()), name
+
+
+def test_words_moves_the_embeddings_of_words_that_the_base_never_answers_with_and_nothing_else(work):
+    folder = work[0]
+    before, after = (
+        AutoModelForImageTextToText.from_pretrained(folder / name, dtype=torch.float32)
+        for name in ("base-without-words", "base")
+    )
+    processor = FaceProcessor.from_pretrained(folder / "base")
+    weight = before.get_input_embeddings().weight
+    own, face = (
+        words.answer_tokens(base.read_packs(processor, folder / "corpus" / f"{name}.jsonl"), len(weight))
+        for name in ("base", "facellm")
+    )
+    moved = (weight != after.get_input_embeddings().weight).any(1).numpy()
+    assert moved.any()
+    assert np.array_equal(moved, (own == 0) & (face > 0))
+    rest = {
+        name: weight for name, weight in before.state_dict().items() if "embed" not in name and "lm_head" not in name
+    }
+    assert all(torch.equal(weight, after.state_dict()[name]) for name, weight in rest.items())
+    line = json.loads((folder / "words.jsonl").read_text().splitlines()[-1])
+    assert line["rows"] == moved.sum() and line["words_after"] < line["words_before"]
+
+
+def test_strangers_keep_the_conversations_and_change_the_faces(work):
+    folder = work[0]
+    packs = base.read_packs(FaceProcessor.from_pretrained(folder / "base"), folder / "corpus" / "facellm.jsonl")
+    other = words.strangers(packs, np.random.default_rng(0))
+    assert [p.input_ids.tobytes() for p in other] == [p.input_ids.tobytes() for p in packs]
+    assert sorted(p.image for p in other) == sorted(p.image for p in packs)
+    assert [p.image for p in other] != [p.image for p in packs]
 
 
 def test_the_data_set_is_what_train_lora_reads_with_features_of_this_base(work):

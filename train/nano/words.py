@@ -1,0 +1,88 @@
+"""Stage 4 of nano: embeddings of the words that only face answers use.
+
+The base never meets them, its head is tied to its embeddings, and both are frozen under an adapter, which is too low in
+rank to turn the decoder's last state towards hundreds of rows that still stand where they were drawn: "moderate" was
+the right word in half of the answers about light and was never said (docs/decisions.md). Here these rows alone are
+trained, on face answers beside the pictures of OTHER faces, so that the base learns words and nothing about faces, and
+on the base's own pairs, so that it keeps to its own words.
+
+`python -m train.nano words`: changes the embeddings in `work/base`, writes losses to `words.jsonl`. What it does not
+know: what the words say.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import InternVLForConditionalGeneration
+
+from facellm.processor import FaceProcessor
+from train.adapters.packing import IGNORE, Pack, use_packed_attention
+from train.nano.base import WEIGHTING, Tokens, batches, read_packs, step_loss, validate
+
+STEPS, RATE = 600, 3e-3
+BATCH_TOKENS = 4096
+
+
+def answer_tokens(packs: list[Pack], vocabulary: int) -> np.ndarray:
+    """(vocabulary,) how often each token stands in an answer."""
+    labels = np.concatenate([pack.labels for pack in packs])
+    return np.bincount(labels[labels != IGNORE], minlength=vocabulary)
+
+
+def strangers(packs: list[Pack], rng: np.random.Generator) -> list[Pack]:
+    """The same conversations beside other faces."""
+    views = rng.permutation([pack.image for pack in packs])
+    return [dataclasses.replace(pack, image=int(view)) for pack, view in zip(packs, views, strict=True)]
+
+
+def train(work: Path, *, steps: int = STEPS, rate: float = RATE, limit: int = 8000, seed: int = 0) -> dict[str, float]:
+    """Trains the rows and writes the model back. Returns their number and the losses an answer token, on held-out
+    pairs, before and after: of face answers beside other faces (`words`), of the base's own (`base`)."""
+    rng = np.random.default_rng(seed)
+    processor = FaceProcessor.from_pretrained(work / "base")
+    model = InternVLForConditionalGeneration.from_pretrained(work / "base", dtype=torch.float32).requires_grad_(False)
+    use_packed_attention(model)
+    tokens = Tokens(work, model)
+    own, face, own_val, face_val = (
+        read_packs(processor, work / "corpus" / f"{name}.jsonl", count)
+        for name, count in (("base", limit), ("facellm", limit), ("val_base", 200), ("val", 200))
+    )
+    face, face_val = strangers(face, rng), strangers(face_val, rng)
+    weight = model.get_input_embeddings().weight
+    new = (answer_tokens(own, len(weight)) == 0) & (answer_tokens(face, len(weight)) > 0)
+    mask = torch.from_numpy(new).unsqueeze(1)
+    weight.requires_grad_(True).register_hook(lambda gradient: gradient * mask)  # other rows never move
+    optimizer = torch.optim.Adam([weight], lr=rate, betas=(0.9, 0.98))
+    log = (work / "words.jsonl").open("a")
+
+    def losses() -> dict[str, float]:
+        return {
+            "words": round(validate(model, tokens, face_val), 4),
+            "base": round(validate(model, tokens, own_val), 4),
+        }
+
+    before = losses()
+    model.train()
+    pairs = zip(batches(face, BATCH_TOKENS // 2, rng), batches(own, BATCH_TOKENS // 2, rng), strict=False)
+    for step, (words, plain) in enumerate(islice(pairs, steps), 1):
+        optimizer.param_groups[0]["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+        loss, _ = step_loss(model, tokens, words + plain, WEIGHTING)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 50 == 0:
+            print(json.dumps({"step": step, "loss": round(loss.item(), 4)}), file=log, flush=True)
+    after = losses()
+    figures = {"rows": int(new.sum())} | {f"{k}_before": v for k, v in before.items()}
+    figures |= {f"{k}_after": v for k, v in after.items()}
+    print(json.dumps(figures), file=log, flush=True)
+    model.set_attn_implementation({"text_config": "sdpa"})
+    model.to(torch.bfloat16).eval().save_pretrained(work / "base", max_shard_size="20MB")
+    return figures
