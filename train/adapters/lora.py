@@ -140,9 +140,9 @@ def train(
     arguments.gradient_accumulation_steps = plan.accumulate
     # Every process draws the same initial weights.
     set_seed(recipe.seed)
-    peft = _adapter(net, recipe)
+    peft = add_adapter(net, recipe)
     if start:
-        _start_from(peft, start)
+        start_from(peft, start)
     if recipe.gradient_checkpointing:
         enable = getattr(net, "activation_checkpointing_enable", None) or net.gradient_checkpointing_enable
         enable({"use_reentrant": False})
@@ -288,7 +288,7 @@ def _packs(rows: Sequence[Any], recipe: Recipe, image_token_id: int) -> list[Any
     ]
 
 
-def _start_from(peft: Any, folders: Sequence[Path]) -> None:
+def start_from(peft: Any, folders: Sequence[Path]) -> None:
     """Puts other runs' adapter, or the mean of several, into this one: runs that began with the same weights may be
     averaged (Wortsman et al. 2022, "Model soups"). Raises FaceLLMError where one does not fit."""
     from peft import set_peft_model_state_dict
@@ -319,7 +319,7 @@ def _put(peft: Any, folder: Path) -> dict[str, Any]:
     return weights
 
 
-def _adapter(net: Any, recipe: Recipe) -> Any:
+def add_adapter(net: Any, recipe: Recipe) -> Any:
     """The PEFT model: LoRA on every linear layer of the decoder and on nothing else, which is asserted."""
     from peft import LoraConfig, get_peft_model
     from torch import nn

@@ -29,6 +29,7 @@ def main() -> None:
     base.add_argument("--limit", type=int, help="use only so many lines of the corpus")
     base.add_argument("--max-minutes", type=float, default=float("inf"), help="length of the cycle in minutes")
     words = stages.add_parser("words", help="train the embeddings of words that only face answers use, in the base")
+    words.add_argument("--adapter", type=Path, help="fit the words to this adapter, which stays as it is")
     dataset = stages.add_parser("dataset", help="write the face pairs and features for `python -m train lora`")
     dataset.add_argument("--limit", type=int, help="use only so many lines of the corpus")
     ship = stages.add_parser("ship", help="copy base and adapter into the package")
@@ -59,7 +60,7 @@ def main() -> None:
     elif args.stage == "words":
         from train.nano.words import train
 
-        figures = train(args.work)
+        figures = train(args.work, adapter=args.adapter)
     elif args.stage == "dataset":
         from train.nano.dataset import build
 

@@ -106,7 +106,7 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
         attributes[1] = rng.choice(("lighting", "forensic", "detail"))
     if labelled:
         frequent = facts.race_label == "White"
-        tasks = some(rng, ("age", 0.7), ("race", 0.5 if frequent else 0.9), ("gender", 1.0), ("gender", 0.6))
+        tasks = some(rng, ("age", 1.0), ("race", 0.5 if frequent else 0.9), ("gender", 1.0), ("gender", 0.6))
         fields = some(rng, ("age_group", 0.5), ("gender", 0.5), ("ethnicity", 0.5 if frequent else 0.7))
     else:
         tasks, fields = ["expression", "expression"], some(rng, ("expression", 0.7))

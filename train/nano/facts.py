@@ -31,8 +31,8 @@ Bars = tuple[float, tuple[float, float] | None, float]
 # The tower's own estimate decides what is said of light, sharpness and mouth, as long as the measurement does not say
 # another thing: below the first bar the low name, above the last the high one, between the middle ones (if there are
 # any) the middle one, else nothing. Of `val` faces whose measurement has a name, 5 %, 3 % and 3 % then got a wrong one.
-SEEN_LIGHT: Bars = (0.34, (0.44, 0.53), 0.64)  # mean grey
-SEEN_MOUTH: Bars = (0.05, None, 0.16)  # lip gap over mouth width
+SEEN_LIGHT: Bars = (0.35, (0.42, 0.55), 0.63)  # mean grey
+SEEN_MOUTH: Bars = (0.055, None, 0.15)  # lip gap over mouth width
 SEEN_SHARPNESS = 0.02  # so far inside the quantiles by which sharpness is named
 SMILE_LIFT = 0.085  # mouth corners above the mouth's centre, over the outer eye distance
 PITCH_LEVEL_DEG = 7.8  # the set's median: the mesh's pitch carries this constant offset

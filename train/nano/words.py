@@ -3,8 +3,8 @@
 The base never meets them, its head is tied to its embeddings, and both are frozen under an adapter, which is too low in
 rank to turn the decoder's last state towards hundreds of rows that still stand where they were drawn: "moderate" was
 the right word in half of the answers about light and was never said (docs/decisions.md). Here these rows alone are
-trained, on face answers beside the pictures of OTHER faces, so that the base learns words and nothing about faces, and
-on the base's own pairs, so that it keeps to its own words.
+trained: on face answers with an adapter beside the pictures of OTHER faces, so that words are learnt and nothing about
+faces, and on the base's own pairs without, so that the base keeps to its own words.
 
 `python -m train.nano words`: changes the embeddings in `work/base`, writes losses to `words.jsonl`. What it does not
 know: what the words say.
@@ -23,7 +23,9 @@ import torch
 from transformers import InternVLForConditionalGeneration
 
 from facellm.processor import FaceProcessor
+from train.adapters.lora import add_adapter, start_from
 from train.adapters.packing import IGNORE, Pack, use_packed_attention
+from train.adapters.recipe import load_recipe
 from train.nano.base import WEIGHTING, Tokens, batches, read_packs, step_loss, validate
 
 STEPS, RATE = 600, 3e-3
@@ -42,47 +44,66 @@ def strangers(packs: list[Pack], rng: np.random.Generator) -> list[Pack]:
     return [dataclasses.replace(pack, image=int(view)) for pack, view in zip(packs, views, strict=True)]
 
 
-def train(work: Path, *, steps: int = STEPS, rate: float = RATE, limit: int = 8000, seed: int = 0) -> dict[str, float]:
+def train(
+    work: Path, *, steps: int = STEPS, rate: float = RATE, limit: int = 8000, seed: int = 0, adapter: Path | None = None
+) -> dict[str, float]:
     """Trains the rows and writes the model back. Returns their number and the losses an answer token, on held-out
-    pairs, before and after: of face answers beside other faces (`words`), of the base's own (`base`)."""
+    pairs, before and after: of face answers with an adapter (`words`), of the base's own without (`base`).
+
+    adapter: one that is trained already; it stays as it is, sees the faces that it describes, and the rows are fitted
+    to it. None: a passing one, trained along beside other faces and thrown away.
+    """
     rng = np.random.default_rng(seed)
     processor = FaceProcessor.from_pretrained(work / "base")
-    model = InternVLForConditionalGeneration.from_pretrained(work / "base", dtype=torch.float32).requires_grad_(False)
-    use_packed_attention(model)
+    # Opened in the format that it is kept in, so that its config goes on naming that.
+    model = InternVLForConditionalGeneration.from_pretrained(work / "base", dtype=torch.bfloat16).float()
+    peft = add_adapter(model, load_recipe("nano"))
+    if adapter:
+        start_from(peft, [adapter])
+    use_packed_attention(peft)
     tokens = Tokens(work, model)
     own, face, own_val, face_val = (
         read_packs(processor, work / "corpus" / f"{name}.jsonl", count)
         for name, count in (("base", limit), ("facellm", limit), ("val_base", 200), ("val", 200))
     )
-    face, face_val = strangers(face, rng), strangers(face_val, rng)
+    if not adapter:
+        face, face_val = strangers(face, rng), strangers(face_val, rng)
     weight = model.get_input_embeddings().weight
     new = (answer_tokens(own, len(weight)) == 0) & (answer_tokens(face, len(weight)) > 0)
     mask = torch.from_numpy(new).unsqueeze(1)
+    passing = [] if adapter else [p for p in peft.parameters() if p.requires_grad]
+    peft.requires_grad_(False)
+    for one in passing:
+        one.requires_grad_(True)
     weight.requires_grad_(True).register_hook(lambda gradient: gradient * mask)  # other rows never move
-    optimizer = torch.optim.Adam([weight], lr=rate, betas=(0.9, 0.98))
+    optimizer = torch.optim.Adam([weight, *passing], lr=rate, betas=(0.9, 0.98))
     log = (work / "words.jsonl").open("a")
 
     def losses() -> dict[str, float]:
-        return {
-            "words": round(validate(model, tokens, face_val), 4),
-            "base": round(validate(model, tokens, own_val), 4),
-        }
+        words = validate(model, tokens, face_val)
+        with peft.disable_adapter():
+            return {"words": round(words, 4), "base": round(validate(model, tokens, own_val), 4)}
 
     before = losses()
-    model.train()
+    peft.train()
     pairs = zip(batches(face, BATCH_TOKENS // 2, rng), batches(own, BATCH_TOKENS // 2, rng), strict=False)
     for step, (words, plain) in enumerate(islice(pairs, steps), 1):
         optimizer.param_groups[0]["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / steps))
-        loss, _ = step_loss(model, tokens, words + plain, WEIGHTING)
         optimizer.zero_grad()
+        loss, _ = step_loss(model, tokens, words, WEIGHTING)
         loss.backward()
+        with peft.disable_adapter():
+            kept, _ = step_loss(model, tokens, plain, WEIGHTING)
+            kept.backward()
         optimizer.step()
         if step % 50 == 0:
-            print(json.dumps({"step": step, "loss": round(loss.item(), 4)}), file=log, flush=True)
+            line = {"step": step, "words": round(loss.item(), 4), "base": round(kept.item(), 4)}
+            print(json.dumps(line), file=log, flush=True)
     after = losses()
     figures = {"rows": int(new.sum())} | {f"{k}_before": v for k, v in before.items()}
     figures |= {f"{k}_after": v for k, v in after.items()}
     print(json.dumps(figures), file=log, flush=True)
+    model = peft.unload()
     model.set_attn_implementation({"text_config": "sdpa"})
     model.to(torch.bfloat16).eval().save_pretrained(work / "base", max_shard_size="20MB")
     return figures

@@ -109,6 +109,7 @@ def test_words_moves_the_embeddings_of_words_that_the_base_never_answers_with_an
         name: weight for name, weight in before.state_dict().items() if "embed" not in name and "lm_head" not in name
     }
     assert all(torch.equal(weight, after.state_dict()[name]) for name, weight in rest.items())
+    assert "float32" not in (folder / "base" / "config.json").read_text()  # the weights are bf16
     line = json.loads((folder / "words.jsonl").read_text().splitlines()[-1])
     assert line["rows"] == moved.sum() and line["words_after"] < line["words_before"]
 
