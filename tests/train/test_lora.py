@@ -84,14 +84,14 @@ def test_only_the_decoder_has_adapters_and_the_base_is_untouched(trained, world)
 
 def test_encoder_projector_and_head_are_bit_identical(world, tmp_path, monkeypatch):
     kept = {}
-    adapter = lora._adapter
+    adapter = lora.add_adapter
 
     def remember(net, settings):
         kept["before"] = {k: v.clone() for k, v in net.state_dict().items()}
         kept["model"] = adapter(net, settings)
         return kept["model"]
 
-    monkeypatch.setattr(lora, "_adapter", remember)
+    monkeypatch.setattr(lora, "add_adapter", remember)
     lora.train(*world, tmp_path / "out", recipe(max_steps=3), device="cpu")
     after = kept["model"].unload().state_dict()
     assert kept["before"].keys() == after.keys()
