@@ -15,12 +15,12 @@ from train.evaluation import labelled
 from train.nano import data
 
 # A label is stated when the encoder gives it at least this probability, otherwise the answer hedges. On `val`, of the
-# labels stated at these bars about 2 % of genders, 6 % of ethnicities and 8 % of expressions were wrong
+# labels stated at these bars about 2 % of genders, 6 % of ethnicities and 6 % of expressions were wrong
 # (docs/decisions.md).
 STATE_GENDER, STATE_RACE, STATE_EXPRESSION = 0.82, 0.7, 0.8
-LEAST_SEEN = (
-    0.1  # a label that the encoder gives less is not taught: 1 % of genders, 2 to 3 % of ethnicities, expressions
-)
+# A label that the encoder gives less is not taught, because the picture does not show it: of the training faces 1 % of
+# genders, 2 % of ethnicities and of expressions.
+LEAST_SEEN = 0.1
 SCARCE = ("fear", "contempt")  # too few images for the encoder to be believed
 MISSING = data.MISSING
 _COLUMN = {name: index for index, name in enumerate(data.MEASUREMENTS)}

@@ -11,6 +11,8 @@ from transformers import AutoModelForImageTextToText, InternVLVisionModel
 from facellm.processor import FaceProcessor
 from train.adapters.data import read_dataset
 from train.adapters.features import FeatureCache, fingerprint
+from train.adapters.lora import add_adapter
+from train.adapters.recipe import load_recipe
 from train.nano import augment, base, corpus, data, dataset, encoder, features, words
 from train.nano.pretrained import vision_config
 
@@ -112,6 +114,22 @@ def test_words_moves_the_embeddings_of_words_that_the_base_never_answers_with_an
     assert "float32" not in (folder / "base" / "config.json").read_text()  # the weights are bf16
     line = json.loads((folder / "words.jsonl").read_text().splitlines()[-1])
     assert line["rows"] == moved.sum() and line["words_after"] < line["words_before"]
+
+
+def test_words_may_be_fitted_to_an_adapter_which_stays_as_it_is(work, tmp_path):
+    for name in ("base", "corpus"):
+        shutil.copytree(work[0] / name, tmp_path / name)
+    for name in ("tokens.npy", "views.npz"):
+        shutil.copy(work[0] / name, tmp_path)
+    adapter = tmp_path / "adapter"
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path / "base", dtype=torch.float32)
+    before = model.get_input_embeddings().weight.clone()
+    add_adapter(model, load_recipe("nano")).save_pretrained(adapter)
+    kept = (adapter / "adapter_model.safetensors").read_bytes()
+    words.train(tmp_path, steps=2, adapter=adapter)
+    assert (adapter / "adapter_model.safetensors").read_bytes() == kept
+    after = AutoModelForImageTextToText.from_pretrained(tmp_path / "base", dtype=torch.float32)
+    assert not torch.equal(before, after.get_input_embeddings().weight)
 
 
 def test_strangers_keep_the_conversations_and_change_the_faces(work):
