@@ -70,7 +70,7 @@ def profile_answer(key: str, facts: Facts, rng: random.Random, eyes: str | None 
     """A field's question, answered with its label alone."""
     field = next(item for item in FIELDS if item.key == key)
     if key == "pose":
-        answer = {"frontal": POSES[0], "left": POSES[1], "right": POSES[2]}.get(facts.pose or "")
+        answer = {"frontal": POSES[0], "left": POSES[1], "right": POSES[2]}.get(facts.pose_label or "")
     else:
         answer = {
             "age_group": facts.age_group,

@@ -98,7 +98,8 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
     """What FaceLLM-nano learns from one view: its labels as multiple choice and as the profile asks for them, what else
     is known as JSON, single facts, and some attributes at length. What is rare in the set (turned faces, groups other
     than White, dark and bright pictures) is asked more often, or the decoder settles on the frequent answer before it
-    has learnt to look. Some letters are asked for twice, with the options in another order."""
+    has learnt to look. Most letters are asked for two or three times, with the options in another order: what a linear
+    reader of the projected tokens tells at once (gender 93 %, pose 97 %) takes a small decoder long to say."""
     facts, labelled = views.facts(view), bool(views.utk[view])
     attributes = rng.sample(list(WRITERS), 3)
     turned, unusual_light = views.turned[view], facts.light in ("dark", "bright")
@@ -106,24 +107,25 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
         attributes[1] = rng.choice(("lighting", "forensic", "detail"))
     if labelled:
         frequent = facts.race_label == "White"
-        tasks = some(rng, ("age", 1.0), ("race", 0.5 if frequent else 0.9), ("gender", 1.0), ("gender", 0.6))
-        fields = some(rng, ("age_group", 0.5), ("gender", 0.5), ("ethnicity", 0.5 if frequent else 0.7))
+        tasks = ["age", "gender", "gender", "gender"]
+        tasks += some(rng, ("age", 0.5), ("race", 0.8 if frequent else 1.0), ("race", 0.0 if frequent else 0.6))
+        fields = some(rng, ("age_group", 0.5), ("gender", 0.7), ("ethnicity", 0.5 if frequent else 0.7))
     else:
-        tasks, fields = ["expression", "expression"], some(rng, ("expression", 0.7))
+        tasks, fields = ["expression", "expression", "expression"], some(rng, ("expression", 0.7))
         if rng.random() < 0.4:
             attributes[0] = "expression"
-    tasks += some(rng, ("headpose", 1.0 if turned else 0.6), ("headpose", 1.0 if turned else 0.4))
-    fields += some(rng, ("pose", 1.0 if turned else 0.3))
-    fields += some(rng, ("mouth", 0.8), ("eyes", 0.2), ("lighting", 1.0 if unusual_light else 0.3), ("sharpness", 0.6))
+    tasks += ["headpose", "headpose", "headpose"] if turned else some(rng, ("headpose", 0.8), ("headpose", 0.6))
+    fields += some(rng, ("pose", 1.0 if turned else 0.4))
+    fields += some(rng, ("mouth", 0.6), ("eyes", 0.2), ("lighting", 1.0 if unusual_light else 0.6), ("sharpness", 0.6))
     pairs: list[Turns | None] = [attribute_answer(key, facts, rng) for key in attributes]
     pairs += single(facts, rng)
     pairs += [multiple_choice(task, facts, rng) for task in tasks]
-    for form, share in (("name", 0.2), ("check", 0.05)):
+    for form, share in (("name", 0.12), ("check", 0.02)):
         pairs += [multiple_choice(task, facts, rng, form) for task in tasks if rng.random() < share]
     pairs += [profile_answer(key, facts, rng, views.eyes(view)) for key in fields]
     for share, make in (
-        (0.4, lambda: facts_as_json(facts, rng)),
-        (0.8, lambda: short(facts, rng)),
+        (0.3, lambda: facts_as_json(facts, rng)),
+        (0.6, lambda: short(facts, rng)),
         (0.2, lambda: conversation(facts, rng)),
         (0.03, lambda: limits(rng)),
         (0.02, lambda: small_talk(rng)),

@@ -25,6 +25,8 @@ def read(
     gender=0.99,
     race=0.99,
     expression="happiness",
+    believed=0.86,
+    smile=0.0,
     yaw=0.0,
     years=30,
     labelled=True,
@@ -34,11 +36,13 @@ def read(
     stats=None,
     seen=None,
     seen_mouth=None,
+    seen_yaw=None,
 ):
     mesh = dict.fromkeys(data.MEASUREMENTS, 0.0) | {
         "yaw_deg": yaw,
         "pitch_deg": 7.8,
         "mouth_open": mouth,
+        "smile_lift": smile,
         "eye_open_left": 0.3,
         "eye_open_right": 0.3,
         "brow_raise": 0.2,
@@ -48,9 +52,11 @@ def read(
         "nose_width": 0.49,
         "mouth_width": 0.6,
     }
-    seen_mesh = None if seen_mouth is None else np.array(list((mesh | {"mouth_open": seen_mouth}).values()))
-    face = np.full(8, 0.02)
-    face[data.EXPRESSIONS.index(expression)] = 0.86
+    estimates = {"mouth_open": seen_mouth, "yaw_deg": seen_yaw}
+    estimates = {name: value for name, value in estimates.items() if value is not None}
+    seen_mesh = np.array(list((mesh | estimates).values())) if estimates else None
+    face = np.full(8, (1 - believed) / 7)
+    face[data.EXPRESSIONS.index(expression)] = believed
     return reader().read(
         mesh=np.array(list(mesh.values())),
         stats=np.array([grey, *STATS[1:]]) if stats is None else stats,
@@ -101,6 +107,37 @@ def test_an_unsure_or_contradicted_label_is_not_stated():
 )
 def test_pose_is_the_viewers_side_and_unnamed_in_between(yaw, pose):
     assert facts.pose_of(yaw) == pose
+
+
+@pytest.mark.parametrize(
+    ("yaw", "seen", "pose"),
+    [
+        (2, 3, "frontal"),
+        (2, 9, None),
+        (2, 15, None),
+        (18, 16, "left"),
+        (18, 8, None),
+        (-18, -16, "right"),
+        (18, -16, None),
+    ],
+)
+def test_a_pose_is_stated_where_the_encoder_sees_it_and_asked_about_as_measured(yaw, seen, pose):
+    found = read(yaw=yaw, seen_yaw=seen)
+    assert (found.pose, found.pose_label) == (pose, facts.pose_of(yaw))
+    [(_, answer)] = choices.profile_answer("pose", found, random.Random(0))
+    assert answer.startswith("frontal" if yaw == 2 else "turned")
+
+
+@pytest.mark.parametrize(
+    ("believed", "smile", "stated"),
+    [(0.7, 0.06, "happiness"), (0.7, 0.04, None), (0.5, 0.06, None), (0.86, 0.0, "happiness")],
+)
+def test_happiness_needs_less_where_the_mouth_smiles(believed, smile, stated):
+    assert read(believed=believed, smile=smile).expression == stated
+
+
+def test_a_smile_makes_no_other_expression_more_certain():
+    assert read(expression="surprise", believed=0.7, smile=0.06).expression is None
 
 
 @pytest.mark.parametrize("years", [1, 5, 14, 25, 47, 80])
