@@ -13,7 +13,7 @@ from tests.train.faces import write_face_set
 from train import stats
 from train.evaluation.benchmark import FaceSet
 from train.evaluation.calibrate import calibrate, fields_to_fit, fold_of
-from train.evaluation.labelled import _pixel_labels, read_known
+from train.evaluation.labelled import Pixels, _pixel_labels, read_known
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_known_labels(data):
 
 @pytest.mark.parametrize(("grey", "label"), [(50, "dark"), (90, None), (125, "balanced"), (160, None), (220, "bright")])
 def test_light_is_judged_by_itself_and_not_beside_other_pictures(grey, label):
-    found = _pixel_labels([(grey / 255, 0.02)], [(level / 255, 0.02) for level in range(0, 250, 10)])
+    found = _pixel_labels([Pixels(grey / 255, 0.02)], [Pixels(level / 255, 0.02) for level in range(0, 250, 10)])
     assert found[0].get("lighting") == label
 
 

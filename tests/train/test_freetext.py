@@ -80,6 +80,34 @@ def test_verdicts():
     assert judge("between about 33 and 40 years old", face)["age"] is False  # within the slack
 
 
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("The chin is level.", {"chin": True}),
+        ("The chin is raised.", {"chin": False}),
+        ("The chin is nearly level.", {}),
+        ("The jaw is tapered, the nose is narrow and the lips are full.", {"jaw": False, "nose": True}),
+        ("The eyebrows sit high above the eyes.", {"brows": False}),
+        ("The light comes mainly from the viewer's left.", {"light side": False}),
+        ("The light is spread evenly over both sides of the face.", {"light side": True}),
+        ("The light is spread almost evenly over both sides of the face.", {}),
+        ("The picture is black and white.", {"colour": False}),
+        ("The colours look natural.", {"colour": True}),
+    ],
+)
+def test_shapes_chin_light_and_colour_are_held_against_measurements(text, verdict):
+    seen = {
+        "chin": "raised",
+        "jaw": "tapered",
+        "nose": "broad",
+        "brows": "raised",
+        "colour": "none",
+        "light side": "left",
+    }
+    face = Known(None, "val/1.jpg", {}, 30.0, seen)
+    assert judge(text, face) == verdict
+
+
 def test_age_against_a_group_where_years_are_unknown():
     assert group_span("20-29") == (20, 29) and group_span("more than 70") == (70, 120)
     face = known(years=None, age_group="20-29")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from facellm.profile import POSES
 
@@ -61,10 +61,10 @@ LABELLED: Mapping[str, Mapping[str, str]] = {
         "blurred": rf"(?:(?:{_PICTURE}|it) is (?:too )?(?:blurred|blurry|soft)|lack of sharpness|blur hides)",
     },
 }  # fmt: skip
-# Facts that no label covers here, but of which one answer must not claim two values.
+# Facts beside those, of which one answer must not claim two values.
 SHAPES: Mapping[str, Mapping[str, str]] = {
     "face shape": {"long": r"face is (?:rather )?long\w*", "round": r"face is (?:rather )?(?:round|full)"},
-    "jaw": {"broad": r"(?:jaw is broad|broad jaw)", "tapered": r"(?:jaw tapers|slim chin)"},
+    "jaw": {"broad": r"(?:jaw is broad|broad jaw)", "tapered": r"(?:jaw tapers|jaw is tapered|slim chin)"},
     "nose": {
         "broad": r"nose is (?:relatively )?(?:broad|wide)",
         "narrow": r"nose is (?:relatively )?(?:narrow|slim)",
@@ -93,7 +93,7 @@ SHAPES: Mapping[str, Mapping[str, str]] = {
     "contrast": {"high": r"contrast is (?:high|strong)", "low": r"contrast is (?:low|weak)"},
     "colour": {
         "none": rf"(?:black[- ]and[- ]white|{_PICTURE} has no colour|missing colour)",
-        "some": r"colours are (?:muted|vivid|strong)",
+        "some": r"colours (?:are (?:muted|vivid|strong)|look natural)",
     },
     "skin tone": {
         "light": r"skin (?:tone )?(?:appears|looks|is) light",
@@ -101,6 +101,8 @@ SHAPES: Mapping[str, Mapping[str, str]] = {
         "deep": r"skin (?:tone )?(?:appears|looks|is) (?:deep|dark)",
     },
 }
+# Those of them that can be measured on the image (`evaluation.labelled`).
+MEASURED = ("face shape", "jaw", "nose", "lips", "brows", "chin", "light side", "colour")
 _EVERY = {**LABELLED, **SHAPES}
 _PATTERNS = {
     fact: {value: re.compile(rf"(?<![\w-]){pattern}(?![\w-])", re.IGNORECASE) for value, pattern in values.items()}
@@ -158,13 +160,13 @@ def found(text: str) -> dict[str, set[str]]:
     return result
 
 
-def claims(text: str) -> dict[str, str]:
-    """fact -> the one value that the text claims, of the labelled facts; without a claim, or with two, missing."""
+def claims(text: str, facts: Collection[str] = LABELLED) -> dict[str, str]:
+    """fact -> the one value that the text claims; a fact without a claim, or with two, is missing."""
     unclear = _unsettled_gender(text)
     return {
         fact: next(iter(values))
         for fact, values in found(text).items()
-        if fact in LABELLED and len(values) == 1 and not (fact == "gender" and unclear)
+        if fact in facts and len(values) == 1 and not (fact == "gender" and unclear)
     }
 
 

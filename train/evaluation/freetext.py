@@ -5,7 +5,7 @@ read). The eight attribute questions are asked about each face; what the answers
 labels and measurements, and against the rest of the same answer and of the same face's answers.
 
 A claim is counted only where the text makes one and the truth is known; a hedge makes none. What this file does not
-know: claims that no label covers (hair, glasses, background) - reading the descriptions is for that.
+know: claims that nothing measured covers (hair, glasses, background) - reading the descriptions is for that.
 """
 
 from __future__ import annotations
@@ -24,19 +24,22 @@ from facellm.errors import FaceLLMError
 from facellm.profile import AGE_GROUPS
 from train import stats
 from train.evaluation.benchmark import open_sets
-from train.evaluation.claims import AGE_SLACK, LABELLED, age_claim, claims, conflicts, is_cut, repeats
+from train.evaluation.claims import AGE_SLACK, LABELLED, MEASURED, age_claim, claims, conflicts, is_cut, repeats
 from train.evaluation.labelled import Known, read_known
 from train.evaluation.scoring import is_refusal
 from train.opening import add_options, check_positive, open_chosen
 
 NEW_TOKENS = 160
-FACTS = ("age", *LABELLED)
+CHECKED = (*LABELLED, *MEASURED)
+FACTS = ("age", *CHECKED)
 # Facts that an attribute's answers are expected to name: shown also where none of them does.
-HOME = {"demographic": ("age", "gender", "ethnicity"), "expression": ("expression", "mouth"), "pose": ("pose",),
-        "lighting": ("lighting", "sharpness"), "detail": ("age", "gender", "expression")}  # fmt: skip
+HOME = {"demographic": ("age", "gender", "ethnicity"), "structure": ("face shape", "jaw", "nose", "lips", "brows"),
+        "expression": ("expression", "mouth"), "pose": ("pose", "chin"),
+        "lighting": ("lighting", "sharpness", "light side", "colour"),
+        "detail": ("age", "gender", "expression")}  # fmt: skip
 # Measurements shown to the reader beside the labels, with their units.
-MEASURED = {"yaw_deg": "degrees, > 0 to the viewer's left", "mouth_open": "lip gap / mouth width", "eye_open_left": "",
-            "eye_open_right": "lid gap / eye width", "smile_lift": "", "brow_raise": ""}  # fmt: skip
+SHOWN = {"yaw_deg": "degrees, > 0 to the viewer's left", "pitch_deg": "degrees", "mouth_open": "lip gap / mouth width",
+         "eye_open_left": "", "eye_open_right": "lid gap / eye width", "smile_lift": "", "brow_raise": ""}  # fmt: skip
 
 
 def group_span(group: str) -> tuple[int, int]:
@@ -52,24 +55,25 @@ def judge(text: str, known: Known) -> dict[str, bool]:
 
     Ages: the range that the text names must come within `AGE_SLACK` years of the years, or of the group, that is known.
     """
-    verdict = {f: v != known.labels[f] for f, v in claims(text).items() if f in known.labels}
+    truth = {**known.labels, **known.measured}
+    verdict = {f: v != truth[f] for f, v in claims(text, CHECKED).items() if f in truth}
     # "Others" of the data is no group that a text could name rightly or wrongly.
     if known.labels.get("ethnicity") == "Others":
         verdict.pop("ethnicity", None)
-    span, truth = age_claim(text), None
+    span, years = age_claim(text), None
     if known.years is not None:
-        truth = (known.years, known.years)
+        years = (known.years, known.years)
     elif known.labels.get("age_group") in AGE_GROUPS:
-        truth = group_span(known.labels["age_group"])
-    if span and truth:
-        verdict["age"] = not (span[0] - AGE_SLACK <= truth[1] and truth[0] <= span[1] + AGE_SLACK)
+        years = group_span(known.labels["age_group"])
+    if span and years:
+        verdict["age"] = not (span[0] - AGE_SLACK <= years[1] and years[0] <= span[1] + AGE_SLACK)
     return verdict
 
 
 def examine(text: str, known: Known) -> dict[str, Any]:
     """What is found in one answer: "verdict" (`judge`), "known" (facts known of the face), "self" (`conflicts`),
     "repeats", "cut", "age" (the range named, years)."""
-    sure = set(known.labels) - ({"ethnicity"} if known.labels.get("ethnicity") == "Others" else set())
+    sure = {*known.labels, *known.measured} - ({"ethnicity"} if known.labels.get("ethnicity") == "Others" else set())
     aged = known.years is not None or "age_group" in sure
     facts = [fact for fact in FACTS if (aged if fact == "age" else fact in sure)]
     return {"verdict": judge(text, known), "known": facts, "self": conflicts(text), "repeats": repeats(text),
@@ -114,10 +118,10 @@ def disagreements(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """fact -> share of faces whose answers claim different values of it, of the faces with two claims or more."""
     by_face: dict[str, dict[str, list[str]]] = {}
     for row in rows:
-        for fact, value in claims(row["text"]).items():
+        for fact, value in claims(row["text"], CHECKED).items():
             by_face.setdefault(row["image"], {}).setdefault(fact, []).append(value)
     result = {}
-    for fact in LABELLED:
+    for fact in CHECKED:
         told = [values[fact] for values in by_face.values() if len(values.get(fact, ())) > 1]
         result[fact] = stats.rate(sum(len(set(values)) > 1 for values in told), len(told)).to_dict()
     return result
@@ -176,8 +180,8 @@ def markdown(results: Mapping[str, Any]) -> str:
              for key, which, row in every],
         ),
         *_table(
-            ("model", *LABELLED),
-            [(which, *(_count(rates[f]) for f in LABELLED)) for which, rates in results["disagreements"].items()],
+            ("model", *CHECKED),
+            [(which, *(_count(rates[f]) for f in CHECKED)) for which, rates in results["disagreements"].items()],
         ),
     ]  # fmt: skip
     return "\n".join(lines)
@@ -188,7 +192,7 @@ def descriptions(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Known], 
     lines = [
         "# Descriptions to read", "",
         "Each face: its file, what is known of it, every answer. Measurements: "
-        + "; ".join(f"{name}{f' ({unit})' if unit else ''}" for name, unit in MEASURED.items()) + ".", "",
+        + "; ".join(f"{name}{f' ({unit})' if unit else ''}" for name, unit in SHOWN.items()) + ".", "",
     ]  # fmt: skip
     seen: Counter[str] = Counter()
     for key in dict.fromkeys(row["image"] for row in rows):
@@ -198,8 +202,8 @@ def descriptions(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Known], 
             continue
         years = f", {face.years:.0f} years" if face.years is not None else ""
         mesh = face.source.measurements.get(face.name, {})
-        facts = ", ".join(f"{k} {v}" for k, v in face.labels.items()) + years
-        measured = ", ".join(f"{k} {mesh[k]}" for k in MEASURED if mesh.get(k)) or "nothing"
+        facts = ", ".join(f"{k} {v}" for k, v in {**face.labels, **face.measured}.items()) + years
+        measured = ", ".join(f"{k} {mesh[k]}" for k in SHOWN if mesh.get(k)) or "nothing"
         lines += [f"## {key}", "", f"Known: {facts}", "", f"Measured: {measured}", ""]
         for row in rows:
             if row["image"] == key:

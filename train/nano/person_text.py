@@ -48,11 +48,6 @@ FEELING: Mapping[str | None, str] = {
     None: "no clear emotion",
 }
 PITCH: Mapping[str | None, str] = {"down": "lowered", "up": "raised", "level": "level", None: "nearly level"}
-TILT: Mapping[bool | None, str] = {
-    True: "tilted to one side",
-    False: "upright, without a sideways tilt",
-    None: "hardly tilted",
-}
 
 
 def race_sentence(facts: Facts, rng: random.Random) -> str:
@@ -102,7 +97,7 @@ def direction_sentence(facts: Facts, rng: random.Random) -> str | None:
 
 
 def chin_sentence(facts: Facts, rng: random.Random) -> str | None:
-    return None if facts.yaw_deg is None else f"the chin is {PITCH[facts.pitch]} and the head is {TILT[facts.tilt]}"
+    return None if facts.yaw_deg is None else f"the chin is {PITCH[facts.pitch]}"
 
 
 def demographic(facts: Facts, rng: random.Random) -> str:

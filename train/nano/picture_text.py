@@ -62,7 +62,7 @@ def light_sentence(facts: Facts, rng: random.Random) -> str:
 
 
 def side_sentence(facts: Facts, rng: random.Random) -> str | None:
-    """None where the cheeks were not compared: the head is turned, or nothing was measured."""
+    """None where no side is to be said: the head is turned, nothing was measured, or cheeks and tower disagree."""
     return f"the light {SIDE[facts.light_side]}" if facts.light_side else None
 
 
@@ -74,8 +74,12 @@ def marks_sentence(facts: Facts, rng: random.Random) -> str:
     return f"it is {SHARP_HELPS[facts.sharpness]}"
 
 
+def colour_sentence(facts: Facts, rng: random.Random) -> str:
+    return COLOUR[facts.colour]
+
+
 def contrast_sentence(facts: Facts, rng: random.Random) -> str:
-    return f"contrast is {CONTRAST[facts.contrast]}, and {COLOUR[facts.colour]}"
+    return f"contrast is {CONTRAST[facts.contrast]}"
 
 
 def lighting(facts: Facts, rng: random.Random) -> str:
@@ -85,6 +89,7 @@ def lighting(facts: Facts, rng: random.Random) -> str:
             light_sentence(facts, rng),
             side_sentence(facts, rng),
             contrast_sentence(facts, rng),
+            colour_sentence(facts, rng),
         ],
     )
 

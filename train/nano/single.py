@@ -19,6 +19,7 @@ Sentence = Callable[[Facts, random.Random], str | None]
 # (ways to ask, the sentence; None where nothing was measured)
 _MOUTH = (("Describe the mouth and the eyes.", "Are mouth and eyes open?"), person_text.mouth_and_eyes_sentence)
 _DIRECTION = (("Which way does the face point?", "Is the head turned, and where to?"), person_text.direction_sentence)
+_CHIN = (("How is the chin held?", "Is the chin raised?"), person_text.chin_sentence)
 _ABOUT_THE_PERSON: tuple[tuple[tuple[str, ...], Sentence], ...] = (
     (("What ethnicity does the face suggest?", "And the ethnicity?"), person_text.race_sentence),
     (("What shape is the face?", "Is the face long or round?"), person_text.face_sentence),
@@ -26,31 +27,36 @@ _ABOUT_THE_PERSON: tuple[tuple[tuple[str, ...], Sentence], ...] = (
     (("What expression is it?", "Which expression does the face show?"), person_text.expression_sentence),
     _MOUTH,
     _DIRECTION,
-    (("How is the chin held?", "Is the head tilted?"), person_text.chin_sentence),
+    _CHIN,
 )
 _LIGHT = (
     ("How bright is the picture?", "What is the light like?", "How is the exposure?"),
     picture_text.light_sentence,
 )
+_COLOUR = (("Is the picture in colour?", "How are the colours?"), picture_text.colour_sentence)
 _ABOUT_THE_PICTURE: tuple[tuple[tuple[str, ...], Sentence], ...] = (
     (("How sharp is the picture?", "Is the focus good?"), picture_text.sharpness_sentence),
     (("Can fine detail be judged?", "Is the picture good enough for pores and lines?"), person_text.detail_sentence),
     (("Would small marks be visible?", "Does the sharpness help a comparison?"), picture_text.marks_sentence),
     _LIGHT,
     (("Where does the light come from?", "Is the light even?"), picture_text.side_sentence),
-    (("How are contrast and colours?", "Describe the contrast."), picture_text.contrast_sentence),
+    (("How high is the contrast?", "Describe the contrast."), picture_text.contrast_sentence),
+    _COLOUR,
 )
 
 
 def single(facts: Facts, rng: random.Random) -> list[Turns]:
     """Two facts of the person and three of the picture, each question with its sentence; fewer where less is known.
-    Dark and bright pictures and turned heads are few, so there light and direction are asked for always; the mouth is
-    asked for more often than other facts, because a mouth's error stands in two of the eight answers."""
+    Dark and bright pictures and turned heads are few, so there light and direction are asked for always, chins that are
+    not level and pictures without colour often; the mouth is asked for more often than other facts, because a mouth's
+    error stands in two of the eight answers."""
     chosen = [*rng.sample(_ABOUT_THE_PERSON, 2), *rng.sample(_ABOUT_THE_PICTURE, 3)]
     for fact, wanted in (
         (_LIGHT, facts.light in ("dark", "bright")),
         (_DIRECTION, facts.pose in ("left", "right")),
         (_MOUTH, rng.random() < 0.5),
+        (_CHIN, facts.pitch in ("up", "down") and rng.random() < 0.5),
+        (_COLOUR, facts.colour == "greyscale" and rng.random() < 0.5),
     ):
         if wanted and fact not in chosen:
             chosen.append(fact)

@@ -9,7 +9,7 @@ import pytest
 from facellm.profile import FIELDS
 from train.evaluation.claims import sentences
 from train.evaluation.tasks import TASKS
-from train.nano import choices, data, facts, general, wording
+from train.nano import choices, data, facts, general, person_text, picture_text, wording
 from train.nano.single import single
 
 STATS = np.array([0.45, 0.7, 0.5, 0.5, 0.0])
@@ -28,6 +28,7 @@ def read(
     believed=0.86,
     smile=0.0,
     yaw=0.0,
+    pitch=7.8,
     years=30,
     labelled=True,
     mouth=0.3,
@@ -37,10 +38,11 @@ def read(
     seen=None,
     seen_mouth=None,
     seen_yaw=None,
+    seen_pitch=None,
 ):
     mesh = dict.fromkeys(data.MEASUREMENTS, 0.0) | {
         "yaw_deg": yaw,
-        "pitch_deg": 7.8,
+        "pitch_deg": pitch,
         "mouth_open": mouth,
         "smile_lift": smile,
         "eye_open_left": 0.3,
@@ -52,7 +54,7 @@ def read(
         "nose_width": 0.49,
         "mouth_width": 0.6,
     }
-    estimates = {"mouth_open": seen_mouth, "yaw_deg": seen_yaw}
+    estimates = {"mouth_open": seen_mouth, "yaw_deg": seen_yaw, "pitch_deg": seen_pitch}
     estimates = {name: value for name, value in estimates.items() if value is not None}
     seen_mesh = np.array(list((mesh | estimates).values())) if estimates else None
     face = np.full(8, (1 - believed) / 7)
@@ -126,6 +128,45 @@ def test_a_pose_is_stated_where_the_encoder_sees_it_and_asked_about_as_measured(
     assert (found.pose, found.pose_label) == (pose, facts.pose_of(yaw))
     [(_, answer)] = choices.profile_answer("pose", found, random.Random(0))
     assert answer.startswith("frontal" if yaw == 2 else "turned")
+
+
+@pytest.mark.parametrize(
+    ("pitch", "seen", "said"),
+    [
+        (8, 9, "is level"),
+        (8, 14, "is nearly level"),
+        (8, 20, "is nearly level"),
+        (20, 16, "is lowered"),
+        (20, 8, "is nearly level"),
+        (-5, -1, "is raised"),
+        (-5, 20, "is nearly level"),
+    ],
+)
+def test_a_chin_is_called_level_or_not_where_the_encoder_sees_it(pitch, seen, said):
+    """Degrees of the mesh, whose level is 7.8."""
+    assert said in person_text.chin_sentence(read(pitch=pitch, seen_pitch=seen), random.Random(0))
+
+
+@pytest.mark.parametrize(
+    ("cheeks", "seen", "side"),
+    [
+        (0.3, 0.6, "left"),
+        (-0.3, -0.6, "right"),
+        (0.3, 0.1, None),
+        (0.3, -0.6, None),
+        (0.02, 0.1, "even"),
+        (0.02, 0.4, "nearly even"),
+        (0.1, 0.1, "even"),
+        (0.1, 0.6, "left"),
+        (0.02, 0.6, "nearly even"),
+    ],
+)
+def test_the_side_of_the_light_is_stated_where_the_encoder_sees_it(cheeks, seen, side):
+    found = read(side=cheeks, seen=np.array([*STATS[:4], seen]))
+    assert found.light_side == side
+    assert read(side=cheeks, seen=np.array([*STATS[:4], seen]), yaw=20).light_side is None
+    text = picture_text.side_sentence(found, random.Random(0))
+    assert (text is None) == (side is None) and (side not in ("left", "right") or text.endswith(side))
 
 
 @pytest.mark.parametrize(
