@@ -38,6 +38,7 @@ def main() -> None:
     card = stages.add_parser("card", help="write the measured figures into model card and README")
     card.add_argument("--evaluation", type=Path, required=True, help="folder of `python -m train evaluate --both`")
     card.add_argument("--speed", type=Path, help="JSON of `python -m tests.bench.bench_nano`")
+    card.add_argument("--freetext", type=Path, help="folder of `python -m train freetext`")
     card.add_argument("--out", type=Path, default=Path("facellm/nano"))
     for stage in (encoder, features, corpus, base, words, dataset, ship):
         needs_data = stage in (encoder, features, corpus)
@@ -68,7 +69,7 @@ def main() -> None:
     elif args.stage == "card":
         from train.nano.card import write_card
 
-        figures = write_card(args.out, Path("README.md"), args.evaluation, args.speed)
+        figures = write_card(args.out, Path("README.md"), args.evaluation, args.speed, args.freetext)
     elif args.stage == "ship":
         from train.nano.ship import ship as copy
 

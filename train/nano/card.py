@@ -73,6 +73,19 @@ def letters_table(results: Mapping[str, Any]) -> str:
     return table(head, rows)
 
 
+def words_table(models: Mapping[str, Any]) -> str:
+    """Free text: answers with a wrong claim of those that claim anything known, and which facts were wrong."""
+    rows = []
+    for attribute, found in models["facellm"].items():
+        answers, facts = found["answers"], found["facts"].items()
+        checked = ", ".join(f"{fact} {rate['count']} of {rate['total']}" for fact, rate in facts if rate["total"])
+        own, again, of = found["self"]["count"], found["repeats"]["count"], found["asked"]
+        wrong = f"{answers['count']} of {answers['total']}"
+        rows.append(f"| {attribute} | {wrong} | {checked or '-'} | {own} | {again} | {found['different']} of {of} |")
+    head = "| attribute | wrong | wrong of the claims, by fact | against themselves | with repetitions | different |"
+    return table(head, rows)
+
+
 def readme_table(ece: Mapping[str, Any]) -> str:
     base, tuned = ece["base"], ece["facellm"]
     return table(
@@ -135,13 +148,17 @@ def summary(ece: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, lis
     return {"rows": rows}
 
 
-def write_card(nano: Path, readme: Path, evaluation: Path, speed: Path | None = None) -> dict[str, int]:
+def write_card(
+    nano: Path, readme: Path, evaluation: Path, speed: Path | None = None, freetext: Path | None = None
+) -> dict[str, int]:
     """Fills card, README and `results.json`; returns the number of rows of the last."""
     ece = read(nano / "calibration.json")["ece"]["figures"]
     results = read(evaluation / "results.json")
     parts = {"labels": labels_table(ece), "letters": letters_table(results)}
     if speed:
         parts["speed"] = speed_table(read(speed))
+    if freetext:
+        parts["words"] = words_table(read(freetext / "results.json")["models"])
     fill(nano / "README.md", parts)
     fill(readme, {"nano": readme_table(ece)})
     found = summary(ece, results)

@@ -58,6 +58,20 @@ def test_the_tables_are_what_was_measured(measured):
     assert {"metric": "age, right letter of four", "facellm": "62.5 %", "base": "25.0 %"} in rows
 
 
+def test_the_words_are_counted_by_attribute_and_fact(measured):
+    folder, readme = measured
+    rate = lambda count, total: {"count": count, "total": total}  # noqa: E731
+    found = {"asked": 40, "answers": rate(2, 38), "self": rate(0, 40), "repeats": rate(1, 40), "different": 9,
+             "facts": {"pose": rate(2, 31), "chin": rate(0, 12), "mouth": rate(0, 0)}}  # fmt: skip
+    text = folder / "text"
+    text.mkdir()
+    (text / "results.json").write_text(json.dumps({"models": {"facellm": {"pose": found}}}))
+    card = folder / "README.md"
+    card.write_text(card.read_text() + "<!-- words -->\nold\n<!-- /words -->\n")
+    write_card(folder, readme, folder, freetext=text)
+    assert "| pose | 2 of 38 | pose 2 of 31, chin 0 of 12 | 0 | 1 | 9 of 40 |" in card.read_text()
+
+
 def test_missing_figures_and_marks_are_named(measured):
     folder, readme = measured
     with pytest.raises(FaceLLMError, match="run the command"):
