@@ -87,7 +87,8 @@ def lighting(facts: Facts, rng: random.Random) -> str:
         [
             sharpness_sentence(facts, rng),
             light_sentence(facts, rng),
-            side_sentence(facts, rng),
+            # Light without a side is most faces' and was said of all: left out, it is claimed of none.
+            side_sentence(facts, rng) if facts.light_side in ("left", "right") else None,
             contrast_sentence(facts, rng),
             colour_sentence(facts, rng),
         ],
