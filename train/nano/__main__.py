@@ -28,6 +28,7 @@ def main() -> None:
     base.add_argument("--epochs", type=int, default=1)
     base.add_argument("--limit", type=int, help="use only so many lines of the corpus")
     base.add_argument("--max-minutes", type=float, default=float("inf"), help="length of the cycle in minutes")
+    projector = stages.add_parser("projector", help="train the projector to pass on louder what the tower's heads read")
     words = stages.add_parser("words", help="train the embeddings of words that only face answers use, in the base")
     words.add_argument("--adapter", type=Path, help="fit the words to this adapter, which stays as it is")
     dataset = stages.add_parser("dataset", help="write the face pairs and features for `python -m train lora`")
@@ -40,8 +41,8 @@ def main() -> None:
     card.add_argument("--speed", type=Path, help="JSON of `python -m tests.bench.bench_nano`")
     card.add_argument("--freetext", type=Path, help="folder of `python -m train freetext`")
     card.add_argument("--out", type=Path, default=Path("facellm/nano"))
-    for stage in (encoder, features, corpus, base, words, dataset, ship):
-        needs_data = stage in (encoder, features, corpus)
+    for stage in (encoder, features, corpus, base, projector, words, dataset, ship):
+        needs_data = stage in (encoder, features, corpus, projector)
         stage.add_argument("--data", type=Path, required=needs_data, help="folder with utkface/ and expressions/")
         stage.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
     args = parser.parse_args()
@@ -58,6 +59,10 @@ def main() -> None:
         from train.nano.corpus import build
 
         figures = build(args.data, args.work, tokenizer=args.tokenizer)
+    elif args.stage == "projector":
+        from train.nano.projector import train
+
+        figures = train(args.data, args.work)
     elif args.stage == "words":
         from train.nano.words import train
 

@@ -26,6 +26,7 @@ from train.nano.single import single
 from train.nano.targets import Targets
 from train.nano.tokenizer import train_tokenizer
 from train.nano.wording import WRITERS
+from train.stats import softmax
 
 VAL_VIEWS = 400  # validation faces whose pairs give the validation loss of the decoder
 # How many lines a set's expression views get, so that the rare expressions are met as often as the frequent ones.
@@ -39,12 +40,8 @@ EXPRESSION_LINES = {
     "fear": 100,
     "contempt": 60,
 }
+DETAIL_MORE = 0.25  # of the views bring the whole description anyhow, which has the most claims to get right
 EYES_CLOSED, EYES_OPEN = 0.15, 0.26  # lid gap over eye width, mean of both eyes
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    weights = np.exp(logits - logits.max(-1, keepdims=True))
-    return weights / weights.sum(-1, keepdims=True)
 
 
 class Views:
@@ -103,6 +100,8 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
     facts, labelled = views.facts(view), bool(views.utk[view])
     attributes = rng.sample(list(WRITERS), 3)
     turned, unusual_light = views.turned[view], facts.light in ("dark", "bright")
+    if rng.random() < DETAIL_MORE:
+        attributes[2] = "detail"
     if unusual_light:
         attributes[1] = rng.choice(("lighting", "forensic", "detail"))
     if labelled:

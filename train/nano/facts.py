@@ -199,7 +199,7 @@ class FactReader:
             between = "even" if abs(skin[2]) < even else "nearly even"
             side = _band(skin[2], -apart, apart, ("right", between, "left"))
         sharpness, light = self._sharpness(stats), _light(stats)
-        mouth = _band(value["mouth_open"], 0.03, 0.15, ("closed", None, "open"))
+        mouth = _band(value["mouth_open"], labelled.MOUTH_CLOSED, labelled.MOUTH_OPEN, ("closed", None, "open"))
         stated_sharpness, stated_light, stated_mouth, stated_pose = sharpness, light, mouth, pose
         if seen is not None:
             bars = (s[0.25][2] + SEEN_SHARPNESS, None, s[0.75][2] - SEEN_SHARPNESS)

@@ -13,7 +13,7 @@ from train.adapters.data import read_dataset
 from train.adapters.features import FeatureCache, fingerprint
 from train.adapters.lora import add_adapter
 from train.adapters.recipe import load_recipe
-from train.nano import augment, base, corpus, data, dataset, encoder, features, words
+from train.nano import augment, base, corpus, data, dataset, encoder, features, projector, words
 from train.nano.pretrained import vision_config
 
 FACES = 24
@@ -51,6 +51,8 @@ def work(made, tmp_path_factory):
     views = features.encode(folder, folder, batch=8)
     counts = corpus.build(folder, folder, base_lines=8)
     figures = base.train(folder, batch_tokens=1500)
+    shutil.copytree(folder / "base", folder / "base-of-old")
+    projector.train(folder, folder, epochs=60)
     shutil.copytree(folder / "base", folder / "base-without-words")
     words.train(folder, steps=4)
     rows = dataset.build(folder)
@@ -90,6 +92,42 @@ def test_the_base_opens_as_an_internvl_and_its_tower_is_unchanged(work):
     tuned = encoder.load_encoder(folder).tower.state_dict()
     for name, weight in model.model.vision_tower.state_dict().items():
         assert torch.equal(weight, tuned[name].bfloat16().float()), name
+
+
+def test_projector_moves_towards_what_the_readings_explain_and_trains_nothing_else(work, made, monkeypatch):
+    folder = work[0]
+    before, after = (
+        AutoModelForImageTextToText.from_pretrained(folder / name, dtype=torch.float32)
+        for name in ("base-of-old", "base-without-words")
+    )
+    moved = {name for name, weight in before.state_dict().items() if not torch.equal(weight, after.state_dict()[name])}
+    assert moved == {name for name in before.state_dict() if "multi_modal_projector" in name}
+    monkeypatch.setattr(data, "load", lambda *_: made)
+    views = corpus.Views(folder, folder)
+    old, new = (
+        projector.mean_tokens(model.model.multi_modal_projector, base.Tokens(folder, model), len(views))
+        for model in (before, after)
+    )
+    kept = torch.from_numpy(views.train)
+    wished = projector.explained(old, projector.readings(views), kept)
+    missed = (new - old - wished)[kept].pow(2).sum() / wished[kept].pow(2).sum()
+    assert missed < 0.5
+    line = json.loads((folder / "projector.jsonl").read_text().splitlines()[-1])
+    assert line["pose"] == 1.0  # all heads of these faces are frontal
+
+
+def test_the_explained_part_is_what_the_readings_say_and_no_more():
+    rng = torch.Generator().manual_seed(0)
+    read = torch.randn(400, 3, generator=rng)
+    part = read @ torch.tensor([[2.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 0, 0]])
+    noise = torch.randn(400, 4, generator=rng)
+    found = projector.explained(5 + part + noise, read, torch.arange(400) < 300)
+    assert (found - part)[300:].pow(2).mean() < 0.05 < noise[300:].pow(2).mean()
+
+
+def test_poses_are_frontal_turned_or_neither():
+    yaw = np.array([0.0, -9, 9.1, 14, -14, np.nan])
+    assert projector.poses(yaw).tolist() == [0, 0, -1, 1, 2, -1]
 
 
 def test_words_moves_the_embeddings_of_words_that_the_base_never_answers_with_and_nothing_else(work):
