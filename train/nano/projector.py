@@ -33,6 +33,11 @@ TURNED_DRAWS = 2.5  # how often a turned head is drawn beside a frontal one; one
 MEAN_WEIGHT, POSE_WEIGHT = 3.0, 18.0  # of the mean token's error and the pose's cross-entropy, beside the tokens' error
 YAW_DEG, PITCH_DEG = 10.0, 6.0  # a head's turn is coded as tanh(degrees / this): a side, not an angle
 RIDGE = 0.01  # per view; the readings are partly the same (softmax columns add up)
+POSE_GAIN = 1.0  # how much of the pose's reading is added at the end; twice costs letters of age and race
+POSE_CONTRASTS = torch.tensor(
+    [[0.0, 1.0, -1.0], [1.0, -0.5, -0.5]]
+)  # side, and frontal or not, of the reader's classes
+TURNS = 3  # the last columns of the readings: yaw, frontal or not, pitch
 READER_SCALE = 4.0  # the mean token's deviations are about 40 long, in 320 dimensions
 
 
@@ -47,8 +52,8 @@ def poses(yaw: np.ndarray) -> np.ndarray:
 
 
 def readings(views: Views) -> torch.Tensor:
-    """(v, k) what is to be heard of each view, standardised over the training views: what the heads say, and yaw and
-    pitch as measured (the head's, where no mesh was fitted)."""
+    """(v, k) what is to be heard of each view, standardised over the training views: what the heads say, and last yaw
+    and pitch as measured (the head's, where no mesh was fitted), in `TURNS` columns."""
     table = views.table
     yaw, pitch = (
         np.where(np.isnan(table["measurements"][:, axis]), views.mesh[:, axis], table["measurements"][:, axis])
@@ -57,15 +62,43 @@ def readings(views: Views) -> torch.Tensor:
     turns = (np.tanh(yaw / YAW_DEG), np.abs(yaw) < (YAW_FRONTAL_DEG + YAW_TURNED_DEG) / 2, np.tanh(pitch / PITCH_DEG))
     said = [softmax(table["gender"])[:, 1:], *(softmax(table[name]) for name in ("race", "expression", "age_group"))]
     said += [table["mesh"][:, 2:], table["pixels"].clip(-3, 3), np.stack(turns, 1)]
-    columns = torch.from_numpy(np.concatenate(said, 1).astype(np.float32))
-    known = columns[torch.from_numpy(views.train)]
-    return (columns - known.mean(0)) / known.std(0).clamp_min(1e-6)
+    return _standard(torch.from_numpy(np.concatenate(said, 1).astype(np.float32)), torch.from_numpy(views.train))
+
+
+def _standard(columns: torch.Tensor, train: torch.Tensor) -> torch.Tensor:
+    return (columns - columns[train].mean(0)) / columns[train].std(0).clamp_min(1e-6)
+
+
+def _places(means: torch.Tensor, read: torch.Tensor, train: torch.Tensor) -> torch.Tensor:
+    """(k, d) where in the mean tokens (v, d) each of the readings (v, k) stands, by ridge regression."""
+    x, y = read[train], means[train] - means[train].mean(0)
+    return torch.linalg.solve(x.T @ x + RIDGE * len(x) * torch.eye(x.shape[1]), x.T @ y)
 
 
 def explained(means: torch.Tensor, read: torch.Tensor, train: torch.Tensor) -> torch.Tensor:
-    """(v, d) the part of the mean tokens (v, d), as a deviation, that ridge regression on `read` (v, k) explains."""
-    x, y = read[train], means[train] - means[train].mean(0)
-    return read @ torch.linalg.solve(x.T @ x + RIDGE * len(x) * torch.eye(x.shape[1]), x.T @ y)
+    """(v, d) the part of the mean tokens, as a deviation, that the readings explain."""
+    return read @ _places(means, read, train)
+
+
+@torch.no_grad()
+def louder_pose(
+    projector: nn.Module, reader: nn.Linear, means: torch.Tensor, read: torch.Tensor, train: torch.Tensor
+) -> None:
+    """Adds to every token, where a pose stands in it, what the linear reader of the pose says of that token: which
+    side, and whether turned at all. Reader and addition are linear, so the projector's second layer takes both in.
+
+    means (v, d): the projector's mean tokens, as deviations from their centre what the reader was fitted to.
+    read (v, k): the other readings, so that what only goes along with a turned head (grey crops) is not added too.
+    """
+    centre = means[train].mean(0)
+    asked = POSE_CONTRASTS @ reader.weight / READER_SCALE
+    scores = (means - centre) @ asked.T
+    spread = scores[train].std(0)
+    places = _places(means, torch.cat([scores / spread, read], 1), train)[: len(asked)]
+    turn = POSE_GAIN * places.T @ (asked / spread[:, None])
+    last = projector.linear_2
+    last.bias += turn @ (last.bias - centre)
+    last.weight += turn @ last.weight
 
 
 @torch.no_grad()
@@ -88,7 +121,8 @@ def train(folder: Path, work: Path, *, epochs: int = EPOCHS, seed: int = 0) -> d
     new = copy.deepcopy(old).requires_grad_(True).train()
     kept = torch.from_numpy(views.train)
     before = mean_tokens(old, tokens, len(views))
-    centre, wished = before[kept].mean(0), GAIN * explained(before, readings(views), kept)
+    read = readings(views)
+    centre, wished = before[kept].mean(0), GAIN * explained(before, read, kept)
     pose = torch.from_numpy(poses(views.table["measurements"][:, data.MEASUREMENTS.index("yaw_deg")]))
     reader = nn.Linear(before.shape[1], 3)
     optimizer = torch.optim.AdamW([*new.parameters(), *reader.parameters()], RATE, weight_decay=0.0)
@@ -114,6 +148,7 @@ def train(folder: Path, work: Path, *, epochs: int = EPOCHS, seed: int = 0) -> d
         schedule.step()
     after = mean_tokens(new.eval(), tokens, len(views))
     figures = _figures(after - before, wished, reader((after - centre) / READER_SCALE), pose, ~kept)
+    louder_pose(new, reader, after, read[:, :-TURNS], kept)
     with (work / "projector.jsonl").open("a") as log:
         print(json.dumps({"steps": steps} | figures), file=log)
     model.model.multi_modal_projector = new.requires_grad_(False)

@@ -133,7 +133,7 @@ def test_a_pose_is_stated_where_the_encoder_sees_it_and_asked_about_as_measured(
 @pytest.mark.parametrize(
     ("pitch", "seen", "said"),
     [
-        (8, 9, "is level"),
+        (8, 9, "is nearly level"),
         (8, 14, "is nearly level"),
         (8, 20, "is nearly level"),
         (20, 16, "is lowered"),
