@@ -6,8 +6,8 @@ Here the projector alone is trained, towards its own output plus the part of its
 explain. That doubles this part in the place where the decoder already looks for it, cleans it of what the heads do not
 believe, and lets a linear reader of the mean tell a pose (docs/decisions.md has the figures).
 
-`python -m train.nano projector`: changes the projector in `work/base`, adds figures to `projector.jsonl`. What it does
-not know: words, and the decoder.
+`python -m train.nano projector`: changes the projector in `work/base`, adds figures to `projector.jsonl`. Run twice, it
+makes louder twice: begin with the base that `train.nano base` wrote. What it does not know: words, and the decoder.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ TURNED_DRAWS = 2.5  # how often a turned head is drawn beside a frontal one; one
 MEAN_WEIGHT, POSE_WEIGHT = 3.0, 18.0  # of the mean token's error and the pose's cross-entropy, beside the tokens' error
 YAW_DEG, PITCH_DEG = 10.0, 6.0  # a head's turn is coded as tanh(degrees / this): a side, not an angle
 RIDGE = 0.01  # per view; the readings are partly the same (softmax columns add up)
-POSE_GAIN = 1.0  # how much of the pose's reading is added at the end; twice costs letters of age and race
-POSE_CONTRASTS = torch.tensor(
-    [[0.0, 1.0, -1.0], [1.0, -0.5, -0.5]]
-)  # side, and frontal or not, of the reader's classes
+POSE_GAIN = 1.0  # how much of the pose's reading is added at the end
+# Of the reader's classes (`poses`): which side, and whether frontal.
+POSE_CONTRASTS = torch.tensor([[0.0, 1.0, -1.0], [1.0, -0.5, -0.5]])
 TURNS = 3  # the last columns of the readings: yaw, frontal or not, pitch
 READER_SCALE = 4.0  # the mean token's deviations are about 40 long, in 320 dimensions
 
