@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facellm.profile import POSES
 from train.evaluation import labelled
+from train.evaluation.tasks import pose_label
 from train.nano import data
 
 # A label is stated when the encoder gives it at least this probability, otherwise the answer hedges. On `val`, of the
@@ -24,7 +26,7 @@ STATE_HAPPINESS, HAPPY_LIFT = 0.6, 0.05  # HAPPY_LIFT: as SMILE_LIFT
 # genders, 2 % of ethnicities and of expressions.
 LEAST_SEEN = 0.1
 SCARCE = ("fear", "contempt")  # too few images for the encoder to be believed
-MISSING = data.MISSING
+POSE_WORDS = dict(zip(POSES, ("frontal", "left", "right"), strict=True))
 _COLUMN = {name: index for index, name in enumerate(data.MEASUREMENTS)}
 # Mean grey of the crop's middle, 0 to 1. Absolute and far apart, because a quantile would call dark skin dim light and
 # pale skin bright light (docs/decisions.md); shared with what models are measured against.
@@ -121,14 +123,9 @@ def age_range(years: float) -> tuple[int, int]:
 
 
 def pose_of(yaw_deg: float) -> str | None:
-    """frontal within 9 degrees, left or right (the viewer's) beyond 14, None between."""
-    if np.isnan(yaw_deg):
-        return None
-    if abs(yaw_deg) <= 9:
-        return "frontal"
-    if abs(yaw_deg) >= 14:
-        return "left" if yaw_deg > 0 else "right"
-    return None
+    """`tasks.pose_label` in one word: frontal, left or right (the viewer's), None between or not measured."""
+    label = pose_label(yaw_deg)
+    return POSE_WORDS[label] if label else None
 
 
 class FactReader:

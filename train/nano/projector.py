@@ -25,6 +25,7 @@ from train.evaluation.tasks import YAW_FRONTAL_DEG, YAW_TURNED_DEG
 from train.nano import data
 from train.nano.base import Tokens
 from train.nano.corpus import Views
+from train.nano.facts import pose_of
 from train.stats import softmax
 
 GAIN = 1.0  # how much of the explained part is added; half was as good for an adapter trained before, 2 worse
@@ -42,12 +43,8 @@ READER_SCALE = 4.0  # the mean token's deviations are about 40 long, in 320 dime
 
 def poses(yaw: np.ndarray) -> np.ndarray:
     """(v,) 0 frontal, 1 and 2 turned to either side, -1 between or not measured; degrees in."""
-    found = np.full(len(yaw), data.MISSING)
-    with np.errstate(invalid="ignore"):
-        found[np.abs(yaw) <= YAW_FRONTAL_DEG] = 0
-        found[yaw >= YAW_TURNED_DEG] = 1
-        found[yaw <= -YAW_TURNED_DEG] = 2
-    return found
+    classes = {"frontal": 0, "left": 1, "right": 2}
+    return np.array([classes.get(pose_of(degrees) or "", data.MISSING) for degrees in yaw])
 
 
 def readings(views: Views) -> torch.Tensor:
