@@ -47,6 +47,7 @@ FEELING: Mapping[str | None, str] = {
     "contempt": "a dismissive attitude",
     None: "no clear emotion",
 }
+MILD = "mild"  # the expression of a face for which no word is sure
 # "Level" and "nearly level" were as frequent as each other; which of the two was said of all chins was chance.
 PITCH: Mapping[str | None, str] = {"down": "lowered", "up": "raised", "level": "nearly level", None: "nearly level"}
 
@@ -77,7 +78,7 @@ def detail_sentence(facts: Facts, rng: random.Random) -> str:
 
 
 def expression_sentence(facts: Facts, rng: random.Random) -> str:
-    return pick(rng, "the person shows ", "the face has ") + f"{with_article(look(facts) or 'mild')} expression"
+    return pick(rng, "the person shows ", "the face has ") + f"{with_article(look(facts) or MILD)} expression"
 
 
 def mouth_and_eyes_sentence(facts: Facts, rng: random.Random) -> str | None:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping
 
 from train.nano.facts import Facts
-from train.nano.person_text import MOUTH
+from train.nano.person_text import MILD, MOUTH, direction_sentence
 from train.nano.phrases import age_phrase, join, look, pick, subject, with_article
 
 LIGHT: Mapping[str | None, str] = {"dark": "dark", "balanced": "balanced", "bright": "bright", None: "moderate"}
@@ -116,18 +116,12 @@ def forensic(facts: Facts, rng: random.Random) -> str:
 
 
 def detail(facts: Facts, rng: random.Random) -> str:
+    """Expression and head in the words of the answers about them: what one of them has learnt, all have."""
     frame = pick(rng, "a close-up of", "the image shows the face of")
-    seen = look(facts)
-    first = f"{frame} {subject(facts)}" + (f" with {with_article(seen)} expression" if seen else "")
+    first = f"{frame} {subject(facts)} with {with_article(look(facts) or MILD)} expression"
     age = pick(rng, "the person seems to be ", "the apparent age is ") + age_phrase(facts, rng)
-    place = None
-    if facts.yaw_deg is not None:
-        head = {
-            "frontal": "the face is turned towards the camera",
-            "left": "the head is turned to the viewer's left",
-            "right": "the head is turned to the viewer's right",
-        }.get(facts.pose or "", "the face is nearly frontal")
-        place = f"{head}, and the mouth is {MOUTH[facts.mouth]}"
+    head = direction_sentence(facts, rng)
+    place = f"{head}, and the mouth is {MOUTH[facts.mouth]}" if head else None
     quality = f"the light is {LIGHT[light_of(facts)]} and the picture is {SHARP[facts.sharpness]}"
     colour = "it is black and white" if facts.colour == "greyscale" else None
     return join([first, age, place, quality, colour])
