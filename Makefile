@@ -2,11 +2,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The demo needs no network unless ARGS or the environment name another model (a later --model wins) or a server.
+EMBEDDED := $(if $(FACELLM_MODEL)$(FACELLM_BACKEND_URL)$(findstring --backend-url,$(ARGS)),,--model nano)
 
 .PHONY: demo test lint bench clean
 
 demo: $(VENV)/.runtime
-	$(BIN)/python app.py $(ARGS)
+	$(BIN)/python app.py $(EMBEDDED) $(ARGS)
 
 test: $(VENV)/.dev
 	tests/install_chromium.sh $(BIN)/python

@@ -9,6 +9,7 @@ Nothing heavy is imported before the arguments and the image are known to be goo
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ from typing import Any, TextIO
 from . import policy
 from .attributes import ATTRIBUTES, attribute, select, sensitive_allowed
 from .errors import FaceLLMError
-from .registry import MODELS, QUANTIZATIONS
+from .registry import MODELS, QUANTIZATIONS, split_revision
 
 BAR = 30  # characters of a probability of 1
 TITLES = {"base": "Base", "facellm": "FaceLLM"}
@@ -98,7 +99,7 @@ def _add_options(command: argparse.ArgumentParser, name: str) -> None:
 def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> int:
     """Run one command; returns the exit code."""
     args = build_parser().parse_args(arguments)
-    out = out or sys.stdout
+    out = out or _stdout()
     try:
         serve(args) if args.command == "serve" else run(args, out)
     except FaceLLMError as error:
@@ -116,7 +117,7 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
 
 def serve(args: argparse.Namespace) -> None:
     """Serve until interrupted.  Raises FaceLLMError."""
-    _quiet(args.verbose)
+    _quiet(args.verbose, notes=True)
     from .serve import run as run_server
 
     run_server(args)
@@ -126,25 +127,26 @@ def run(args: argparse.Namespace, out: TextIO) -> None:
     """Check, open, answer, print.  Raises FaceLLMError for what the user can mend."""
     sensitive = sensitive_allowed()
     asked = _questions(args)
+    if getattr(args, "tiles", 1) != 1 and not args.whole_image:
+        raise FaceLLMError(f"--tiles {args.tiles} is for the whole image; add --whole-image or leave out --tiles.")
     for _, question in asked:
         policy.check(question, sensitive)
     from .images import load_image
 
     image = load_image(args.image)
-    _quiet(args.verbose)
-    from .interface import make_sampling
+    _quiet(args.verbose, notes=not args.json)
+    from .interface import face_of, make_sampling
 
     names = ("max_new_tokens", "temperature", "top_p", "seed")
     given = {n: getattr(args, n) for n in names if getattr(args, n, None) is not None}
     sampling = make_sampling(None, given)
     model = _open(args)
     view = model.view(image, args.face, args.whole_image)
-    face = None if view.face is None else view.face.to_dict()
     result: dict[str, Any] = {
         "command": args.command,
         "model": model.report.to_dict(),
         "image": {"file": args.image, "width": image.width, "height": image.height},
-        "face": face,
+        "face": face_of(view),
         "notice": view.notice,
     }
     if view.notice:
@@ -180,15 +182,20 @@ def _open(args: argparse.Namespace) -> Any:
         from .remote import connect
 
         return connect(args.backend_url, model=args.model)
+    spec = MODELS.get(split_revision(args.model)[0].lower())
+    if args.command == "compare" and spec and not (args.adapter or spec.facellm or spec.adapter):
+        raise FaceLLMError(f"No FaceLLM is known for {spec.name} to compare it with; give one with --adapter.")
     from .model import load
 
+    # Only who asks the base needs it beside a merged FaceLLM.
+    both = True if args.command == "compare" or args.base else None
     return load(
         args.model,
         adapter=args.adapter,
         quantization=args.quantization,
         device=args.device,
         dtype=args.dtype,
-        base=not args.only_facellm,
+        base=False if args.only_facellm else both,
     )
 
 
@@ -221,19 +228,31 @@ def _title(row: Any, both: bool) -> str:
     return f"{name} ({TITLES[row.which]})" if both else name
 
 
-def _quiet(verbose: bool) -> None:
-    """Only what concerns the user reaches the terminal."""
+def _stdout() -> TextIO:
+    """sys.stdout, able to take every character: redirected, Windows would write in a code page of 256 characters."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="replace")
+    return sys.stdout
+
+
+def _quiet(verbose: bool, notes: bool) -> None:
+    """Only what concerns the user reaches the terminal.  notes: of loading, which --json has in its object."""
     import logging
     import warnings
 
     logging.basicConfig(format="%(name)s: %(message)s")
     logging.getLogger("facellm").setLevel(logging.INFO if verbose else logging.WARNING)
+    logging.getLogger("facellm.loading").setLevel(logging.NOTSET if notes or verbose else logging.ERROR)
     if not verbose:
         warnings.simplefilter("ignore", FutureWarning)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils import logging as transformers_logging
 
+    downloads = sys.stderr.isatty() and not are_progress_bars_disabled()
     transformers_logging.disable_progress_bar()
+    if downloads:  # transformers has switched off the hub's as well
+        enable_progress_bars()
 
 
 def show(deltas: Iterator[Any], titles: Sequence[str], out: TextIO | None, statistics: bool = False) -> list[Any]:

@@ -5,10 +5,12 @@ Input: an opened base, an adapter's folder. What this file does not know: who ma
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 
 from .checkpoint import read_json, tensor_shapes
@@ -16,6 +18,8 @@ from .errors import FaceLLMError
 
 PREFIX = "base_model.model."
 FROZEN = ("vision_tower", "multi_modal_projector", "vision_model", "mlp1")
+# What a LoRA or DoRA adds to a linear layer. Anything else is a module of its own, which base rows would pass as well.
+ADDED = re.compile(r"(?P<layer>.+)\.(?P<side>lora_A|lora_B|lora_magnitude_vector)(\.weight|\.bias)?")
 # transformers before 4.52 nested InternVL the other way round.
 RENAMED = (("language_model.model.", "model.language_model."),)
 
@@ -23,8 +27,8 @@ RENAMED = (("language_model.model.", "model.language_model."),)
 def attach(model: Any, folder: Path, name: str, base_name: str) -> Any:
     """The base wrapped as a PeftModel, the adapter active, in the base's dtype.
 
-    Raises FaceLLMError for an adapter that is not a LoRA, that changes encoder or projector (their features are
-    shared by base and FaceLLM), or whose shapes are not this base's.
+    Raises FaceLLMError for an adapter that is not a LoRA, that changes more than linear layers of the decoder (base and
+    FaceLLM share all else), or whose shapes are not this base's.
     """
     from peft import PeftModel
 
@@ -63,10 +67,10 @@ def _check(model: Any, folder: Path, base_name: str) -> dict[str, str]:
                 f"The adapter in {folder} changes the image encoder or projector ({key}); FaceLLM adapters change the "
                 f"decoder only."
             )
-        side = "lora_A" if ".lora_A" in key else "lora_B" if ".lora_B" in key else None
-        if side is None:
-            continue
-        layer = key.removeprefix(PREFIX).split(f".{side}")[0]
+        found = ADDED.fullmatch(key.removeprefix(PREFIX))
+        if found is None or ".layers." not in found["layer"]:
+            raise _not_lora(folder, key)
+        layer, side = found["layer"], found["side"]
         if layer not in layers:
             for old, new in RENAMED:
                 if layer.startswith(old) and layer.replace(old, new, 1) in layers:
@@ -75,6 +79,8 @@ def _check(model: Any, folder: Path, base_name: str) -> dict[str, str]:
         if layer not in layers:
             raise FaceLLMError(f"The adapter in {folder} was made for another model: {base_name} has no layer {layer}.")
         target = layers[layer]
+        if not isinstance(target, torch.nn.Linear):
+            raise _not_lora(folder, key)
         have, want = (shape[1], target.in_features) if side == "lora_A" else (shape[0], target.out_features)
         if have != want:
             raise FaceLLMError(
@@ -82,3 +88,10 @@ def _check(model: Any, folder: Path, base_name: str) -> dict[str, str]:
                 f"{'inputs' if side == 'lora_A' else 'outputs'}, and {base_name}'s has {want}."
             )
     return renames
+
+
+def _not_lora(folder: Path, key: str) -> FaceLLMError:
+    return FaceLLMError(
+        f"The adapter in {folder} holds {key}, which is no LoRA on a linear layer of the decoder; base and FaceLLM "
+        f"share all else, so train it without modules_to_save and without embedding and head among its target modules."
+    )

@@ -7,12 +7,15 @@ Input: a folder or hub id. Output: a local folder. What this file does not know:
 from __future__ import annotations
 
 import json
+import logging
 import re
 import struct
 from pathlib import Path
 from typing import Any
 
 from .errors import FaceLLMError
+
+logger = logging.getLogger("facellm")
 
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 SUBFOLDER = "model"  # where published FaceLLM repositories may keep their files
@@ -22,18 +25,27 @@ class Unreachable(FaceLLMError):
     """The hub does not answer and the model is not in the cache."""
 
 
+class Unavailable(FaceLLMError):
+    """The hub answers, but does not hand the model out: it is gated or private, or lacks the revision."""
+
+
+class NotFound(Unavailable):
+    """The hub has no such model, or none that it shows to this token."""
+
+
 def fetch(name: str, revision: str | None = None, subfolder: str = "") -> Path:
     """A local folder for `name`: itself when it is one, else the hub's snapshot (downloaded, or from the cache).
 
-    Raises FaceLLMError (Unreachable where only the network is at fault).
+    A download is announced in the log.  Raises FaceLLMError: Unreachable where only the network is at fault,
+    Unavailable where the hub refuses.
     """
     path = Path(name).expanduser()
     if path.is_dir() or path.is_absolute():
         return path
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
+        HFValidationError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -42,16 +54,23 @@ def fetch(name: str, revision: str | None = None, subfolder: str = "") -> Path:
 
     patterns = [f"{subfolder}/{f}" for f in FILES] if subfolder else list(FILES)
     try:
+        if not constants.HF_HUB_OFFLINE and not _cached(name, revision, patterns):
+            logger.warning("Fetching %s ...", name)
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except GatedRepoError:
+    except HFValidationError:
         raise FaceLLMError(
+            f"{name!r} is neither a folder nor a name that the Hugging Face hub can have; check the path, or write "
+            f"owner/name with letters, digits, '-', '_' and '.'."
+        ) from None
+    except GatedRepoError:
+        raise Unavailable(
             f"{name} is gated: accept its terms on https://huggingface.co/{name}, then set HF_TOKEN to a token of that "
             f"account."
         ) from None
     except RevisionNotFoundError:
-        raise FaceLLMError(f"{name} has no revision {revision!r} on the Hugging Face hub.") from None
+        raise Unavailable(f"{name} has no revision {revision!r} on the Hugging Face hub.") from None
     except RepositoryNotFoundError:
-        raise FaceLLMError(
+        raise NotFound(
             f"{name} is not on the Hugging Face hub, or is private; check the name, or set HF_TOKEN if you have access."
         ) from None
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError):
@@ -59,15 +78,27 @@ def fetch(name: str, revision: str | None = None, subfolder: str = "") -> Path:
             f"The Hugging Face hub cannot be reached and {name} is not in the local cache; connect to the network or "
             f"use the embedded model with --model nano."
         ) from None
-    except (HfHubHTTPError, OSError) as error:
+    except Exception as error:  # what httpx, hf_xet and the disk raise has no common class
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in (401, 403):
-            raise FaceLLMError(
+            raise Unavailable(
                 f"Access to {name} was refused ({status}): accept its terms on https://huggingface.co/{name}, then set "
                 f"HF_TOKEN to a token of that account."
             ) from None
-        # Network libraries raise errors of their own; all that is left here is the network or the disk.
-        raise Unreachable(f"{name} could not be fetched ({type(error).__name__}: {_short(error)}).") from error
+        raise Unreachable(
+            f"{name} could not be fetched ({type(error).__name__}: {_short(error)}); check the network and the disk, "
+            f"or use the embedded model with --model nano."
+        ) from error
+
+
+def _cached(name: str, revision: str | None, patterns: list[str]) -> bool:
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=True)
+    except OSError:  # absent, or half fetched
+        return False
+    return True
 
 
 def model_folder(name: str, revision: str | None = None, subfolder: str = "") -> Path:

@@ -26,13 +26,14 @@ def load(
     quantization: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
-    base: bool = True,
+    base: bool | None = True,
     keep_encoder: bool = True,
 ) -> FaceLLM:
     """Open a FaceLLM: "auto", "nano", "1b", "2b", "8b", "14b", "38b", a folder or a hub id (each may end in @revision).
 
     adapter: a PEFT folder or hub id for a base, or a merged FaceLLM.  quantization: "none", "int8", "nf4".
-    device: "cuda", "mps", "cpu".  dtype: "float32", "bfloat16", "float16".  base: False opens FaceLLM alone.
+    device: "cuda", "mps", "cpu".  dtype: "float32", "bfloat16", "float16".  base: False opens FaceLLM alone,
+    None the base only where it is no second set of weights.
     keep_encoder: False keeps the image encoder in main memory (meant for a 38b on a card of 24 GB).
     Everything left out is chosen; `.report` says what and why.  Raises FaceLLMError with a sentence for the user.
     """

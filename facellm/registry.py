@@ -5,7 +5,7 @@ Input: a name, facts about the device. What this file does not know: how weights
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .errors import FaceLLMError
@@ -24,11 +24,12 @@ ROOM_BYTES = GIB
 class ModelSpec:
     """A model this project knows by name.
 
-    base: hub id or folder of the InternVL3.  facellm, subfolder: merged FaceLLM checkpoint on the hub.  adapter: LoRA
-    folder beside the base.  decoder, other: weights in the decoder's linear layers (quantised) and elsewhere.
+    base: hub id or folder of the InternVL3.  facellm, subfolder: merged FaceLLM checkpoint on the hub (None: none is
+    known of this size).  adapter: LoRA folder beside the base.
+    decoder, other: weights in the decoder's linear layers (quantised) and elsewhere.
     cache_bytes: keys and values of one token in bf16 = 2 x layers x kv heads x head size x 2 bytes.
     cuda_quantization, cpu_dtype: defaults on those devices (None: decided by the machine).
-    presumed: the FaceLLM id is guessed from its siblings' names.
+    presumed: the FaceLLM id is guessed from its siblings' names; where it is not found, the base is opened alone.
     """
 
     name: str
@@ -57,14 +58,19 @@ class ModelSpec:
         return copies * self.weight_bytes(quantization) + ROOM_TOKENS * self.cache_bytes + ROOM_BYTES
 
 
-def _internvl3(name: str, size: str, layers: int, hidden: int, wide: int, kv: int, vision: int, **options) -> ModelSpec:
-    """Counts from the Qwen2.5 shapes. wide: the MLP's width.  kv: the keys' width.  vision: the encoder's size."""
+def _internvl3(
+    name: str, size: str, layers: int, hidden: int, wide: int, kv: int, vision: int, *, tuned: bool = True, **options
+) -> ModelSpec:
+    """Counts from the Qwen2.5 shapes. wide: the MLP's width.  kv: the keys' width.  vision: the encoder's size.
+
+    tuned: whether there is a FaceLLM of this size on the hub, or presumed to be.
+    """
     decoder = layers * (2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * wide)
     other = vision + 2 * 151_674 * hidden  # embedding and head
     return ModelSpec(
         name,
         f"OpenGVLab/InternVL3-{size}-hf",
-        f"Idiap/FaceLLM-{size}",
+        f"Idiap/FaceLLM-{size}" if tuned else None,
         decoder=decoder,
         other=other,
         cache_bytes=2 * layers * kv * 2,
@@ -85,9 +91,9 @@ MODELS: dict[str, ModelSpec] = {
             cpu_dtype="float32",
         ),
         _internvl3("1b", "1B", 24, 896, 4864, 128, 310_000_000, subfolder="model"),
-        _internvl3("2b", "2B", 28, 1536, 8960, 256, 312_000_000, presumed=True),
+        _internvl3("2b", "2B", 28, 1536, 8960, 256, 312_000_000, tuned=False),
         _internvl3("8b", "8B", 28, 3584, 18944, 512, 337_000_000, cuda_quantization="nf4"),
-        _internvl3("14b", "14B", 48, 5120, 13824, 1024, 352_000_000, cuda_quantization="nf4", presumed=True),
+        _internvl3("14b", "14B", 48, 5120, 13824, 1024, 352_000_000, cuda_quantization="nf4", tuned=False),
         _internvl3("38b", "38B", 64, 5120, 27648, 1024, 5_600_000_000, cuda_quantization="nf4", presumed=True),
     )
 }
@@ -137,6 +143,8 @@ def resolve(name: str, adapter: str | None = None) -> Source:
     """Where `name` (of the registry, a folder, a hub id, each with an optional @revision) and `adapter` are.
 
     adapter: a PEFT folder or hub id, or a merged FaceLLM checkpoint; it replaces the registry's FaceLLM.
+    The revision of a registry's name pins what the name stands for: its merged FaceLLM, or the base where the size has
+    none or `adapter` replaces it.
     Raises FaceLLMError for a name that is none of these.
     """
     plain, revision = split_revision(name)
@@ -145,16 +153,11 @@ def resolve(name: str, adapter: str | None = None) -> Source:
         hub = not Path(spec.base).is_absolute()
         if revision and not hub:
             raise FaceLLMError(f"{plain} is embedded in this package and has no revisions; leave out @{revision}.")
-        # The revision pins what the name stands for: FaceLLM where there is one, else the base.
-        source = Source(
-            plain.lower(),
-            spec.base,
-            adapter=spec.adapter,
-            merged=spec.facellm,
-            merged_revision=revision,
-            merged_subfolder=spec.subfolder,
-            spec=spec,
-        )
+        source = Source(spec.name, spec.base, adapter=spec.adapter, spec=spec)
+        if spec.facellm and adapter is None:
+            source = replace(source, merged=spec.facellm, merged_revision=revision, merged_subfolder=spec.subfolder)
+        else:
+            source = replace(source, base_revision=revision)
     else:
         path = Path(plain).expanduser()
         if plain and path.is_dir():
@@ -173,20 +176,21 @@ def resolve(name: str, adapter: str | None = None) -> Source:
         place = str(folder)
     elif place.count("/") != 1 or place.startswith((".", "/", "~")):
         raise FaceLLMError(f"There is no adapter {place!r}: it is neither a folder nor a hub name (owner/name).")
-    return Source(source.name, source.base, source.base_revision, place, adapter_revision, spec=source.spec)
+    return replace(source, adapter=place, adapter_revision=adapter_revision)
 
 
-def choose(device: Device) -> tuple[str, str]:
+def choose(device: Device, quantization: str | None = None, copies: int = 2) -> tuple[str, str]:
     """(name, reason) that `auto` takes on this device.
 
-    CUDA: the largest size whose base and FaceLLM together fit the free memory in the size's own default quantisation,
-    with room to answer. MPS: 1b. Otherwise nano.
+    CUDA: the larger of AUTO_SIZES that fits the free memory, with room to answer. MPS: 1b. Otherwise nano.
+    quantization: as asked for (None: the size's own default).  copies: how many sets of weights will be opened: 2 where
+    a merged FaceLLM stands beside its base, 1 for one of them or a base with a LoRA.
     """
     if device.kind == "cuda":
         free = device.free_bytes / GIB
         for name in AUTO_SIZES:
             spec = MODELS[name]
-            need = spec.needed_bytes(spec.cuda_quantization) / GIB
+            need = spec.needed_bytes(quantization or spec.cuda_quantization, copies) / GIB
             if need <= free:
                 return name, f"{device.name or 'the GPU'} has {free:.1f} GiB free and {name} needs {need:.1f} GiB"
         return "nano", f"{device.name or 'the GPU'} has only {free:.1f} GiB free"

@@ -38,6 +38,24 @@ def test_encoder_and_projector_must_stay_frozen(folders, tmp_path):
         open_with(folders, adapter)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "base_model.model.lm_head.weight",  # modules_to_save
+        "base_model.model.lm_head.lora_A.weight",
+        "base_model.model.model.language_model.embed_tokens.lora_embedding_A",
+        "base_model.model.model.language_model.layers.0.input_layernorm.lora_A.weight",
+        "base_model.model.model.language_model.layers.0.self_attn.q_proj.base_layer.bias",
+    ],
+)
+def test_only_loras_on_the_decoders_linear_layers_are_taken(folders, tmp_path, key):
+    shutil.copytree(folders.adapter, tmp_path / "more")
+    file = tmp_path / "more" / "adapter_model.safetensors"
+    save_file({**load_file(file), key: torch.ones(4, 64)}, file)
+    with pytest.raises(FaceLLMError, match=f"holds {key}, which is no LoRA on a linear layer of the decoder"):
+        open_with(folders, tmp_path / "more")
+
+
 def test_other_kinds_of_adapter_are_named(folders, tmp_path):
     shutil.copytree(folders.adapter, tmp_path / "p")
     config = tmp_path / "p" / "adapter_config.json"

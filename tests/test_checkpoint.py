@@ -12,8 +12,8 @@ from facellm import checkpoint as cp
 
 
 def fake_hub(monkeypatch, error):
-    def snapshot_download(*args, **kwargs):
-        raise error
+    def snapshot_download(*args, local_files_only=False, **kwargs):
+        raise errors.LocalEntryNotFoundError("not here") if local_files_only else error
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
 
@@ -25,14 +25,17 @@ def response(status):
 @pytest.mark.parametrize(
     ("error", "kind", "says"),
     [
-        (errors.GatedRepoError("g", response=response(403)), FaceLLMError, "accept its terms.*set HF_TOKEN"),
-        (errors.HfHubHTTPError("x", response=response(401)), FaceLLMError, "refused .401.*HF_TOKEN"),
-        (errors.RepositoryNotFoundError("n", response=response(404)), FaceLLMError, "not on the Hugging Face hub"),
-        (errors.RevisionNotFoundError("r", response=response(404)), FaceLLMError, "no revision 'v9'"),
+        (errors.GatedRepoError("g", response=response(403)), cp.Unavailable, "accept its terms.*set HF_TOKEN"),
+        (errors.HfHubHTTPError("x", response=response(401)), cp.Unavailable, "refused .401.*HF_TOKEN"),
+        (errors.RepositoryNotFoundError("n", response=response(404)), cp.NotFound, "not on the Hugging Face hub"),
+        (errors.RevisionNotFoundError("r", response=response(404)), cp.Unavailable, "no revision 'v9'"),
         (errors.LocalEntryNotFoundError("l"), cp.Unreachable, "cannot be reached"),
         (errors.OfflineModeIsEnabled("o"), cp.Unreachable, "cannot be reached"),
         (ConnectionError("c"), cp.Unreachable, "cannot be reached"),
         (OSError("disk full"), cp.Unreachable, "disk full"),
+        (httpx.ProxyError("no proxy"), cp.Unreachable, "ProxyError: no proxy.*--model nano"),
+        (httpx.ReadError("cut off"), cp.Unreachable, "ReadError: cut off"),
+        (RuntimeError("hf_xet gave up"), cp.Unreachable, "hf_xet gave up"),
     ],
 )
 def test_hub_errors_are_sentences(monkeypatch, error, kind, says):
@@ -41,6 +44,29 @@ def test_hub_errors_are_sentences(monkeypatch, error, kind, says):
         cp.fetch("o/m", "v9")
     assert type(caught.value) is kind
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["my models/facellm", "owner/name.git", "a/b--c"])
+def test_names_that_the_hub_cannot_have_are_a_sentence(name):
+    with pytest.raises(FaceLLMError, match="neither a folder nor a name that the Hugging Face hub can have"):
+        cp.fetch(name)
+
+
+def test_a_download_is_announced_and_a_cached_model_is_not(monkeypatch, caplog, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    cached = []
+
+    def snapshot_download(name, revision, allow_patterns, local_files_only=False):
+        if local_files_only and name not in cached:
+            raise errors.LocalEntryNotFoundError("not here")
+        assert cached or caplog.messages == ["Fetching o/m ..."]  # said before it begins
+        return tmp_path
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    cp.fetch("o/m")
+    cached.append("o/m")
+    cp.fetch("o/m")
+    assert caplog.messages == ["Fetching o/m ..."]
 
 
 def test_only_needed_files_are_fetched(monkeypatch, tmp_path):

@@ -92,7 +92,7 @@ def test_each_part_is_asked_for_where_it_belongs(folders, monkeypatch):
     monkeypatch.setattr(loading, "device_facts", lambda device: loading.Device("cuda", 24 * 2**30, "a card"))
     monkeypatch.setattr(loading.encoder, "placement", placement)
     monkeypatch.setattr(loading.encoder, "visit", lambda model, device: visitors.append((type(model), str(device))))
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     loaded = open_tiny(folders, device="cuda:0", quantization="none", keep_encoder=False)
     assert asked == [{"": "cuda:0", encoder.TOWER: "cpu"}]
     assert visitors == [(type(loaded.model.get_base_model()), "cuda:0")]

@@ -1,15 +1,18 @@
 """One loader: adapters, merged checkpoints, dtypes, quantisation, and what it reports."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from facellm import FaceLLMError, checkpoint, loading
 from facellm.engine import Engine
 from facellm.loading import Device, check_quantized, choose_dtype, open_model, quantization_config
-from facellm.registry import resolve
+from facellm.registry import MODELS, resolve
 from facellm.results import Row
 from facellm.sampling import Sampling
 from tests import tiny
@@ -71,6 +74,7 @@ def test_nf4_is_smaller_and_merged_costs_twice(folders, caplog):
         merged = open_tiny(folders, "merged", dtype="float32")
     assert "in addition to the base" in merged.report.notes[0]
     assert caplog.messages[0] == merged.report.notes[0]  # said before the weights are read
+    assert caplog.records[0].levelname == "WARNING"  # so that it is seen without --verbose
     assert merged.report.memory_bytes > 1.8 * plain.report.memory_bytes
 
 
@@ -81,6 +85,54 @@ def test_a_single_model_is_the_base_unless_it_is_opened_as_facellm(folders):
     assert only.which == ("facellm",) and only.report.base is None
     tuned = open_tiny(folders, base=False, dtype="float32")
     assert tuned.which == ("facellm",)
+
+
+def test_a_merged_facellm_needs_no_base_unless_that_is_asked(folders, monkeypatch):
+    monkeypatch.setitem(MODELS, "1b", replace(MODELS["1b"], base="o/never-fetched", facellm=str(folders.merged)))
+    alone = open_model("1b", device="cpu", dtype="float32", base=None)
+    assert alone.which == ("facellm",) and alone.report.base is None and alone.report.notes == ()
+    both = open_model(str(folders.base), adapter=str(folders.adapter), device="cpu", dtype="float32", base=None)
+    assert both.which == ("base", "facellm")
+    assert open_model(str(folders.base), device="cpu", dtype="float32", base=None).which == ("base",)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("2b", "none of this size is known"), ("38b", "Idiap/FaceLLM-38B, a presumed name, is not on")]
+)
+def test_without_a_facellm_the_base_is_opened_and_that_is_said(folders, monkeypatch, caplog, name, says):
+    def fetch(place, revision=None, subfolder=""):
+        asked.append((place, revision))
+        if place.startswith("Idiap/"):
+            raise checkpoint.NotFound(f"{place} is not on the Hugging Face hub.")
+        return folders.base
+
+    asked = []
+    monkeypatch.setattr(checkpoint, "fetch", fetch)
+    loaded = open_model(f"{name}@v1", device="cpu", dtype="float32", base=None)
+    assert loaded.which == ("base",) and loaded.report.facellm is None
+    assert says in loaded.report.notes[0] and loaded.report.notes[0] == caplog.messages[0]
+    assert asked[-1] == (MODELS[name].base, "v1")
+    with pytest.raises(FaceLLMError, match=f"{name} has no FaceLLM to open alone: {says}"):
+        open_model(name, device="cpu", base=False)
+    with pytest.raises(checkpoint.NotFound):  # not presumed, so something is wrong
+        open_model("8b", device="cpu")
+
+
+def test_both_commits_are_reported(folders, tmp_path):
+    places = []
+    for letter, source in (("a", folders.base), ("b", folders.adapter), ("c", folders.merged)):
+        places.append(tmp_path / letter / "snapshots" / (letter * 40))
+        shutil.copytree(source, places[-1])
+    base, adapter, merged = map(str, places)
+
+    def commits(name, adapter=None, **options):
+        report = open_model(name, adapter=adapter, device="cpu", dtype="float32", **options).report
+        return [c and c[0] for c in (report.revision, report.base_revision)]
+
+    assert commits(base) == ["a", "a"]
+    assert commits(base, adapter) == ["b", "a"]
+    assert commits(base, merged) == ["c", "a"]
+    assert commits(base, merged, base=False) == ["c", None]
 
 
 def test_dora_takes_turns(folders, tmp_path):
@@ -96,6 +148,8 @@ def test_dora_takes_turns(folders, tmp_path):
         ({"quantization": "int4"}, "choose from none, int8, nf4"),
         ({"dtype": "half"}, "choose from float32"),
         ({"device": "tpu"}, "choose cuda, mps or cpu"),
+        ({"device": "cuda:x"}, "no device 'cuda:x'"),
+        ({"device": "cpu:2"}, "last one is cpu:0"),
     ],
 )
 def test_unknown_options_are_errors(folders, options, says):
@@ -114,6 +168,13 @@ def test_a_missing_gpu_is_a_sentence(folders, monkeypatch):
         open_model(str(folders.base), device="cuda")
 
 
+def test_a_gpu_that_is_not_there_is_a_sentence(folders, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(FaceLLMError, match="no device 'cuda:9': this machine's last one is cuda:1"):
+        open_model(str(folders.base), device="cuda:9")
+
+
 def test_dtype_follows_the_machine(monkeypatch):
     source = resolve("o/m")
     monkeypatch.setattr(loading, "cpu_has_fast_bfloat16", lambda: True)
@@ -122,11 +183,14 @@ def test_dtype_follows_the_machine(monkeypatch):
     monkeypatch.setattr(loading, "cpu_has_fast_bfloat16", lambda: False)
     assert choose_dtype(Device("cpu"), source, None) is torch.float32
     assert choose_dtype(Device("mps"), source, None) is torch.float16
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     assert choose_dtype(Device("cuda"), source, None) is torch.bfloat16
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert choose_dtype(Device("cuda"), source, None) is torch.float16
 
 
-def test_only_auto_falls_back_to_nano(folders, monkeypatch):
+@pytest.mark.parametrize("kind", [checkpoint.Unreachable, checkpoint.Unavailable, checkpoint.NotFound])
+def test_only_auto_falls_back_to_nano(monkeypatch, caplog, kind):
     gpu = Device("cuda", 80 * 2**30, "H100")
     monkeypatch.setattr(loading, "device_facts", lambda device=None: Device("cpu") if device == "cpu" else gpu)
     opened = []
@@ -134,18 +198,78 @@ def test_only_auto_falls_back_to_nano(folders, monkeypatch):
     def stop(source, facts, reason, *options):
         opened.append((source.name, reason))
         if source.name != "nano":
-            raise checkpoint.Unreachable("The hub cannot be reached.")
+            raise kind("The hub cannot be reached.")
         return "nano opened"
 
     monkeypatch.setattr(loading, "_open", stop)
     assert open_model("auto") == "nano opened"
     assert [name for name, _ in opened] == ["8b", "nano"]
     assert "8b could not be fetched: The hub cannot be reached." in opened[1][1]
-    with pytest.raises(checkpoint.Unreachable):
-        open_model("8b")
+    assert caplog.messages == ["nano is opened, because 8b could not be fetched: The hub cannot be reached."]
+    for asked in ({"name": "8b"}, {"name": "auto", "adapter": "me/for-8b"}):
+        monkeypatch.setattr(checkpoint, "adapter_or_merged", lambda *_: ("adapter", None))
+        with pytest.raises(kind):
+            open_model(**asked)
     opened.clear()
     assert open_model("auto", device="cpu") == "nano opened"
     assert opened == [("nano", "no GPU found")]
+
+
+def test_auto_knows_how_many_sets_of_weights_it_opens(folders):
+    assert [loading._copies(None, base) for base in (True, None, False)] == [2, 1, 1]
+    assert [loading._copies(str(place), True) for place in (folders.adapter, folders.merged)] == [1, 2]
+
+
+def changed(folders, out, change, config=None):
+    """The tiny base with other weights (change edits the dict of them) or other entries of text_config."""
+    shutil.copytree(folders.base, out)
+    weights = load_file(out / "model.safetensors")
+    change(weights)
+    save_file(weights, out / "model.safetensors", {"format": "pt"})
+    content = json.loads((out / "config.json").read_text())
+    content["text_config"] |= config or {}
+    (out / "config.json").write_text(json.dumps(content))
+    return str(out)
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_a_checkpoint_must_be_complete(folders, tmp_path, quantization):
+    options = {"device": "cpu", "dtype": "float32", "quantization": quantization}
+    query = "language_model.model.layers.1.self_attn.q_proj.weight"
+    norm = "language_model.model.layers.1.input_layernorm.weight"
+
+    def shorten(weights):
+        del weights[query], weights[norm]
+
+    with pytest.raises(FaceLLMError, match=r"lacks 2 of the model's weights, \S*1\.input_layernorm\.weight first"):
+        open_model(changed(folders, tmp_path / "short", shorten), **options)
+    with pytest.raises(FaceLLMError, match=r"1 of the weights .*input_layernorm\S* first: \(3,\) in place of \(64,\)"):
+        open_model(changed(folders, tmp_path / "odd", lambda w: w.update({norm: torch.ones(3)})), **options)
+
+
+def test_a_wrongly_typed_config_is_a_sentence(folders, tmp_path):
+    wrong = changed(folders, tmp_path / "m", lambda _: None, {"hidden_size": "64"})
+    with pytest.raises(FaceLLMError, match=r"config\.json cannot be used .*'hidden_size' expected int, got str"):
+        open_model(wrong, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("error", "device", "says"),
+    [
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), "mps", "memory of mps; use a smaller model"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to"), "cpu", "memory of cpu; use --quant"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), "cpu", "memory of cpu"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "cuda", "memory of cuda"),
+        (MemoryError(), "cpu", "memory of cpu"),
+    ],
+)
+def test_too_little_memory_is_said_as_such(folders, monkeypatch, error, device, says):
+    def from_pretrained(*_, **__):
+        raise error
+
+    monkeypatch.setattr("transformers.InternVLForConditionalGeneration.from_pretrained", from_pretrained)
+    with pytest.raises(FaceLLMError, match=re.escape(f"base does not fit the {says}")):
+        loading._weights(folders.base, torch.float32, "none", device)
 
 
 def test_broken_weights_are_a_sentence(folders, tmp_path):

@@ -2,14 +2,25 @@
 
 import io
 import json
+import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from demo.options import read_options
+from facellm import __main__ as command_line
 from facellm.__main__ import main, show
 from facellm.policy import REMOVED
+from facellm.registry import MODELS
 from facellm.results import Answer, Delta
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +97,7 @@ def test_profile_bars_and_json(cli):
         (["ask", "Hi", "--temperature", "9"], {}, "temperature is 9.0"),
         (["ask", "Hi", "--face", "3", "--max-new-tokens", "1"], {}, "no face was found"),
         (["compare", "Hi"], {"adapter": False}, "'facellm' was not opened"),
+        (["ask", "Hi", "--tiles", "4"], {}, "--tiles 4 is for the whole image; add --whole-image"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(cli, arguments, options, says):
@@ -93,6 +105,78 @@ def test_bad_input_is_one_sentence_and_exit_code_2(cli, arguments, options, says
     lines = [line for line in err.splitlines() if "answers are about the whole image" not in line]
     assert (code, out) == (2, "")
     assert len(lines) == 1 and says in lines[0] and lines[0].startswith("facellm: ")
+
+
+def test_a_merged_facellm_has_its_base_opened_only_where_that_is_asked(folders, picture_file, monkeypatch, caplog):
+    merged = replace(MODELS["1b"], base=str(folders.base), facellm=str(folders.merged))
+    monkeypatch.setitem(MODELS, "1b", merged)
+
+    def run(command, *more):
+        caplog.clear()
+        out = io.StringIO()
+        short = [] if command == "profile" else ["--max-new-tokens", "1"]
+        options = ["--model", "1b", "--device", "cpu", "--whole-image", *short, *more]
+        assert main([command, picture_file, *options], out) == 0
+        cost = [r.message for r in caplog.records if "in addition to the base" in r.message]
+        return out.getvalue(), cost
+
+    assert run("describe", "--attributes", "pose")[1] == []
+    model = json.loads(run("profile", "--json")[0])["model"]
+    assert model["base"] is None and model["facellm"]
+    assert len(run("compare", "--attributes", "pose")[1]) == 1  # without --verbose
+    out, cost = run("profile", "--base", "--json")
+    assert "in addition to the base" in json.loads(out)["model"]["notes"][0] and cost == []
+
+
+def test_compare_says_at_once_that_a_size_has_no_facellm(picture_file, capsys):
+    assert main(["compare", picture_file, "Hi", "--model", "14b@v1"]) == 2
+    assert "No FaceLLM is known for 14b to compare it with" in capsys.readouterr().err
+
+
+def test_redirected_output_is_utf_8_whatever_the_code_page(folders, picture_file, monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, "cp1252"))
+    assert main(["profile", picture_file, "--model", str(folders.base), "--device", "cpu"]) == 0
+    assert "█" in raw.getvalue().decode("utf-8")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_bars_of_downloads_are_for_terminals(monkeypatch, terminal):
+    from huggingface_hub import utils
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
+    utils.enable_progress_bars()
+    try:
+        command_line._quiet(verbose=False, notes=True)
+        assert utils.are_progress_bars_disabled() is not terminal
+    finally:
+        utils.disable_progress_bars()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "model"),
+    [
+        ("", {}, "nano"),
+        ("--model 8b", {}, "8b"),
+        ("", {"FACELLM_MODEL": "1b"}, "1b"),
+        ("--backend-url http://127.0.0.1:8000", {}, "auto"),  # there the names are the server's
+    ],
+)
+def test_the_demo_starts_on_the_embedded_model(arguments, environment, model):
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("make is not here")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("FACELLM_", "MAKE", "MFLAGS", "ARGS"))}
+    command = [make, "-n", "-C", str(ROOT), "demo", f"ARGS={arguments}"]
+    done = subprocess.run(command, env=kept | environment, capture_output=True, text=True, check=True)
+    line = next(line for line in done.stdout.splitlines() if " app.py" in line)
+    assert read_options(shlex.split(line)[2:], environment).model == model
+
+
+def test_the_readmes_line_without_make_starts_on_the_embedded_model():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\.venv/bin/python app\.py(.*)$", text, re.MULTILINE)
+    assert [read_options(shlex.split(line), {}).model for line in lines] == ["nano"]
 
 
 def test_the_operators_switch(cli, monkeypatch):

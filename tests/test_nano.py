@@ -8,7 +8,7 @@ import pytest
 
 from facellm.attributes import ATTRIBUTES
 from facellm.model import load
-from facellm.profile import FIELDS
+from facellm.profile import ETHNICITIES, FIELDS
 from facellm.registry import MODELS, NANO
 
 PORTRAIT = Path(__file__).parents[1] / "demo" / "examples" / "astronaut.jpg"  # Eileen Collins, 36 years old
@@ -89,6 +89,11 @@ def test_the_profile_is_calibrated_and_right_about_the_portrait(nano):
         assert sum(values.values()) == pytest.approx(1, abs=1e-3)
     best = {key: max(values, key=values.get) for key, values in profile.fields.items()}
     assert best["gender"] == "Female" and best["expression"] == "happiness" and best["pose"] == "frontal"
+
+
+def test_opened_by_its_folder_it_is_asked_for_its_own_labels():
+    profile = load(str(NANO), adapter=str(NANO / "adapter")).profile(PORTRAIT)
+    assert profile.calibrated and tuple(profile.fields["ethnicity"]) == ETHNICITIES
 
 
 def test_its_calibration_error_is_small_and_stands_in_the_card():

@@ -13,7 +13,8 @@ def test_the_named_models():
     assert list(MODELS) == ["nano", "1b", "2b", "8b", "14b", "38b"]
     assert MODELS["8b"].base == "OpenGVLab/InternVL3-8B-hf"
     assert (MODELS["1b"].facellm, MODELS["1b"].subfolder) == ("Idiap/FaceLLM-1B", "model")
-    assert MODELS["38b"].presumed and not MODELS["8b"].presumed
+    assert [n for n, spec in MODELS.items() if spec.presumed] == ["38b"]
+    assert [n for n, spec in MODELS.items() if not (spec.facellm or spec.adapter)] == ["2b", "14b"]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -44,13 +45,27 @@ def test_auto(device, name, says):
     assert says in reason
 
 
+def test_auto_counts_what_will_be_opened():
+    card = Device("cuda", 24 * GIB, "RTX 4090")
+    assert choose(card, "none")[0] == "1b"  # base and FaceLLM in 16 bits take 32 GiB
+    assert choose(card, "none", copies=1)[0] == "8b"
+    assert choose(Device("cuda", 10 * GIB))[0] == "1b" and choose(Device("cuda", 10 * GIB), copies=1)[0] == "8b"
+
+
+def test_a_revision_pins_facellm_or_else_the_base():
+    pinned = resolve("8b@abc")
+    assert (pinned.merged_revision, pinned.base_revision) == ("abc", None)
+    tuned = resolve("8b@abc", "o/a@def")
+    assert (tuned.base_revision, tuned.adapter_revision, tuned.merged) == ("abc", "def", None)
+    assert resolve("2b@abc").base_revision == "abc"
+
+
 def test_revisions(tmp_path):
     assert split_revision("a/b@v1") == ("a/b", "v1")
     assert split_revision("a/b") == ("a/b", None)
     odd = tmp_path / "x@y"
     odd.mkdir()
     assert split_revision(str(odd)) == (str(odd), None)
-    assert resolve("8b@abc").merged_revision == "abc"
     assert resolve("o/m@abc", "o/a@def").adapter_revision == "def"
     with pytest.raises(FaceLLMError, match="write name or name@revision"):
         split_revision("a/b@")
