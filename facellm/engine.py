@@ -54,10 +54,11 @@ class Engine:
         self.prefixes = PrefixStore(max(STORE_LEAST, int(STORE_SHARE * loaded.report.memory_bytes)))
         self._networks = networks_of(loaded)
         self._scheduler = Scheduler(loaded.lock, stop_tokens(loaded), self._relieve)
-        budget = cache_budget(loaded)
-        for which, network in self._networks.items():
+        lanes = {self._lane(which): network for which, network in self._networks.items()}
+        budget = cache_budget(loaded) // len(lanes)  # bytes for each of them
+        for name, network in lanes.items():
             lane = Lane(network, Batch(network, self.prefixes), max(1, budget // network.token_bytes))
-            self._scheduler.add_lane(self._lane(which), lane)
+            self._scheduler.add_lane(name, lane)
 
     @property
     def which(self) -> tuple[str, ...]:
@@ -237,6 +238,8 @@ class Engine:
         self.prefixes.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        elif torch.backends.mps.is_available():
+            torch.mps.empty_cache()
 
 
 def cache_budget(loaded: LoadedModel) -> int:

@@ -12,3 +12,15 @@ class FaceLLMError(Exception):
 
 class ImageError(FaceLLMError):
     """An image that cannot be used: missing, unreadable, of another format, too large, too small."""
+
+
+# Only CUDA has an error class of its own. What torch's plain RuntimeError says: on Apple's GPUs, on CPUs under Windows,
+# on other CPUs.
+_MEMORY_FULL = ("out of memory", "not enough memory", "allocate memory")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error` is Python's or torch's way, on any device, to say that memory is full. Imports no torch."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _MEMORY_FULL)

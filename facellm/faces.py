@@ -68,12 +68,14 @@ class Face:
 @dataclass(frozen=True)
 class FaceView:
     """What a model is shown: `image` the crop or the whole photo; `face` the one in it (None: none found, or not
-    searched); `faces` all that were found, largest first; `notice` one sentence for the user, or None."""
+    searched); `faces` all that were found, largest first; `notice` one sentence for the user, or None; `image_size`
+    width and height in px of the image that was given, in which boxes and landmarks are measured (None: not known)."""
 
     image: Image.Image
     face: Face | None
     faces: tuple[Face, ...] = ()
     notice: str | None = None
+    image_size: tuple[int, int] | None = None
 
 
 def find_faces(image: Image.Image) -> list[Face]:
@@ -148,13 +150,13 @@ def view_face(image: Image.Image, which: int = 0, detect: bool = True) -> FaceVi
     if which < 0:
         raise FaceLLMError(f"Face {which} is not possible: 0 is the largest face, 1 the next.")
     if not detect:
-        return FaceView(image, None)
+        return FaceView(image, None, image_size=image.size)
     faces = tuple(find_faces(image))
     if not faces:
         if which:
             raise FaceLLMError(f"Face {which} was asked for, but no face was found in the image: use another photo.")
         notice = "No face was found, so the answers are about the whole image and may be unreliable."
-        return FaceView(image, None, (), notice)
+        return FaceView(image, None, (), notice, image.size)
     if which >= len(faces):
         found = "1 face was" if len(faces) == 1 else f"{len(faces)} faces were"
         raise FaceLLMError(
@@ -166,8 +168,8 @@ def view_face(image: Image.Image, which: int = 0, detect: bool = True) -> FaceVi
         rank = "the largest" if which == 0 else f"number {which + 1} by size"
         notice = f"{len(faces)} faces were found; the answers are about {rank}."
     if _is_crop_already(image, face):
-        return FaceView(_squared(image), face, faces, notice)
-    return FaceView(crop_face(image, face), face, faces, notice)
+        return FaceView(_squared(image), face, faces, notice, image.size)
+    return FaceView(crop_face(image, face), face, faces, notice, image.size)
 
 
 def _get_detector():

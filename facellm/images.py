@@ -28,6 +28,8 @@ MAX_ASPECT = 20.0  # longer side / shorter side
 FORMATS = ("JPEG", "PNG", "WebP", "HEIC", "GIF")  # as named to users
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".gif")  # for file choosers; never trusted
 _PIL_FORMATS = ("JPEG", "PNG", "WEBP", "GIF")  # Pillow's JPEG reader hands MPO on by itself
+_DATA_FORMATS = ("BMP", "TIFF")  # of data sets, hardly of photos: read only where any image is wanted
+_DATA_MAGIC = (b"BM", b"II*\x00", b"MM\x00*")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 # EXIF orientation -> what makes the stored pixels upright (EXIF 2.32, tag 0x0112; 1 is upright).
@@ -55,13 +57,19 @@ _OTHER_MAGIC = (
 )
 
 
-def load_image(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray | BinaryIO):
+def load_image(
+    source: str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray | BinaryIO,
+    *,
+    lenient: bool = False,
+) -> Image.Image:
     """Open `source` as an upright RGB image.
 
     Args:
         source: a path (no URL), the bytes of an image file, an open binary file, a PIL image of any mode, or an array
             of shape (height, width) or (height, width, 1 | 3 | 4), channels last, as bool, uint8, uint16, another
             integer type holding 0..255, or finite floats in 0..1 or 0..255.
+        lenient: for the images of a benchmark, which are asked about as they are: any shape from 1 x 1 px on, and files
+            in BMP and TIFF as well.
 
     Returns:
         A new `PIL.Image.Image` in mode RGB, upright by its EXIF orientation, at most `MAX_SIDE` px a side, without
@@ -73,22 +81,22 @@ def load_image(source: str | os.PathLike | bytes | bytearray | memoryview | Imag
     if source is None:
         raise ImageError("No image was given: choose a photo first.")
     if isinstance(source, Image.Image):
-        return _finish(source, "The image")
+        return _finish(source, "The image", lenient)
     if isinstance(source, np.ndarray):
-        return _finish(_from_array(source), "The array")
+        return _finish(_from_array(source), "The array", lenient)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(io.BytesIO(bytes(source)), "The uploaded file")
+        return _decode(io.BytesIO(bytes(source)), "The uploaded file", lenient)
     if isinstance(source, (str, os.PathLike)):
-        return _from_path(source)
+        return _from_path(source, lenient)
     if hasattr(source, "read"):
-        return _from_file(source)
+        return _from_file(source, "The file", lenient)
     raise ImageError(
         f"An image cannot be made from a {type(source).__name__}: give a path, the bytes of a file, an open binary "
         "file, a PIL image or a numpy array."
     )
 
 
-def _from_path(source: str | os.PathLike) -> Image.Image:
+def _from_path(source: str | os.PathLike, lenient: bool) -> Image.Image:
     text = os.fsdecode(source)
     if text.split(":", 1)[0].lower() in ("http", "https", "ftp", "data", "s3", "gs") and ":" in text:
         raise ImageError(f"{_shorten(text)!r} is an address, not a file: download the image and give its path.")
@@ -106,12 +114,12 @@ def _from_path(source: str | os.PathLike) -> Image.Image:
         raise ImageError(f"{_shorten(text)!r} is not an ordinary file: give the path of an image file.")
     try:
         with Path(text).open("rb") as file:
-            return _from_file(file, repr(_shorten(Path(text).name)))
+            return _from_file(file, repr(_shorten(Path(text).name)), lenient)
     except OSError as error:
         raise ImageError(f"The file {_shorten(text)!r} cannot be read: {_reason(error)}.") from None
 
 
-def _from_file(file: BinaryIO, name: str = "The file") -> Image.Image:
+def _from_file(file: BinaryIO, name: str, lenient: bool) -> Image.Image:
     """Read at most MAX_FILE_BYTES; reading it whole makes pipes and uploads behave as files do."""
     try:
         data = file.read(MAX_FILE_BYTES + 1)
@@ -121,14 +129,14 @@ def _from_file(file: BinaryIO, name: str = "The file") -> Image.Image:
         raise ImageError(f"{name} was opened as text: open it in binary mode ('rb').")
     if len(data) > MAX_FILE_BYTES:
         raise ImageError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MB: save it as a smaller JPEG.")
-    return _decode(io.BytesIO(data), name)
+    return _decode(io.BytesIO(data), name, lenient)
 
 
-def _decode(file: io.BytesIO, name: str) -> Image.Image:
+def _decode(file: io.BytesIO, name: str, lenient: bool) -> Image.Image:
     head = file.getvalue()[:512]
     if not head:
         raise ImageError(f"{name} is empty (0 bytes): choose another image.")
-    formats = _PIL_FORMATS
+    formats = _PIL_FORMATS + _DATA_FORMATS if lenient else _PIL_FORMATS
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and not _is_avif(head):
         import pillow_heif  # loads libheif: only for those who have such a photo
 
@@ -139,27 +147,30 @@ def _decode(file: io.BytesIO, name: str) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"{name} has {_too_many_pixels()}") from None
     except Exception as error:  # Pillow's readers raise anything at hostile bytes; all of it means "not a picture"
-        if _is_accepted(head) or formats == ("HEIF",):
+        if _is_accepted(head) or formats == ("HEIF",) or (lenient and head.startswith(_DATA_MAGIC)):
             raise ImageError(f"{name} is damaged or incomplete: save or upload it again.") from error
         raise ImageError(
             f"{name} is {_what_is(head)}, not an image that can be read here: "
             f"use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
         ) from error
     with image:
-        return _finish(image, name)
+        return _finish(image, name, lenient, ours=True)
 
 
-def _finish(image: Image.Image, name: str) -> Image.Image:
-    """Bound, decode, convert, turn upright. `image` may be lazy; the result shares nothing with it."""
+def _finish(image: Image.Image, name: str, lenient: bool, ours: bool = False) -> Image.Image:
+    """Bound, decode, convert, turn upright. `image` may be lazy; the result shares nothing with it.
+
+    ours: it was opened here, and may be changed; a caller's is at most loaded.
+    """
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(f"{name} is {width} x {height} px, {_too_many_pixels()}")
-    if min(width, height) < MIN_SIDE:
+    if min(width, height) < MIN_SIDE and not lenient:
         raise ImageError(
             f"{name} is {width} x {height} px, too small to see a face in: "
             f"its shorter side must be {MIN_SIDE} px or more."
         )
-    if max(width, height) > MAX_ASPECT * min(width, height):
+    if max(width, height) > MAX_ASPECT * min(width, height) and not lenient:
         raise ImageError(
             f"{name} is {width} x {height} px, too long and narrow: crop it to the part with the face "
             f"(at most {MAX_ASPECT:.0f} times as long as wide)."
@@ -167,7 +178,7 @@ def _finish(image: Image.Image, name: str) -> Image.Image:
     scale = min(1.0, MAX_SIDE / max(width, height))
     target = (max(1, round(width * scale)), max(1, round(height * scale)))
     try:
-        if scale < 1 and getattr(image, "format", None) in ("JPEG", "MPO"):
+        if ours and scale < 1 and image.format in ("JPEG", "MPO"):
             image.draft(image.mode, target)  # JPEG decodes at 1/2, 1/4, 1/8 for a fraction of the work
         image.load()
         orientation = _orientation(image)

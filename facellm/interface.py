@@ -145,5 +145,7 @@ def make_sampling(sampling: Sampling | None, settings: dict[str, Any]) -> Sampli
 
 
 def face_of(view: FaceView) -> dict[str, Any] | None:
-    """The view's face as results carry it."""
-    return None if view.face is None else view.face.to_dict()
+    """The view's face as results carry it, with the size of the image that its box is measured in (see Report)."""
+    if view.face is None:
+        return None
+    return {**view.face.to_dict(), "image_size": None if view.image_size is None else list(view.image_size)}

@@ -18,11 +18,17 @@ Turn = tuple[str, str]  # (question, answer)
 # Text of InternVL's and Qwen's control tokens. The tokenizer would read them as such, and a question could then end
 # the user's turn or open an assistant's; nobody types them on purpose, so they are dropped.
 _CONTROL = re.compile(r"<\|[A-Za-z0-9_]+\|>|</?(?:img|quad|ref|box)>|<IMG_CONTEXT>|<video>")
+_NESTED = 8  # control tokens within each other that are taken out one by one; more would only cost time
 
 
 def clean(text: str) -> str:
-    """`text` without control tokens and outer blanks."""
-    return _CONTROL.sub("", str(text)).strip()
+    """`text` without control tokens and outer blanks; none is left, however they were put into each other."""
+    text = str(text)
+    for _ in range(_NESTED):  # what stood around a token may be a token once that is gone
+        text, found = _CONTROL.subn("", text)
+        if not found:
+            return text.strip()
+    return text.replace("<", "").strip()  # every control token begins with one
 
 
 def build_messages(

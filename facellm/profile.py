@@ -103,7 +103,8 @@ class Profile:
     """Probabilities of every allowed label of every field, for one model and one image.
 
     fields: {field key: {label: probability}}, each field's summing to 1, labels in FIELDS' order.
-    calibrated: whether temperatures were fitted for this model.  face, notice: as in Report.
+    calibrated: whether temperatures were fitted for this model.  face, notice: as in Report (the face's box with the
+    image_size that it is measured in).
     """
 
     which: str

@@ -48,6 +48,17 @@ def connect(
     wanted = model.strip() or "auto"
     if wanted == "auto":
         wanted = os.environ.get(remote_names.VARIABLE, "").strip() or "auto"
+    try:
+        found = _opened(backend, wanted, check)
+    except BaseException:  # a page tries again every few seconds, and each try has a thread and connections of its own
+        backend.close()
+        raise
+    found.seconds = time.perf_counter() - started
+    return found
+
+
+def _opened(backend: Backend, wanted: str, check: bool) -> RemoteFaceLLM:
+    """The models of the server, their names settled.  Raises FaceLLMError, the backend left open."""
     listed = backend.get("/models").get("data")
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
         raise FaceLLMError(f"The server {backend.place} lists no models in OpenAI's form; check its address.")
@@ -58,7 +69,6 @@ def connect(
     if check and (warning := remote_names.same_answers(found)):
         log.warning("%s", warning)
         found.notes = (warning,)
-    found.seconds = time.perf_counter() - started
     return found
 
 
@@ -122,7 +132,7 @@ class RemoteFaceLLM(Questions):
         return self.backend.health()
 
     def close(self) -> None:
-        """Close the connections; a later call opens them again."""
+        """Close the connections, which ends open answers with a FaceLLMError; a later call opens them again."""
         self.backend.close()
 
     def stream(

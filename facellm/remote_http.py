@@ -10,6 +10,8 @@ server learns that nobody waits any more. A thread that is blocked in a read can
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
 import json
 import queue
 import random
@@ -79,8 +81,9 @@ class Backend:
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._timeout = httpx.Timeout(timeout, connect=CONNECT_TIMEOUT)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._client: httpx.AsyncClient | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # work is handed to the loop under it, so that close() ends whatever came before
 
     # -- for any thread ---------------------------------------------------------------------------------------------
 
@@ -103,18 +106,21 @@ class Backend:
         events: queue.SimpleQueue = queue.SimpleQueue()
         over = threading.Event()
         tasks: list[asyncio.Task] = []
-        loop = self._running()
 
         def begin() -> None:
             tasks.append(loop.create_task(self._stream_all(path, bodies, headers, events.put)))
             tasks[0].add_done_callback(lambda _: over.set())  # also where it is cancelled before its first step
 
-        loop.call_soon_threadsafe(begin)
+        with self._lock:
+            loop = self._running()
+            loop.call_soon_threadsafe(begin)
         try:
             while not cancel.is_set():
                 try:
                     event = events.get(timeout=POLL)
                 except queue.Empty:
+                    if over.is_set() and events.empty():  # nothing can come any more
+                        raise self._closed() from None
                     continue
                 if event is None:
                     return
@@ -122,7 +128,8 @@ class Backend:
                     raise event
                 yield event
         finally:
-            loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and all its tasks are over
+                loop.call_soon_threadsafe(lambda: tasks[0].cancel())
             over.wait(CONNECT_TIMEOUT)
 
     def health(self) -> Health:
@@ -136,27 +143,38 @@ class Backend:
         return Health(True, f"The server {self.place} answers in {seconds * 1000:.0f} ms.", seconds)
 
     def close(self) -> None:
-        """Close all connections and end the thread; a later call opens them anew."""
+        """Close all connections and end the thread; open requests fail with a sentence, a later call opens anew."""
         with self._lock:
-            loop, client, self._loop, self._client = self._loop, self._client, None, None
-        if loop is not None:
-            asyncio.run_coroutine_threadsafe(client.aclose(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+            if loop is not None:
+                loop.call_soon_threadsafe(loop.stop)
+        if thread is not None:
+            thread.join()
 
     def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._client = httpx.AsyncClient(
-                    headers=self._headers,
-                    timeout=self._timeout,
-                    limits=httpx.Limits(max_connections=None, max_keepalive_connections=PARALLEL),
-                )
-                threading.Thread(target=self._loop.run_forever, name="facellm-remote", daemon=True).start()
-            return self._loop
+        """The loop, begun where there is none. Call with the lock held."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._client = httpx.AsyncClient(
+                headers=self._headers,
+                timeout=self._timeout,
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=PARALLEL),
+            )
+            work = (self._loop, self._client)
+            self._thread = threading.Thread(target=_run, args=work, name="facellm-remote", daemon=True)
+            self._thread.start()
+        return self._loop
 
     def _wait(self, work: Coroutine) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._running()).result()
+        with self._lock:
+            future = asyncio.run_coroutine_threadsafe(work, self._running())
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise self._closed() from None
+
+    def _closed(self) -> FaceLLMError:
+        return FaceLLMError(f"The connection to the server {self.place} was closed before it had answered; ask again.")
 
     # -- on the loop ------------------------------------------------------------------------------------------------
 
@@ -281,6 +299,28 @@ class Backend:
 
     def _unreachable(self, error: Exception) -> str:
         return f"The server {self.place} cannot be reached ({_reason(error)}); ask again when it is back."
+
+
+def _run(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> None:
+    """The thread's life: the loop until it is stopped; then what is under way is cancelled, and both are closed.
+
+    A loop that is only stopped keeps its descriptors until the garbage collector finds it.
+    """
+    try:
+        loop.run_forever()
+        loop.run_until_complete(_end(client))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+
+
+async def _end(client: httpx.AsyncClient) -> None:
+    """Cancels everything else on this loop and waits until it is gone; then closes the client."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await client.aclose()
 
 
 async def _together(work: list[Coroutine]) -> list[Any]:

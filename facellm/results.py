@@ -83,7 +83,10 @@ class Comparison:
 class Report:
     """Answers about one image, in the order asked (the paper's, for attributes).
 
-    face: the face box {"box": [left, top, right, bottom] px, "score"} or None where none was found or looked for.
+    face: {"box": [left, top, right, bottom], "score": 0..1, "landmarks": [[x, y], ...], "image_size": [width, height]},
+    or None where none was found or looked for. Landmarks: the eye on the image's left, the other eye, nose tip, the
+    mouth corner on the left, the other corner. All in px of an image of `image_size`, which is the photo upright by its
+    EXIF orientation and reduced to at most 2,048 px a side; None where a FaceView made by hand does not say it.
     notice: a sentence about the face (none found, several), or None.
     """
 

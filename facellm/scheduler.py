@@ -14,6 +14,7 @@ holds nobody up, and a picture that nobody looks at is not computed to its end.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -26,7 +27,7 @@ import torch
 from . import model_thread
 from .decode import Batch, Network
 from .detokenize import TextStream
-from .errors import FaceLLMError
+from .errors import FaceLLMError, out_of_memory
 from .results import Answer, Delta, Row
 from .sampling import Sampling
 
@@ -280,14 +281,19 @@ class Scheduler:
 
     def _run_model(self, work: Callable[[], T]) -> T:
         with self._model:
-            try:
-                return work()
-            except torch.OutOfMemoryError:
-                pass  # what follows is outside of the handler, or the error's frames would keep their tensors alive
-            self._relieve()
+            return self._relieved(work)
+
+    def _relieved(self, work: Callable[[], T]) -> T:
+        """work()'s result.  Raises MemoryFullError, once what can be freed is, where there was no memory for it."""
+        try:
+            return work()
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        self._relieve()  # outside of the handler, or the error's frames would keep their tensors alive
         raise MemoryFullError(
-            "The graphics card's memory is full; ask fewer questions at once, shorten the answers, or open a smaller "
-            "model or --quantization nf4."
+            "The device's memory is full; ask fewer questions at once, shorten the answers, or open a smaller model "
+            "(with CUDA also --quantization nf4)."
         )
 
     def _sweep(self) -> None:
@@ -317,11 +323,23 @@ class Scheduler:
         return None
 
     def _drop(self, lane: Lane, lives: Sequence[Live]) -> None:
-        if lives:
-            lane.full = False
-            for live in lives:
-                del lane.seats[live]
-            lane.batch.drop(set(lives))
+        """These rows leave the batch. If that fails, all leave it, with the error: what it holds is not known any more.
+
+        Without the model's lock: no forward pass is made, and a caller's thread may be here in the middle of somebody
+        else's, when the garbage collector closes an iterator there.
+        """
+        if not lives:
+            return
+        lane.full = False
+        for live in lives:
+            del lane.seats[live]
+        try:
+            self._relieved(lambda: lane.batch.drop(set(lives)))
+        except Exception as error:
+            for request in set(lane.seats.values()):
+                request.error = error
+            lane.seats.clear()
+            lane.batch.drop(set(lane.batch.alive))  # all of them: nothing is moved, so no memory is needed
 
     def _turn(self, lane: Lane) -> None:
         """Somebody joins, or everybody has one more token."""
@@ -377,7 +395,8 @@ class Scheduler:
                 finished.append(live)
                 # A single row is a conversation: its next turn begins with these tokens.
                 if len(request.lives) == 1:
-                    lane.batch.remember(live, live.ids)
+                    with contextlib.suppress(MemoryFullError):  # then that turn reads everything anew
+                        self._run_model(lambda live=live: lane.batch.remember(live, live.ids))
             if delta is not None:
                 request.give(delta)
         self._drop(lane, finished)

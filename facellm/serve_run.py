@@ -35,7 +35,8 @@ MAX_REQUESTS = 64  # under way at once; each waits for the model in a thread of 
 
 @dataclass(frozen=True)
 class Seen:
-    """The first event. prompt_tokens: of the whole prompt, image included.  face, notice: as in Report."""
+    """The first event. prompt_tokens: of the whole prompt, image included.  face, notice: as in Report, so that the
+    client learns in which `image_size` the box is measured."""
 
     prompt_tokens: int
     face: dict[str, Any] | None

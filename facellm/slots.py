@@ -62,6 +62,7 @@ class SlotsCache(Cache):
         self._device = device
         self._window: tuple[int, int, int, int] | None = None  # slots from, to; columns from, to
         self._flat: torch.Tensor | None = None  # (rows x heads,) where the next token goes in the flattened buffer
+        self._stride = 0  # columns of the buffers that _flat was computed for
         self._visible = 0  # columns that the next token's pass looks at
         self._positions: torch.Tensor | None = None  # (rows,) lengths, on the device
         super().__init__(layers=[_Slots(self) for _ in range(layers)])
@@ -127,8 +128,9 @@ class SlotsCache(Cache):
             buffer[first:last, :, start:end] = states
             return buffer[first:last, :, :end]
         rows, heads, _, size = states.shape
-        if self._flat is None:
-            slot_heads = torch.arange(rows * heads, device=self._device).view(rows, heads) * self.capacity
+        if self._flat is None or self._stride != buffer.shape[2]:
+            self._stride = buffer.shape[2]
+            slot_heads = torch.arange(rows * heads, device=self._device).view(rows, heads) * self._stride
             self._flat = (slot_heads + self._positions[:, None]).flatten()
         # One contiguous write; indexing with (row, :, position) costs several times as much.
         buffer.view(-1, size).index_copy_(0, self._flat, states.reshape(-1, size))
@@ -178,14 +180,18 @@ class SlotsCache(Cache):
 
     def _resize(self, slots: int, capacity: int) -> None:
         rows, columns = len(self.lengths), max(self.lengths, default=0)
-        for layer in self.layers:  # one layer at a time: at most one layer's worth is held twice
-            if layer.is_initialized:
+        held = [layer for layer in self.layers if layer.is_initialized]
+        try:
+            for layer in held:  # one layer at a time: at most one layer's worth is held twice
                 for name in ("keys", "values"):
                     old = getattr(layer, name)
                     new = old.new_zeros(slots, old.shape[1], capacity, old.shape[3])
                     new[:rows, :, :columns] = old[:rows, :, :columns]
                     setattr(layer, name, new)
-        self.slots, self.capacity = slots, capacity
+        finally:  # memory that runs out half-way leaves buffers of two sizes; all have room for what is said here
+            shapes = [(one.shape[0], one.shape[2]) for layer in held for one in (layer.keys, layer.values)]
+            self.slots = min((n for n, _ in shapes), default=slots)
+            self.capacity = min((n for _, n in shapes), default=capacity)
 
     def _release(self) -> None:
         self.lengths, self.slots, self.capacity = [], 0, 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from facellm import ATTRIBUTES, FaceLLMError
 from facellm.decode import Batch
-from facellm.engine import Engine
+from facellm.engine import Engine, cache_budget
 from facellm.loading import open_model
 from facellm.plain import generate
 from facellm.results import Row
@@ -120,6 +120,8 @@ def test_merged_checkpoints_take_turns(folders, photo, steps):
     loaded = open_model(str(folders.base), adapter=str(folders.merged), device="cpu", dtype="float32")
     engine = Engine(loaded)
     assert not engine.shared
+    lanes = list(engine._scheduler._lanes.values())
+    assert len(lanes) == 2 and sum(n.budget * n.network.token_bytes for n in lanes) <= cache_budget(loaded)
     rows = [Row(w, q) for w in BOTH for q in ("Hi", "Is the mouth open?")]
     order = [d.row for d in engine.stream(photo, rows, SHORT) if d.done]
     assert steps[:4] == [2, 2, 2, 2] and len(steps) == 16

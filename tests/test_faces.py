@@ -94,6 +94,13 @@ def test_several_faces_come_largest_first(portrait):
     assert view_face(scene).notice == "3 faces were found; the answers are about the largest."
 
 
+def test_a_view_says_what_its_boxes_are_measured_in(portrait, nothing):
+    tight = crop_face(portrait, find_faces(portrait)[0], side=200)
+    assert view_face(tight).image is tight and view_face(portrait).image.size != portrait.size
+    for image in (portrait, tight, nothing):
+        assert view_face(image).image_size == view_face(image, detect=False).image_size == image.size
+
+
 def test_which_face_does_not_exist(portrait, nothing):
     with pytest.raises(FaceLLMError, match="1 face was found: choose from 0 to 0"):
         view_face(portrait, which=1)

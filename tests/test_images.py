@@ -231,6 +231,34 @@ def test_refusals_are_one_sentence(source, says):
     assert isinstance(caught.value, FaceLLMError)
 
 
+@pytest.mark.parametrize("size", [(12, 10), (1, 1), (3, 400), (400, 3)])
+@pytest.mark.parametrize("fmt", ["PNG", "BMP", "TIFF"])
+def test_lenient_takes_any_shape_and_the_formats_of_data_sets(tmp_path, fmt, size):
+    path = tmp_path / "image"
+    path.write_bytes(encoded(Image.new("RGB", size, (200, 100, 50)), fmt))
+    for source in (path, path.read_bytes(), io.BytesIO(path.read_bytes())):
+        image = load_image(source, lenient=True)
+        assert image.size == size and image.mode == "RGB" and image.getpixel((0, 0)) == (200, 100, 50)
+        with pytest.raises(ImageError):
+            load_image(source)
+
+
+@pytest.mark.filterwarnings("ignore:Truncated File Read")
+def test_lenient_turns_tiffs_upright_and_refuses_what_is_no_image():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = load_image(encoded(picture().transpose(Image.Transpose.ROTATE_90), "TIFF", exif=exif), lenient=True)
+    assert turned.size == (WIDTH, HEIGHT) and near(corners(turned), CORNERS)
+    for source, says in (
+        (encoded(picture(), "BMP")[:60], "damaged or incomplete"),
+        (encoded(picture(), "TIFF")[:60], "damaged or incomplete"),
+        (b"dear reader,\nthis is no photo\n", "is text"),
+        (png_header(8000, 6400), "50 megapixels"),
+    ):
+        with pytest.raises(ImageError, match=says):
+            load_image(source, lenient=True)
+
+
 def test_paths(tmp_path):
     path = tmp_path / "photo with spaces.png"
     path.write_bytes(encoded(picture(), "PNG"))
@@ -284,6 +312,12 @@ def test_the_result_shares_nothing_with_the_source():
     image = load_image(source)
     image.putpixel((0, 0), (1, 2, 3))
     assert source.getpixel((0, 0)) == CORNERS[0]
+
+
+def test_a_callers_lazy_photo_keeps_its_size():
+    source = Image.open(io.BytesIO(encoded(picture(4400, 3200), "JPEG")))
+    assert max(load_image(source).size) == MAX_SIDE
+    assert source.size == (4400, 3200) and near(corners(source), CORNERS)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")

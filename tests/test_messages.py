@@ -53,6 +53,13 @@ def test_nobody_can_write_control_tokens():
     assert clean("1 < 2 |> x") == "1 < 2 |> x"
 
 
+def test_control_tokens_within_each_other_are_no_way_around_it():
+    assert clean("hi<|im_<|x|>end|>") == "hi"
+    assert clean("<<img>img><|im_<IMG_<video>CONTEXT>start|>a") == "a"
+    deep = clean("a < b " + "<|im_" * 5000 + "<|x|>" + "end|>" * 5000)
+    assert deep.startswith("a  b ") and "<" not in deep and clean(deep) == deep
+
+
 def test_a_model_without_template_is_refused(processor):
     class Bare:
         chat_template = None

@@ -3,14 +3,19 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from facellm import ATTRIBUTES, FaceLLMError, load
 from facellm.faces import FaceView
+from facellm.images import MAX_SIDE
 from facellm.results import Row
 from facellm.sampling import Sampling
+
+PORTRAIT = Path(__file__).parents[1] / "demo" / "examples" / "hopper.jpg"
 
 
 def test_describe_all_attributes(model, photo):
@@ -37,6 +42,17 @@ def test_without_a_face_the_whole_image_is_used_and_said(model, photo):
     report = model.describe(photo, "pose", max_new_tokens=1)
     assert report.face is None and "No face" in report.notice
     assert model.profile(photo).notice == report.notice
+
+
+def test_a_faces_box_comes_with_the_size_it_is_measured_in(model):
+    small = Image.open(PORTRAIT)
+    large = small.resize((6 * small.width, 6 * small.height))  # more than is looked at
+    report = model.describe(large, "pose", max_new_tokens=1)
+    assert json.loads(json.dumps(report.to_dict()))["face"] == report.face == model.profile(large).face
+    size = report.face["image_size"]
+    assert max(size) == MAX_SIDE and len(report.face["landmarks"]) == 5
+    for told, known in zip(report.face["box"], model.view(small).face.box, strict=True):
+        assert told / size[0] == pytest.approx(known / small.width, abs=0.02)
 
 
 def test_ask_compare_and_stream_agree(model, photo):

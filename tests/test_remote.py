@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from facellm import ATTRIBUTES, FaceLLMError, connect
+from facellm import ATTRIBUTES, FaceLLMError, connect, remote_names
 from facellm.__main__ import main
 from facellm.registry import NANO
 from facellm.remote_answer import data_uri
@@ -227,6 +228,44 @@ def test_nobody_is_there(quick):
     with pytest.raises(FaceLLMError, match="cannot be reached"):
         connect(f"http://127.0.0.1:{place.getsockname()[1]}")
     place.close()
+
+
+def held():
+    """Threads of clients, and open descriptors where the system lists them."""
+    files = Path("/proc/self/fd")
+    return sum(t.name == "facellm-remote" for t in threading.enumerate()), len(list(files.glob("*")))
+
+
+@pytest.mark.parametrize("fault", ["nobody", "names", "check"])
+def test_connecting_in_vain_leaves_nothing_behind(monkeypatch, quick, fault):
+    place, before = free_socket(), held()
+    with InThread(Moody("Fine")) as server:
+        url, model = server.url, "other" if fault == "names" else "auto"
+        if fault == "nobody":
+            url = f"http://127.0.0.1:{place.getsockname()[1]}"
+        if fault == "check":
+            monkeypatch.setattr(remote_names, "same_answers", lambda _: (_ for _ in ()).throw(FaceLLMError("no word")))
+        for _ in range(10):
+            with pytest.raises(FaceLLMError, match=r"cannot be reached|no model 'other'|no word"):
+                connect(url, model)
+        threads, files = held()
+    place.close()
+    # The server in this process has a few descriptors too; ten loops had thirty.
+    assert threads == before[0] and files < before[1] + 20
+
+
+def test_closing_ends_what_is_under_way(server, photo):
+    model = connect(server.url, check=False)
+    before = held()[0]
+    stream = model.stream(model.view(photo, whole=True), [Row("base", "Hi")], LONG)
+    assert next(stream).text
+    model.close()
+    assert held()[0] == before - 1
+    with pytest.raises(FaceLLMError, match="was closed before it had answered"):
+        list(stream)
+    wait_until(lambda: server.app.state.served.counts.active == 0)
+    assert model.ask(photo, "Hi", whole=True, max_new_tokens=2).tokens == 2
+    model.close()
 
 
 def test_addresses_with_and_without_path():

@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from facellm import FaceLLMError, model_thread
 from facellm.decode import Batch
 from facellm.engine import Engine
+from facellm.errors import out_of_memory
 from facellm.loading import open_model
 from facellm.plain import generate
 from facellm.results import Row
 from facellm.sampling import Picker, Sampling
+from facellm.slots import SlotsCache
 from tests import tiny
 
 PHOTOS = [tiny.picture(seed, 80) for seed in range(3)]
@@ -74,6 +76,13 @@ def runs(monkeypatch):
 
 def lane_of(engine):
     return next(iter(engine._scheduler._lanes.values()))
+
+
+def raising(error):
+    def work(*_):
+        raise error
+
+    return work
 
 
 def ids(deltas):
@@ -289,7 +298,7 @@ def test_a_failing_step_is_told_to_everybody_and_the_next_request_is_right(engin
     for visitor in visitors:
         next(visitor)
     with monkeypatch.context() as patch:
-        patch.setattr(Batch, "step", lambda self: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
+        patch.setattr(Batch, "step", raising(torch.OutOfMemoryError("no")))
         for visitor in visitors:
             with pytest.raises(FaceLLMError, match="memory is full"):
                 list(visitor)
@@ -297,6 +306,73 @@ def test_a_failing_step_is_told_to_everybody_and_the_next_request_is_right(engin
     assert list(engine.answer(PHOTOS[0], [row], Sampling(max_new_tokens=LONGEST))[0].token_ids) == plain(
         engine, 0, row, LONGEST
     )
+
+
+@pytest.mark.parametrize(
+    ("says", "memory"),
+    [
+        ("MPS backend out of memory (MPS allocated: 17.9 GB, other allocations: 2.1 GB)", True),
+        ("[enforce fail at alloc_cpu.cpp:80] DefaultCPUAllocator: not enough memory: you tried to allocate 9 B.", True),
+        ("no such kernel", False),
+    ],
+)
+def test_full_memory_is_known_on_every_device(engine, monkeypatch, says, memory):
+    row = Row("base", QUESTIONS[3])
+    engine.answer(PHOTOS[0], [row], Sampling(max_new_tokens=2))
+    with monkeypatch.context() as patch:
+        patch.setattr(Batch, "step", raising(RuntimeError(says)))
+        with pytest.raises(FaceLLMError if memory else RuntimeError, match="memory is full" if memory else says):
+            engine.answer(PHOTOS[0], [row])
+    assert (len(engine.features) == len(engine.prefixes) == 0) is memory
+
+
+def test_this_machines_own_words_for_full_memory():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert out_of_memory(caught.value) and out_of_memory(MemoryError()) and not out_of_memory(ValueError("memory"))
+
+
+def test_an_answer_that_cannot_be_kept_for_the_next_turn_is_still_an_answer(engine, monkeypatch):
+    locked, row = [], Row("base", QUESTIONS[3])
+
+    def remember(self, name, answer):
+        locked.append(engine.lock.locked())
+        raise torch.OutOfMemoryError("no")
+
+    monkeypatch.setattr(Batch, "remember", remember)
+    first = engine.stream(PHOTOS[0], [row], Sampling(max_new_tokens=LONGEST))
+    deltas = [next(first)]
+    other = engine.answer(PHOTOS[1], [row], Sampling(max_new_tokens=2))[0]
+    assert locked == [True] and len(engine.prefixes) == 0
+    assert list(other.token_ids) == plain(engine, 1, row, 2)
+    assert ids([*deltas, *first]) == {0: plain(engine, 0, row, LONGEST)}
+
+
+@pytest.mark.parametrize("leaves", ["done", "closed"])
+def test_memory_that_runs_out_when_a_row_leaves_ends_its_lane_with_a_sentence(engine, monkeypatch, leaves):
+    row = Row("base", QUESTIONS[3])
+    goes = engine.stream(PHOTOS[0], [row], Sampling(max_new_tokens=LONGEST))
+    next(goes)
+    stays = engine.stream(PHOTOS[1], [row], Sampling(max_new_tokens=100))
+    next(stays)
+    assert engine._scheduler.rows == 2
+    keep = SlotsCache.keep
+
+    def short(self, order):
+        if order:
+            raise torch.OutOfMemoryError("no")
+        keep(self, order)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SlotsCache, "keep", short)
+        if leaves == "done":
+            assert [*goes][-1].done
+        else:
+            goes.close()
+        with pytest.raises(FaceLLMError, match="memory is full"):
+            list(stays)
+    assert engine._scheduler.rows == 0 and lane_of(engine).batch.cache.bytes == 0
+    assert ids(engine.stream(PHOTOS[1], [row], Sampling(max_new_tokens=LONGEST))) == {0: plain(engine, 1, row, LONGEST)}
 
 
 def test_a_request_that_cannot_be_prepared_fails_alone(engine, monkeypatch):

@@ -15,9 +15,11 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from facellm import ATTRIBUTES, FaceLLMError
 from facellm.__main__ import main
+from facellm.interface import face_of
 from facellm.messages import build_messages, expand_image, render
 from facellm.model import FaceLLM
 from facellm.policy import REMOVED
@@ -113,7 +115,8 @@ def test_a_face_is_found_and_cropped_unless_told_otherwise(server, here):
     url = f"data:image/jpeg;base64,{base64.b64encode(photo).decode()}"
     body = {"model": "facellm", "messages": conversation(url), "max_tokens": 8}
     cropped, whole = (post(server, {**body, **more}).json() for more in ({}, {"facellm": {"crop": False}}))
-    assert cropped["facellm"]["face"] == here.view(photo).face.to_dict() and whole["facellm"]["face"] is None
+    assert cropped["facellm"]["face"] == face_of(here.view(photo)) and whole["facellm"]["face"] is None
+    assert tuple(cropped["facellm"]["face"]["image_size"]) == Image.open(PORTRAIT).size
     texts = [reply["choices"][0]["message"]["content"] for reply in (cropped, whole)]
     assert texts == [here.ask(photo, "Hi", whole=w, max_new_tokens=8).text for w in (False, True)]
     tiled = post(server, {**body, "facellm": {"crop": False, "tiles": 4}}).json()

@@ -1,5 +1,6 @@
 """Slots: every row's own columns, whoever comes, goes or was there before."""
 
+import pytest
 import torch
 
 from facellm.cache import GROW, RowsCache
@@ -99,3 +100,30 @@ def test_rows_that_could_not_be_written_leave_the_others_alone():
         assert torch.equal(k, k0) and torch.equal(v, v0)
     _, mask, keys, _ = step(cache, [7.0])
     assert mask.all() and torch.equal(keys[0, :, 3], torch.full((2, 3), 7.0))
+
+
+@pytest.mark.parametrize("fails_at", [1, 2, 3])  # of the four buffers of two layers
+def test_memory_that_runs_out_while_growing_leaves_the_rows_right(monkeypatch, fails_at):
+    cache = SlotsCache(2, CPU)
+    enter(cache, marked(1, 1, 0.0), marked(2, 2, 10.0), [3, 3])
+    made = []
+
+    def new_zeros(self, *shape):
+        made.append(shape)
+        if len(made) > fails_at:
+            raise torch.OutOfMemoryError("no room")
+        return torch.zeros(*shape, dtype=self.dtype)
+
+    with monkeypatch.context() as patched, pytest.raises(torch.OutOfMemoryError):
+        patched.setattr(torch.Tensor, "new_zeros", new_zeros)
+        cache.enter(RowsCache(2, [(marked(1, 1, 0.0),) * 2] * 2), [0, 0, 0], 500)
+    cache.abandon()
+    cache.advance()
+    for layer in range(2):
+        new = torch.tensor([77.0, 88.0]).view(-1, 1, 1, 1).expand(-1, 2, 1, 3).contiguous()
+        for buffer in cache.update(new, new, layer):
+            assert (buffer[0, :, 3] == 77.0).all() and (buffer[1, :, 3] == 88.0).all()
+    cache.moved()
+    enter(cache, marked(1, 1, 0.0), marked(3, 500, 20.0), [501] * 3)
+    assert cache.lengths == [4, 4, 501, 501, 501]
+    assert torch.equal(cache.copy(1)[1][0][0, :, 3], torch.full((2, 3), 88.0))
