@@ -17,6 +17,7 @@ from facellm.errors import FaceLLMError
 Asked = TypeVar("Asked")
 Entry = TypeVar("Entry")  # a dataclass with a `key`
 RUN = "run.json"  # what decided the answers in a folder
+PATHS = "paths"  # the setting that lists those which only say where things lay, on one machine at one time
 
 
 def read(path: Path, what: str, key: str = "key") -> dict[str, dict[str, Any]]:
@@ -27,12 +28,12 @@ def read(path: Path, what: str, key: str = "key") -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     rows: dict[str, dict[str, Any]] = {}
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line.decode("utf-8"))  # a kill may cut inside a character, too
             rows[row[key]] = row
         except (ValueError, TypeError, KeyError) as error:
             if number == len(lines):
@@ -43,27 +44,52 @@ def read(path: Path, what: str, key: str = "key") -> dict[str, dict[str, Any]]:
     return rows
 
 
+def settings_of(folder: Path) -> dict[str, Any] | None:
+    """What `claim` wrote into the folder; None where it wrote nothing.  Raises FaceLLMError where it is unreadable."""
+    path = folder / RUN
+    if not path.is_file():
+        return None
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise ValueError("it holds no settings")
+        return settings
+    except ValueError as error:
+        raise FaceLLMError(f"{path} cannot be read ({error}); remove the folder or choose another --out.") from None
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Names of the settings that decide answers and differ; what either lists under `PATHS` decides none."""
+    told = {PATHS, *one.get(PATHS, ()), *other.get(PATHS, ())}
+    return sorted(k for k in (set(one) | set(other)) - told if one.get(k) != other.get(k))
+
+
+def check(out: Path, settings: dict[str, Any]) -> None:
+    """Raises FaceLLMError where `out` holds answers of other settings: they must not be mixed."""
+    before = settings_of(out)
+    if before is not None and (changed := differences(before, _plain(settings))):
+        raise FaceLLMError(
+            f"{out} holds answers of another run (different: {', '.join(changed)}); choose another --out."
+        )
+
+
 def claim(out: Path, settings: dict[str, Any]) -> None:
     """Writes `RUN` into `out`, or checks that what is there is of the same settings.
 
-    Raises FaceLLMError where `out` holds answers of other settings: they must not be mixed.
+    Raises FaceLLMError where `out` holds answers of other settings.
     """
-    path, text = out / RUN, json.dumps(settings, indent=2, ensure_ascii=False, sort_keys=True)
+    check(out, settings)
+    path = out / RUN
     if path.is_file():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise FaceLLMError(f"{path} cannot be read ({error}); remove the folder or choose another --out.") from None
-        now = json.loads(text)
-        changed = sorted(k for k in set(before) | set(now) if before.get(k) != now.get(k))
-        if changed:
-            raise FaceLLMError(
-                f"{out} holds answers of another run (different: {', '.join(changed)}); choose another --out."
-            )
         return
     part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
+    part.write_text(json.dumps(settings, indent=2, ensure_ascii=False, sort_keys=True), encoding="utf-8")
     part.replace(path)
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """As they come back from the file: tuples are lists there."""
+    return json.loads(json.dumps(settings))
 
 
 @contextmanager
@@ -71,9 +97,10 @@ def appending(path: Path) -> Iterator[TextIO]:
     """The file opened for more lines, a half-written last one cut off first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file():
-        raw = path.read_bytes()
-        if raw and not raw.endswith(b"\n"):
-            path.write_bytes(raw[: raw.rfind(b"\n") + 1])
+        with path.open("rb+") as file:
+            raw = file.read()
+            if not raw.endswith(b"\n"):
+                file.truncate(raw.rfind(b"\n") + 1)  # writing the rest anew could lose it all to a kill
     with path.open("a", encoding="utf-8") as out:
         yield out
 

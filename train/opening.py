@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facellm.errors import FaceLLMError
+from train import journal
 
 if TYPE_CHECKING:
     from facellm.loading import LoadedModel
@@ -53,19 +54,28 @@ def open_chosen(args: argparse.Namespace) -> tuple[LoadedModel, tuple[str, ...]]
 
 
 def about(loaded: LoadedModel, args: argparse.Namespace) -> dict[str, Any]:
-    """Whatever of the model decides its answers, for a run's settings."""
+    """Whatever of the model decides its answers, for a run's settings, and where it lay.
+
+    What is a path is listed under "paths" and decides nothing: the fingerprint knows the weights, on every machine.
+    """
+    from facellm.registry import MODELS
+
     report = loaded.report
+    in_folder = report.name not in MODELS and Path(report.name).is_dir()
     return {
         "model": report.name, "adapter": args.adapter, "revision": report.revision,
         "weights": {"base": report.base, "facellm": report.facellm}, "dtype": report.dtype,
         "quantization": report.quantization, "fingerprint": fingerprint(loaded),
+        journal.PATHS: ["adapter", "weights", *(["model"] if in_folder else [])],
     }  # fmt: skip
 
 
 def fingerprint(loaded: LoadedModel) -> str:
-    """A digest of the weights' and the adapter's files (names, sizes, heads), so that changed weights are noticed."""
+    """A digest of the weights' and the adapter's files (names, sizes, heads, ends), wherever they lie, so that changed
+    weights are noticed; the base's also where only FaceLLM on top of it is asked."""
     digest = hashlib.sha256()
-    for place in (loaded.report.base, loaded.report.facellm):
+    base = loaded.report.base or str(loaded.folder)
+    for place in dict.fromkeys((base, loaded.report.facellm)):
         for path in sorted(Path(place).glob("*.safetensors")) if place and Path(place).is_dir() else ():
             with path.open("rb") as handle:
                 head = handle.read(1 << 20)

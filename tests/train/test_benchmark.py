@@ -135,11 +135,25 @@ def test_plain_folder_limit_and_fairface_races(tmp_path):
     assert answers <= {"East Asian", "Middle Eastern", "Latino_Hispanic"}
 
 
+def _spoil_member(data):
+    """The archive's directory stays whole; the bytes of its first images do not."""
+    raw = bytearray((data / "val.zip").read_bytes())
+    raw[60:-600] = bytes(len(raw) - 660)
+    (data / "val.zip").write_bytes(raw)
+
+
 @pytest.mark.parametrize(
     ("change", "arguments", "words"),
     [
         (lambda d: (d / "labels.csv").unlink(), [], "labels.csv"),
         (lambda d: (d / "labels.csv").write_text("name,age\n"), [], "column `file`"),
+        (lambda d: (d / "labels.csv").write_bytes("file,age\nval/ä.jpg,20-29\n".encode("latin-1")), [], "UTF-8"),
+        (lambda d: (d / "labels.csv").write_text("file,age\nval/1.jpg,3-9\n,20-29\n"), [], "labels.csv, line 3"),
+        (lambda d: (d / "labels.csv").write_text("age,file\n20-29\n"), [], "labels.csv, line 2"),
+        (lambda d: (d / "labels.csv").write_text("file,age\n.,20-29\n"), [], "No image of the split"),
+        (lambda d: (d / "measurements.csv").write_text("file,yaw_deg\nval/2.jpg,left\n"), [], "yaw_deg is 'left'"),
+        (lambda d: (d / "val.zip").write_bytes(b"PK no archive"), [], "val.zip cannot be read as a zip archive"),
+        (_spoil_member, [], "val.zip: val/"),
         (lambda d: None, ["--split", "nowhere"], "nowhere"),
         (lambda d: None, ["--tasks", "age,height"], "height"),
         (lambda d: None, ["--per-task", "0"], "at least 1"),

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from facellm.errors import FaceLLMError
 from facellm.profile import FIELDS, read_calibration
 from tests.tiny import make_tiny_adapter, make_tiny_internvl
 from tests.train.faces import write_face_set
@@ -19,6 +20,26 @@ from train.evaluation.labelled import Pixels, _pixel_labels, read_known
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_face_set(tmp_path_factory.mktemp("calibrate") / "people", 72)
+
+
+def test_a_broken_image_and_a_measurement_that_is_no_number_are_named(tmp_path):
+    folder = write_face_set(tmp_path / "people", 4, archive=False)
+    whole = (folder / "val" / "2.jpg").read_bytes()
+    (folder / "val" / "2.jpg").write_bytes(whole[:-400])
+    known = read_known([FaceSet(folder)], "train")
+    with pytest.raises(FaceLLMError, match=r"people: the image val/2\.jpg is damaged"):
+        read_known([FaceSet(folder)], "val")
+    (folder / "train" / known[0].name.split("/")[1]).write_text("no image")
+    with pytest.raises(FaceLLMError, match=rf"the image {known[0].name} is damaged"):
+        known[0].image()
+    (folder / "val" / "2.jpg").write_bytes(whole)
+    (folder / "measurements.csv").write_text("file,found,mouth_open\nval/1.jpg,1,wide\n")
+    with pytest.raises(FaceLLMError, match=r"measurements\.csv, val/1\.jpg: mouth_open is 'wide'"):
+        read_known([FaceSet(folder)], "val")
+    (folder / "measurements.csv").unlink()
+    (folder / "labels.csv").write_text("file,age_years\nval/1.jpg,thirty\n")
+    with pytest.raises(FaceLLMError, match=r"labels\.csv, val/1\.jpg: age_years is 'thirty'"):
+        read_known([FaceSet(folder)], "val")
 
 
 def overconfident(n: int, temperature: float, seed: int = 0):

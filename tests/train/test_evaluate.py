@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from facellm.errors import FaceLLMError
 from tests.tiny import make_tiny_adapter, make_tiny_internvl, picture
 from tests.train.faces import edit, write_benchmark
+from train import journal
 from train.evaluation import facexbench
 from train.evaluation.answering import Arm, Reply, read_replies, rotated, run_arm
 from train.evaluation.evaluate import evaluate
@@ -162,6 +164,49 @@ def test_resume_after_sigkill_asks_no_answered_question_twice(made, folder, tmp_
     assert json.loads((tmp_path / "out" / "results.json").read_text())["asked"] == len(made.questions)
 
 
+def _halting(*_):
+    raise AssertionError("this is not to be called")
+
+
+class Faulty(StandIn):
+    """Cannot ask the questions whose keys it is given."""
+
+    def __init__(self, faults):
+        super().__init__(oracle)
+        self.faults = set(faults)
+
+    def answer(self, questions, arm):
+        for reply in super().answer(questions, arm):
+            yield Reply(reply.key, "", error="its image is broken") if reply.key in self.faults else reply
+
+
+def test_what_could_not_be_asked_is_listed_and_asked_again(made, tmp_path):
+    bad = {made.questions[0].key, made.questions[5].key}
+
+    def run(answerer):
+        return evaluate(made, answerer, tmp_path, SETTINGS, which=("base", "facellm"), blind=True)
+
+    first = run(Faulty(bad))["models"]["base"]["generate"]
+    assert first["questions"] == len(made.questions) - 2 and len(first["errors"]) == 2
+    for name in ("report.md", "report.html"):
+        report = (tmp_path / name).read_text()
+        assert "Not asked" in report
+        for key in bad:
+            for arm in ("base, generate", "FaceLLM, generate", "base, generate, blind"):
+                assert f"{arm}: {key}: its image is broken." in report
+    before = (tmp_path / "replies" / "base-generate.jsonl").read_bytes()
+    again = Faulty(bad)
+    run(again)
+    assert {key for _, key in again.asked} == bad  # asked again, and the same fault is not written once more
+    assert (tmp_path / "replies" / "base-generate.jsonl").read_bytes() == before
+    mended = StandIn(oracle)
+    found = run(mended)
+    assert {key for _, key in mended.asked} == bad and set(mended.asked.values()) == {1}
+    assert found["models"]["base"]["generate"]["overall"]["accuracy"]["total"] == len(made.questions)
+    assert "Not asked" not in (tmp_path / "report.md").read_text()
+    run(StandIn(_halting))
+
+
 # --- parts -------------------------------------------------------------------------------------------------------
 
 
@@ -210,10 +255,74 @@ def test_parts_that_do_not_fit_are_refused(made, folder, tmp_path, capsys):
     assert Shard.parse("2/4") == Shard(2, 4)
 
 
+def _merge(folder, out, *parts):
+    from train.__main__ import main
+
+    return main(["evaluate", str(folder), "--out", str(out), "--merge", *map(str, parts)])
+
+
+def test_a_refused_merge_leaves_the_folder_as_it_was(made, folder, tmp_path, capsys):
+    settings = {**SETTINGS, "benchmark": made.digest}
+    evaluate(made, StandIn(constant("A")), tmp_path / "part", settings, which=("base",))
+    evaluate(made, StandIn(constant("B")), tmp_path / "other", {**settings, "model": "other"}, which=("base",))
+    evaluate(made, StandIn(constant("A")), tmp_path / "foreign", SETTINGS, which=("base",))
+
+    def content():
+        return {p: p.read_bytes() for p in (tmp_path / "other").rglob("*") if p.is_file()}
+
+    before = content()
+    assert _merge(folder, tmp_path / "other", tmp_path / "part") == 2
+    assert "holds answers of another run (different: model)" in capsys.readouterr().err
+    assert _merge(folder, tmp_path / "other", tmp_path / "foreign") == 2 and content() == before
+    capsys.readouterr()
+    assert _merge(folder, tmp_path / "new", tmp_path / "foreign") == 2 and not (tmp_path / "new").exists()
+    assert "another benchmark" in capsys.readouterr().err
+    (tmp_path / "part" / "run.json").write_text("{")
+    assert _merge(folder, tmp_path / "new", tmp_path / "part") == 2
+    assert "run.json cannot be read" in capsys.readouterr().err
+
+
+def test_a_merge_starts_from_what_its_folder_holds_and_an_answer_wins_over_a_fault(made, folder, tmp_path):
+    settings, bad = {**SETTINGS, "benchmark": made.digest}, made.questions[0].key
+    number = next(n for n in (1, 2) if made.questions[0] in Shard(n, 2).share(made.questions, made.folder))
+    one, two = tmp_path / "one", tmp_path / "two"
+    evaluate(made, Faulty({bad}), one, settings, which=("base",), shard=Shard(number, 2))
+    evaluate(made, StandIn(oracle), two, settings, which=("base",), shard=Shard(3 - number, 2))
+    assert _merge(folder, one, two) == 0  # into the folder of the one part
+    results = json.loads((one / "results.json").read_text())["models"]["base"]["generate"]
+    assert results["questions"] == len(made.questions) - 1 and results["errors"] == [f"{bad}: its image is broken"]
+    assert f"base, generate: {bad}: its image is broken." in (one / "report.md").read_text()
+    evaluate(made, StandIn(oracle), tmp_path / "mended", settings, which=("base",), shard=Shard(number, 2))
+    assert _merge(folder, one, tmp_path / "mended") == 0
+    results = json.loads((one / "results.json").read_text())["models"]["base"]["generate"]
+    assert results["questions"] == len(made.questions) and not results["errors"]
+
+
 def test_another_run_is_not_mixed_in(made, tmp_path):
     evaluate(made, StandIn(oracle), tmp_path, SETTINGS, which=("base",), limit=1)
     with pytest.raises(FaceLLMError, match=r"another run .*setting"):
         evaluate(made, StandIn(oracle), tmp_path, {**SETTINGS, "setting": "in-context"}, which=("base",))
+
+
+def test_a_line_cut_inside_a_character_is_forgotten(tmp_path):
+    path = tmp_path / "x.jsonl"
+    whole = '{"key": "a", "text": "ä"}\n'.encode()
+    path.write_bytes(whole + '{"key": "b", "text": "ä'.encode()[:-1])
+    assert set(read_replies(path)) == {"a"}
+    with journal.appending(path) as out:
+        journal.append(out, {"key": "b", "text": "B"})
+    assert set(read_replies(path)) == {"a", "b"}
+    path.write_bytes(b'{"key": "\xc3"}\n' + whole)
+    with pytest.raises(FaceLLMError, match=r"x\.jsonl, line 1"):
+        read_replies(path)
+
+
+def test_a_torn_line_is_cut_off_without_writing_the_others_anew(tmp_path, monkeypatch):
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'{"key": "a", "text": "A"}\n{"key')
+    monkeypatch.setattr(Path, "write_bytes", _halting)
+    with journal.appending(path):
+        assert path.read_bytes() == b'{"key": "a", "text": "A"}\n'
 
 
 def test_broken_reply_file_is_named(tmp_path):
@@ -267,6 +376,13 @@ def test_permutation_finds_letter_bias(made, tmp_path):
     assert fair["recall_std"] == 0 and fair["steady"]["value"] == 1 and fair["voted"]["value"] == 1
 
 
+def test_every_order_of_a_question_is_as_many_as_it_has_options(made, tmp_path):
+    assert {len(q.options) for q in made.questions} == {2, 4}
+    found = evaluate(made, StandIn(oracle), tmp_path, SETTINGS, which=("base",), permute=True)
+    bias = found["permuted"]["base"]["generate"]
+    assert bias["steady"]["total"] == bias["voted"]["total"] == len(made.questions)
+
+
 def test_rotation_moves_options_and_letter_together(made):
     for question in made.questions[:20]:
         for by in range(4):
@@ -309,6 +425,43 @@ def test_overlap_lists_questions_whose_image_was_trained_on(made, folder, tmp_pa
     found = results["overlap"]
     assert copied.key in {key for key, name, _ in found["pairs"] if name == "copy.jpg"}
     assert found["without"]["base-generate"]["total"] < found["with"]["base-generate"]["total"]
+    for name in ("report.md", "report.html"):
+        assert f"{copied.key}: a near copy of copy.jpg, " in (tmp_path / "out" / name).read_text()
+
+
+def test_overlap_lists_the_first_questions_and_counts_the_others(made, tmp_path):
+    from train.evaluation.report import LISTED
+
+    train = tmp_path / "train"
+    train.mkdir()
+    shown = [q for q in made.questions if q.num_images == "single"]
+    for number, question in enumerate(shown):
+        (train / f"{number}.png").write_bytes(question.images[0].read_bytes())
+    results = evaluate(made, StandIn(oracle), tmp_path / "out", SETTINGS, which=("base",), overlap=train)
+    count = len({key for key, _, _ in results["overlap"]["pairs"]})
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert count >= len(shown) > LISTED
+    assert report.count(": a near copy of ") == LISTED
+    assert f"- and {count - LISTED} more; results.json lists all." in report
+
+
+def test_overlap_goes_on_where_images_do_not_open(tmp_path):
+    folder = write_benchmark(tmp_path / "benchmark", 1)
+    path = folder / "images" / "made_single_mcq_age" / "question_1.png"
+    picture(1, 400).save(path, "JPEG")
+    path.write_bytes(path.read_bytes()[:-900])  # opens, but does not decode
+    train = tmp_path / "train"
+    train.mkdir()
+    picture(999_999).save(train / "fine.png")
+    (train / "broken.png").write_bytes((train / "fine.png").read_bytes()[:-400])
+    out = tmp_path / "out"
+    evaluate(facexbench.read(folder), StandIn(oracle), out, SETTINGS, which=("base",), overlap=train)
+    report = (out / "report.md").read_text()
+    assert f"made_single_mcq_age.json#1: its image {path} does not open" in report
+    assert f"1 images of {train} do not open and match nothing; the first: broken.png." in report
+    (train / "more.zip").write_bytes(b"PK no archive")
+    with pytest.raises(FaceLLMError, match=r"more\.zip is neither a folder nor a zip archive"):
+        evaluate(facexbench.read(folder), StandIn(_halting), tmp_path / "b", SETTINGS, which=("base",), overlap=train)
 
 
 # --- what is wrong with the input --------------------------------------------------------------------------------
@@ -335,6 +488,7 @@ def _break(question_change=None, file_change=None):
         (_break(lambda q: q.update(question_text="")), 1, ("question 2", "question_text")),
         (_break(file_change=lambda d: d["questions"].update({"2": "text"})), 1, ("question 2", "not an object")),
         (_break(file_change=lambda d: d.update({"sub-category": "ear_shape"})), 4, ("ear_shape", "14")),
+        (_break(file_change=lambda d: d.update({"sub-category": ["age"]})), 4, ("['age']", "14")),
         (_break(file_change=lambda d: d.update(questions=[1, 2])), 4, ("FaceXBench's form",)),
     ],
 )
@@ -472,6 +626,60 @@ def test_the_number_format_is_chosen_and_part_of_the_settings(tiny, folder, tmp_
     assert json.loads((tmp_path / "out" / "results.json").read_text())["settings"]["dtype"] == "bfloat16"
     assert main([*command, "--dtype", "float32"]) == 2  # answers of both formats do not mix
     assert "dtype" in capsys.readouterr().err
+
+
+def test_parts_of_weights_in_two_folders_are_one_run(tiny, folder, tmp_path, capsys):
+    from train.__main__ import main
+
+    base, adapter, _ = tiny
+    copies = [(tmp_path / name / "base", tmp_path / name / "adapter") for name in ("here", "there")]
+    for own_base, own_adapter in copies:
+        shutil.copytree(base, own_base)
+        shutil.copytree(adapter, own_adapter)
+
+    def ask(place, out, *more):
+        own_base, own_adapter = copies[place]
+        return main(["evaluate", str(folder), "--model", str(own_base), "--adapter", str(own_adapter), "--method",
+                     "likelihood", "--limit", "1", "--device", "cpu", "--out", str(tmp_path / out), *more])  # fmt: skip
+
+    assert ask(0, "one", "--shard", "1/2") == ask(1, "two", "--shard", "2/2") == 0
+    assert str(copies[1][1]) in (tmp_path / "two" / "run.json").read_text()  # told, but not compared
+    merged = ["--limit", "1", "--merge", str(tmp_path / "one"), str(tmp_path / "two"), "--out", str(tmp_path / "all")]
+    assert main(["evaluate", str(folder), *merged]) == 0
+    assert json.loads((tmp_path / "all" / "results.json").read_text())["asked"] == 14
+    assert ask(1, "one", "--shard", "1/2") == 0  # goes on with the moved weights
+    capsys.readouterr()
+    make_tiny_internvl(copies[1][0], seed=3, end_bias=0.5)  # another base below the same adapter
+    assert ask(1, "one", "--shard", "1/2") == 2
+    assert "(different: fingerprint)" in capsys.readouterr().err
+
+
+def test_tiny_images_and_other_formats_are_asked_and_a_mended_one_later(tiny, tmp_path):
+    from train.evaluation.answering import ModelAnswerer
+
+    folder, out = write_benchmark(tmp_path / "benchmark", 1), tmp_path / "out"
+    age, gender, race, expression, headpose = (
+        folder / "images" / f"made_single_mcq_{task}" / "question_1.png"
+        for task in ("age", "gender", "race", "expression", "headpose")
+    )
+    picture(1).resize((12, 10)).save(age)
+    picture(2).resize((1, 1)).save(gender)
+    picture(3).save(race, "BMP")
+    picture(4).save(expression, "TIFF")
+    picture(5, 400).save(headpose, "JPEG")
+    headpose.write_bytes(headpose.read_bytes()[:-900])  # opens, but does not decode
+
+    def run():
+        read, answerer = facexbench.read(folder), ModelAnswerer(tiny[2])
+        found = evaluate(read, answerer, out, SETTINGS, which=("base",), methods=("likelihood",))
+        return found["models"]["base"]["likelihood"]
+
+    assert [e.partition(":")[0] for e in run()["errors"]] == ["made_single_mcq_headpose.json#1"]
+    told = "base, likelihood: made_single_mcq_headpose.json#1: 'question_1.png' is damaged"
+    assert told in (out / "report.md").read_text()
+    picture(5).save(headpose)
+    found = run()
+    assert found["questions"] == 14 and not found["errors"]
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,32 @@ from train.evaluation.labelled import Known
         ("The light is bright and the picture is sharp.", {"lighting": "bright", "sharpness": "sharp"}),
         ("The mouth is closed and the eyes are normally open.", {"mouth": "closed", "eyes": "open"}),
         ("The face is long.", {}),
+        # black and white: groups of people, not hair, clothes or teeth
+        ("He has a short black beard.", {"gender": "Male"}),
+        ("White teeth and white hair can be seen.", {}),
+        ("The person wears a white blouse. The hair looks black.", {}),
+        ("The man's beard is white.", {"gender": "Male"}),
+        ("The person is dressed in black.", {}),
+        ("In terms of ethnicity, the person looks White.", {"ethnicity": "White"}),
+        ("In terms of ethnicity, the person looks Black.", {"ethnicity": "Black"}),
+        ("A young Black woman with white hair.", {"gender": "Female", "ethnicity": "Black"}),
+        ("The individual appears to be of White ethnicity.", {"ethnicity": "White"}),
+        ("The ethnicity seems most likely to be Black.", {"ethnicity": "Black"}),
+        ("She looks White. The person appears White and young.", {"gender": "Female", "ethnicity": "White"}),
+        ("White", {"ethnicity": "White"}),
+        ("Race: Black.", {"ethnicity": "Black"}),
+        ("The ethnicity is White or Asian.", {}),
+        # what is denied is not claimed
+        ("The person is not smiling.", {}),
+        ("No sign of anger is visible.", {}),
+        ("No sign of anger, fear or sadness is visible.", {}),
+        ("He does not look happy or surprised.", {"gender": "Male"}),
+        ("She isn't smiling.", {"gender": "Female"}),
+        ("The face shows no surprise but a smile.", {"expression": "happiness"}),
+        ("The person is not smiling, with a neutral expression.", {"expression": "neutral"}),
+        ("The lighting is not bright. The head is never turned to the viewer's left.", {}),
+        ("The light is dim, not bright.", {"lighting": "dark"}),
+        ("No, the light is bright.", {"lighting": "bright"}),
     ],
 )
 def test_claims(text, expected):
@@ -133,6 +159,9 @@ def test_age_against_a_group_where_years_are_unknown():
         ("The apparent ethnicity is White. The person appears to be Indian.", {"ethnicity": ["Indian", "White"]}),
         ("The ethnicity is hard to judge and could be read as Black or as Indian.", {}),
         ("The lips are parted and the mouth is open.", {}),
+        ("A White man. In terms of ethnicity, he looks Black.", {"ethnicity": ["Black", "White"]}),
+        ("The head is tilted to one side. It is upright, without a sideways tilt.", {"tilt": ["tilted", "upright"]}),
+        ("A White man with a black beard who is happy, not sad.", {}),
     ],
 )  # fmt: skip
 def test_conflicts_inside_one_answer(text, expected):

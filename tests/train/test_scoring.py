@@ -10,6 +10,7 @@ AGES = ("20-29", "30-39", "None of the above", "40-49")
 GENDERS = ("Male", "Female", "Both", "None of the above")
 LOWER = ("male", "female", "both", "neither")
 MOODS = ("neutral", "happy", "sad", "anger")
+NAMED = ("Person B", "Person A", "Both", "Neither")
 COUNTS = ("0", "1", "2", "3")
 YOUNG = ("0-2", "20-29", "10-19", "3-9")
 
@@ -93,6 +94,16 @@ ANSWERS = [
     ("The answer is A man in his thirties, 30-39", AGES, "B", "A"),
     ("Either (A) or (B)", AGES, None, "A"),
     ("It is D&G glasses, 30-39", AGES, "B", "D"),
+    # people who are named by letters
+    ("None of the other images show person A.", AGES, None, "A"),
+    ("Images 2 and 3 show person A.", AGES, None, "A"),
+    ("It shows person B", AGES, None, "B"),
+    ("It shows Person B.", NAMED, "A", "B"),
+    ("Both show person A and B.", AGES, None, "A"),
+    ("Subjects A, B or C", AGES, None, "A"),
+    ("The individual is shown twice: C", AGES, "C", "C"),
+    ("Person A is shown twice. The answer is D.", AGES, "D", "A"),
+    ("Person A is shown twice, so (D) fits", AGES, "D", "A"),
     ("It isn't 'B' but I'd say\nD", AGES, "D", "B"),
 ]
 
@@ -133,6 +144,18 @@ def test_published_takes_the_first_option_whose_text_occurs():
         ("He looks sorry.", False),
         ("The person cannot be older than 20-29: B", False),
         ("The light cannot hide the wrinkles. C", False),
+        # of one property: an answer about it
+        ("The exact age cannot be determined from this image.", False),
+        ("The head pose cannot be determined with confidence.", False),
+        ("Colour cannot be judged in a black-and-white picture.", False),
+        ("The light cannot be used to tell the age.", False),
+        ("It serves as an aid.", False),
+        # of the whole question
+        ("I cannot determine the age from this image.", True),
+        ("I'm unable to determine that.", True),
+        ("I cannot help with identifying people.", True),
+        ("Unable to judge.", True),
+        ("As an AI, no.", True),
         ("B", False),
     ],
 )

@@ -12,9 +12,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +22,6 @@ from train.agreement.pairs import HUMAN, SYNTHETIC, Pair, read_pairs, write_data
 
 if TYPE_CHECKING:
     from train.evaluation.facexbench import Question
-
-METHOD = "likelihood"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,7 +64,8 @@ def agreement(
 ) -> dict[str, Any]:  # fmt: skip
     """All stages; returns the content of results.json.
 
-    Raises FaceLLMError for input at fault, and where `out` holds adapters of other answers or settings.
+    Raises FaceLLMError for input at fault, and where `out` holds adapters of another base, other answers or settings,
+    or scores of other questions.
     """
     from train.agreement.labels import compare
 
@@ -92,19 +89,24 @@ def agreement(
 def _experiment(
     pairs: Sequence[Pair], out: Path, recipe: Recipe, benchmark: Path, model: str, limit: int | None, device: str | None
 ) -> dict[str, Any]:
+    from train.adapters.stages import METHOD, trained
     from train.evaluation import facexbench, summary
     from train.evaluation.answering import Arm
+    from train.evaluation.evaluate import limited
 
     adapters = {}
     for which in (HUMAN, SYNTHETIC):
-        figures = _train(write_data(out / which / "data", pairs, which), out / which, recipe, model, device, out)
+        data = write_data(out / which / "data", pairs, which)
+        # Both runs share the images' features.
+        figures = trained(data, model, out / which, recipe, features=out / "features", device=device)
         adapters[which] = {"answers": len(pairs), "steps": figures["steps"], "train_loss": figures["train_loss"]}
     replies = {
         "base": _evaluate(benchmark, model, None, out / "base", limit, device),
         **{w: _evaluate(benchmark, model, out / w / "adapter", out / w, limit, device) for w in (HUMAN, SYNTHETIC)},
     }
     arms = {name: Arm("base" if name == "base" else "facellm", METHOD) for name in replies}
-    questions = [q for q in facexbench.read(benchmark).questions if all(q.key in own for own in replies.values())]
+    asked = limited(facexbench.read(benchmark).questions, limit)
+    questions = [q for q in asked if all(q.key in own for own in replies.values())]
     return {
         "model": model, "benchmark": benchmark.resolve().name, "method": METHOD, "questions": len(questions),
         "recipe": dataclasses.asdict(recipe), "adapters": adapters,
@@ -118,49 +120,16 @@ def _experiment(
     }  # fmt: skip
 
 
-def _train(data: Path, folder: Path, recipe: Recipe, model: str, device: str | None, out: Path) -> dict[str, Any]:
-    """The figures of a finished run; trains (or goes on) where there is none. Both runs share the images' features."""
-    from train.adapters import lora
-    from train.adapters.data import read_dataset
-
-    record = folder / "adapter" / "training.json"
-    if record.is_file():
-        made = json.loads(record.read_text(encoding="utf-8"))
-        if made["data"]["digest"] != read_dataset(data).digest or made["recipe"] != dataclasses.asdict(recipe):
-            raise FaceLLMError(f"{folder} was trained on other answers or settings; name another --out or remove it.")
-        return made["figures"]
-    return lora.train(data, model, folder, recipe, features=out / "features", device=device)
-
-
 def _evaluate(
     benchmark: Path, model: str, adapter: Path | None, folder: Path, limit: int | None, device: str | None
 ) -> dict[str, Any]:
-    """Question -> reply, by `train evaluate`, which asks no question twice."""
-    from train.evaluation import evaluate
+    """Question -> reply; those of an earlier run with a larger limit are among them."""
+    from train.adapters.stages import METHOD, scored
     from train.evaluation.answering import Arm, read_replies
 
-    target = folder / "evaluation"
-    if not _is_scored(target / "results.json", benchmark, limit):
-        options = ["--model", model, "--method", METHOD, "--out", str(target)]
-        options += ["--adapter", str(adapter)] if adapter else ["--base"]
-        options += ["--limit", str(limit)] if limit else []
-        options += ["--device", device] if device else []
-        with redirect_stdout(sys.stderr):  # its report is a step of ours
-            evaluate.main([str(benchmark), *options])
+    target = scored(benchmark, model, adapter, folder, limit, device)
     arm = Arm("facellm" if adapter else "base", METHOD)
     return read_replies(target / "replies" / f"{arm.name}.jsonl")
-
-
-def _is_scored(results: Path, benchmark: Path, limit: int | None) -> bool:
-    """Whether an evaluation of exactly these questions is finished."""
-    from train.evaluation import facexbench
-
-    if not results.is_file():
-        return False
-    made, read = json.loads(results.read_text(encoding="utf-8")), facexbench.read(benchmark)
-    sizes = Counter(question.file for question in read.questions)
-    wanted = sum(size if limit is None else min(size, limit) for size in sizes.values())
-    return made["settings"]["benchmark"] == read.digest and made["asked"] == wanted
 
 
 def _accuracy(questions: Sequence[Question], replies: dict[str, Any], arm: Any) -> dict[str, Any]:

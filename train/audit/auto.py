@@ -27,8 +27,7 @@ from facellm.profile import AGE_GROUPS
 from train.audit.items import Item
 from train.audit.store import AUTO, Mark
 from train.evaluation.claims import AGE_SLACK, age_claim, claims, found
-from train.evaluation.labelled import EYES_CLOSED, EYES_OPEN, MOUTH_CLOSED, MOUTH_OPEN
-from train.evaluation.tasks import pose_label
+from train.evaluation.labelled import mesh_labels
 
 SIDE, EDGE = 112, 14  # px: as train.evaluation.labelled measures, the middle of the picture at this side
 # Absolute bars on the pixels of the middle; between a pair nothing is said. Set on 300 aligned face crops, of which 100
@@ -127,19 +126,12 @@ def _mesh_facts(mesh: Mapping[str, str]) -> dict[str, str]:
     """pose, mouth, eyes, tilt at the ends of their measurements' ranges."""
     if mesh.get("found", "1") != "1":
         return {}
-    facts: dict[str, str | None] = {}
-    if mesh.get("yaw_deg"):
-        facts["pose"] = pose_label(float(mesh["yaw_deg"]))
+    facts = mesh_labels(lambda name: float(mesh[name]) if mesh.get(name) else None)
     if mesh.get("roll_deg"):
         roll = abs(float(mesh["roll_deg"]))
-        facts["tilt"] = "tilted" if roll > TILTED_DEG else "upright" if roll < UPRIGHT_DEG else None
-    if mesh.get("mouth_open"):
-        gap = float(mesh["mouth_open"])
-        facts["mouth"] = "closed" if gap < MOUTH_CLOSED else "open" if gap > MOUTH_OPEN else None
-    if mesh.get("eye_open_left") and mesh.get("eye_open_right"):
-        gap = (float(mesh["eye_open_left"]) + float(mesh["eye_open_right"])) / 2
-        facts["eyes"] = "closed" if gap < EYES_CLOSED else "open" if gap > EYES_OPEN else None
-    return {fact: value for fact, value in facts.items() if value}
+        tilt = "tilted" if roll > TILTED_DEG else "upright" if roll < UPRIGHT_DEG else None
+        facts |= {"tilt": tilt} if tilt else {}
+    return facts
 
 
 def _pixel_facts(image: Image.Image) -> dict[str, Fact]:

@@ -44,7 +44,7 @@ class Arm:
 @dataclass(frozen=True)
 class Reply:
     """What one question got. text: the answer (by likelihood: the best letter).  scores: nats per letter, by
-    likelihood only.  error: a clause, where it could not be asked."""
+    likelihood only.  error: a clause, where it could not be asked; such a reply is no answer."""
 
     key: str
     text: str
@@ -89,10 +89,10 @@ class ModelAnswerer:
 
     def _load(self, path: Path) -> Any:
         if not self.detect:
-            return load_image(path)
+            return load_image(path, lenient=True)
         from facellm.faces import view_face
 
-        return view_face(load_image(path)).image
+        return view_face(load_image(path, lenient=True)).image
 
     def answer(self, questions: Sequence[Question], arm: Arm) -> Iterator[Reply]:
         from train.evaluation.batched import Ask
@@ -127,7 +127,7 @@ class ModelAnswerer:
         for path in images:
             if path not in self._faults:
                 try:
-                    load_image(path)
+                    load_image(path, lenient=True)
                     self._faults[path] = None
                 except FaceLLMError as error:
                     self._faults[path] = str(error).rstrip(".")
@@ -152,10 +152,18 @@ def read_replies(path: Path) -> dict[str, Reply]:
 
 def run_arm(
     questions: Sequence[Question], answerer: Answerer, arm: Arm, path: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None, retry: bool = True,
 ) -> dict[str, Reply]:  # fmt: skip
-    """Asks what `path` does not hold yet, appends each reply at once, and returns the replies to `questions` by key."""
+    """Asks what `path` does not hold yet, appends each reply at once, and returns the replies to `questions` by key.
+
+    retry: ask again what could not be asked before: the fault may be mended.
+    """
     replies = read_replies(path)
-    missing = [q for q in questions if q.key not in replies]
-    journal.complete(path, replies, missing, lambda asked: answerer.answer(asked, arm), progress)
+    missing = [q for q in questions if q.key not in replies or (retry and replies[q.key].error is not None)]
+
+    def news(asked: Sequence[Question]) -> Iterator[Reply]:
+        """The same fault as before is not written once more."""
+        return (reply for reply in answerer.answer(asked, arm) if reply != replies.get(reply.key))
+
+    journal.complete(path, replies, missing, news, progress)
     return {q.key: replies[q.key] for q in questions if q.key in replies}

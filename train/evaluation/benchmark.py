@@ -49,48 +49,72 @@ class Face:
 
 
 class FaceSet:
-    """A labelled folder; images are read from the folder itself or from the zip archives in it."""
+    """A labelled folder; images are read from the folder itself or from the zip archives in it.
+
+    Raises FaceLLMError for a folder, label file, measurements or archive that cannot be read.
+    """
 
     def __init__(self, folder: Path, labels: Path | None = None) -> None:
+        """labels: another CSV than the folder's labels.csv."""
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise FaceLLMError(f"There is no folder {folder}; give a folder with labels.csv and its images.")
         self.name = self.folder.resolve().name
-        self.rows = _csv(labels or self.folder / "labels.csv")
+        self._labels = labels or self.folder / "labels.csv"
+        self.rows = _csv(self._labels)
         measured = self.folder / "measurements.csv"
         self.measurements = _csv(measured) if measured.is_file() else {}
         self._archives: dict[str, Path] = {}
         for archive in sorted(self.folder.glob("*.zip")):
-            with zipfile.ZipFile(archive) as handle:
-                for member in handle.namelist():
-                    self._archives.setdefault(member, archive)
+            try:
+                with zipfile.ZipFile(archive) as handle:
+                    members = handle.namelist()
+            except (OSError, zipfile.BadZipFile) as error:
+                raise FaceLLMError(f"{archive} cannot be read as a zip archive ({error}); replace it.") from None
+            for member in members:
+                self._archives.setdefault(member, archive)
         self._open: dict[Path, zipfile.ZipFile] = {}
 
     def faces(self, split: str | None) -> list[Face]:
         """The faces whose name begins with `split`/ (None: all), labelled."""
         found = []
         for name, row in self.rows.items():
-            if split and PurePosixPath(name).parts[0] != split:
+            if split and PurePosixPath(name).parts[:1] != (split,):
                 continue
             labels = {task: row[column].strip() for column, task in COLUMNS.items() if (row.get(column) or "").strip()}
-            mesh = self.measurements.get(name, {})
-            if mesh.get("found", "1") == "1" and mesh.get("yaw_deg"):
-                pose = pose_label(float(mesh["yaw_deg"]))
-                if pose:
-                    labels["headpose"] = pose
+            yaw = self.measured(name, "yaw_deg")
+            if yaw is not None and (pose := pose_label(yaw)):
+                labels["headpose"] = pose
             found.append(Face(self.name, name, labels))
         return found
+
+    def measured(self, name: str, column: str) -> float | None:
+        """An image's entry in measurements.csv, in the column's unit; None where no mesh was found or none is given.
+
+        Raises FaceLLMError for an entry that is no number.
+        """
+        mesh = self.measurements.get(name, {})
+        if mesh.get("found", "1") != "1":
+            return None
+        return number(mesh, column, self.folder / "measurements.csv")
+
+    def years(self, name: str) -> float | None:
+        """A labelled face's age in years, None where only its group is known.  Raises FaceLLMError as `measured`."""
+        return number(self.rows[name], "age_years", self._labels)
 
     def has(self, name: str) -> bool:
         return name in self._archives or (self.folder / name).is_file()
 
     def read(self, name: str) -> bytes:
-        """The image file's bytes.  Raises FaceLLMError where it is in neither folder nor archive."""
+        """The image file's bytes.  Raises FaceLLMError where neither folder nor archive holds them whole."""
         archive = self._archives.get(name)
         if archive is not None:
             if archive not in self._open:
                 self._open[archive] = zipfile.ZipFile(archive)
-            return self._open[archive].read(name)
+            try:
+                return self._open[archive].read(name)
+            except Exception as error:  # zipfile raises anything at damaged or encrypted members
+                raise FaceLLMError(f"{archive}: {name} cannot be read ({error}); replace the archive.") from None
         path = self.folder / name
         if not path.is_file():
             raise FaceLLMError(
@@ -114,11 +138,37 @@ def open_sets(folders: Sequence[Path], labels: Path | None = None) -> list[FaceS
 def _csv(path: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         raise FaceLLMError(f"There is no {path}; labels are read from a CSV file with the column `file`.")
-    with path.open(newline="", encoding="utf-8-sig") as handle:
-        reader = csv.DictReader(handle)
-        if "file" not in (reader.fieldnames or ()):
-            raise FaceLLMError(f"{path} has no column `file`; its columns are {', '.join(reader.fieldnames or ())}.")
-        return {row["file"]: row for row in reader}
+    rows: dict[str, dict[str, str]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            if "file" not in (reader.fieldnames or ()):
+                raise FaceLLMError(
+                    f"{path} has no column `file`; its columns are {', '.join(reader.fieldnames or ())}."
+                )
+            for row in reader:
+                name = (row["file"] or "").strip()
+                if not name:
+                    raise FaceLLMError(f"{path}, line {reader.line_num} names no `file`; fill it in or remove the row.")
+                rows[name] = row
+    except UnicodeDecodeError as error:
+        raise FaceLLMError(f"{path} is not in UTF-8 ({error}); save it as UTF-8.") from None
+    except csv.Error as error:
+        raise FaceLLMError(f"{path} is not a CSV file ({error}); save it as one.") from None
+    return rows
+
+
+def number(row: Mapping[str, str], column: str, path: Path) -> float | None:
+    """The row's entry in that column; None where it is empty.  Raises FaceLLMError for one that is no number."""
+    text = row.get(column)
+    if not text:
+        return None
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        raise FaceLLMError(
+            f"{path}, {row['file']}: {column} is {text!r}, which is no number; correct it or leave it empty."
+        ) from None
 
 
 def task_for(name: str, labels: set[str]) -> Task:

@@ -4,8 +4,8 @@ Input: an answer's text. Output: facts with their values, an age range, and what
 values of one fact, repeated sentences. What this file does not know: labels, images, models.
 
 Patterns are whole words in any case. A clause that hedges ("could be", "not clear", "White or Asian would both fit")
-makes no claim but for the words that carry gender anyway (man, she). Unusual wordings are missed: what is found is a
-lower bound.
+makes no claim but for the words that carry gender anyway (man, she), and what a denial reaches ("not smiling", "no sign
+of anger or fear") is none either. Unusual wordings are missed: what is found is a lower bound.
 """
 
 from __future__ import annotations
@@ -16,8 +16,35 @@ from collections.abc import Collection, Mapping
 
 from facellm.profile import POSES
 
-_TURNED = r"(?:turned|turn|angled|rotated|facing)\b[^.]*\bviewer's"
+# Any words on the way from a subject to what is said of it, but for a denial ("the light is not bright").
+_ON = r"\b(?:(?!\b(?:no|not|nor|never|without)\b|n't\b)[^.])*\b"
+_TURNED = rf"(?:turned|turn|angled|rotated|facing){_ON}viewer's"
 _PICTURE = r"(?:image|picture|photo|photograph)"
+# "Black" and "white" are colours of hair, clothes and pictures, too: they name a group before a person's noun, behind
+# "ethnicity is" or "the person looks", or as the whole answer.
+_PERSON = (
+    r"(?:(?:wo)?m[ae]n|boys?|girls?|(?:fe)?males?|lady|gentlem[ae]n|persons?|people|individuals?|adults?|teenagers?|child"
+    r"|children|baby|infant|toddler)"
+)
+_AGED = r"(?:young|younger|old|older|elderly|middle-aged|adult|teenage|little|baby)"
+_SAID = (
+    r"(?:is|are|be|looks?|appears?|seems?|suggests?|to|as|of|most|likely|probably|possibly|perhaps|apparently|clearly"
+    r"|primarily|predominantly|best|described|perceived|identified|listed|stated|known)"
+)
+_MIX = r"(?:white|black|asian|indian|and|or|both|an?|mix|mixed|mixture)"
+
+
+def _group(colour: str) -> str:
+    """Where the colour's name is that of a group of people."""
+    return (
+        rf"(?:{colour}(?=(?:\s+{_AGED})*\s+(?:{_PERSON}|ethnic\w*|race|descent|origin|heritage|ancestry)(?![\w'-]))"
+        rf"|{colour}(?=\s+(?:in|by)\s+(?:ethnicity|race)\b)"
+        rf"|(?:ethnicit(?:y|ies)|ethnic\s+\w+|race)\b(?:\W+(?:{_SAID}|{_MIX}))*\W+{colour}"
+        rf"|(?:{_PERSON}|s?he|they)(?:\s+{_SAID})+\s+{colour}(?!\W+and\W+(?:white|black))"
+        rf"|\A\W*{colour}(?=\W*\Z))"
+    )
+
+
 # fact -> value -> pattern, of facts that labels or measurements cover (their values are the profile's labels).
 LABELLED: Mapping[str, Mapping[str, str]] = {
     "gender": {
@@ -25,8 +52,8 @@ LABELLED: Mapping[str, Mapping[str, str]] = {
         "Female": r"(?:woman|women|girl|female|lady|she|her)",
     },
     "ethnicity": {
-        "White": r"(?:(?<!and )(?<!and-)white(?!\W+(?:picture|image|and|shirt|background|light))|caucasian|european)",
-        "Black": r"(?:black(?!\W+(?:and|picture|hair|shirt|background))|african(?:[- ]american)?)",
+        "White": rf"(?:{_group('white')}|caucasian|european)",
+        "Black": rf"(?:{_group('black')}|african(?:[- ]american)?)",
         "Asian": r"(?:(?<!south )(?:east |southeast )?asian)",
         "Indian": r"(?:indian|south asian)",
     },
@@ -52,9 +79,9 @@ LABELLED: Mapping[str, Mapping[str, str]] = {
     },
     "eyes": {"open": r"eyes are (?:wide |normally )?open", "closed": r"(?:eyes are closed|closed eyes)"},
     "lighting": {
-        "dark": r"(?:(?:light\w*|exposure|face)\b[^.]*\b(?:dark|dim|underexposed)|(?:dark|dim) (?:exposure|light\w*))",
-        "bright": r"(?:(?:light\w*|face)\b[^.]*\bbright|bright light\w*)",
-        "balanced": r"(?:(?:light\w*|face)\b[^.]*\b(?:balanced|even and moderate)|balanced light\w*)",
+        "dark": rf"(?:(?:light\w*|exposure|face){_ON}(?:dark|dim|underexposed)|(?:dark|dim) (?:exposure|light\w*))",
+        "bright": rf"(?:(?:light\w*|face){_ON}bright|bright light\w*)",
+        "balanced": rf"(?:(?:light\w*|face){_ON}(?:balanced|even and moderate)|balanced light\w*)",
     },
     "sharpness": {
         "sharp": rf"(?:(?:{_PICTURE}|it) is sharp|focus is good|good sharpness|sharp enough|sharpness allows)",
@@ -86,8 +113,8 @@ SHAPES: Mapping[str, Mapping[str, str]] = {
     },
     "tilt": {"tilted": r"tilted to one side", "upright": r"(?:(?:no|without a) sideways tilt|eyes are on one level)"},
     "light side": {
-        "left": r"(?:more light|light comes)\b[^.]*\bviewer's left",
-        "right": r"(?:more light|light comes)\b[^.]*\bviewer's right",
+        "left": rf"(?:more light|light comes){_ON}viewer's left",
+        "right": rf"(?:more light|light comes){_ON}viewer's right",
         "even": r"(?:lit evenly|light is spread evenly)",
     },
     "contrast": {"high": r"contrast is (?:high|strong)", "low": r"contrast is (?:low|weak)"},
@@ -111,6 +138,18 @@ _PATTERNS = {
 _HEDGE = re.compile(
     r"\b(?:could be|might be|may be|not clear|unclear|cannot|can't|hard to|nearly|almost|slightly|either|whether"
     r"|would both|neither|if |mild|outside|mixed|such as)\b|\bor as\b",
+    re.IGNORECASE,
+)
+# What a denial reaches: the next word that says something, and those that "or" joins to it.
+_FILL = (
+    r"(?:an?|the|any|be|being|to|of|in|do|does|very|really|particularly|especially|truly|fully|quite|clear|clearly"
+    r"|visible|visibly|obvious|obviously|apparent|apparently|evident|evidently|noticeable|noticeably|distinct|strong"
+    r"|strongly|signs?|hints?|traces?|evidence|indications?|impression|expressions?|feelings?|look|looking|appear"
+    r"|appearing|seem|show|showing|displaying|express|expressing|suggest|suggesting|convey)"
+)
+_DENIAL = re.compile(
+    rf"(?:\b(?:not|no|without|nor|never)|n't)(?P<of>\s+(?:{_FILL}\s+)*[\w'-]+"
+    rf"(?:(?:,\s+[\w'-]+)*,?\s+n?or\s+(?:{_FILL}\s+)*[\w'-]+)?)",
     re.IGNORECASE,
 )
 _SENTENCES = re.compile(r"(?<=[.!?])\s+")
@@ -150,14 +189,19 @@ def found(text: str) -> dict[str, set[str]]:
     """fact -> every value that the text claims."""
     result: dict[str, set[str]] = {}
     for clause in (part for sentence in sentences(text) for part in _CLAUSES.split(sentence)):
-        hedged = bool(_HEDGE.search(clause))
+        hedged, denied = bool(_HEDGE.search(clause)), [m.span("of") for m in _DENIAL.finditer(clause)]
         for fact, values in _PATTERNS.items():
             if hedged and fact != "gender":
                 continue
-            here = {value for value, pattern in values.items() if pattern.search(clause)}
+            here = {value for value, pattern in values.items() if _says(pattern, clause, denied)}
             if here and not (hedged and len(here) > 1):  # "it is not clear whether the person is male or female"
                 result.setdefault(fact, set()).update(here)
     return result
+
+
+def _says(pattern: re.Pattern[str], clause: str, denied: Collection[tuple[int, int]]) -> bool:
+    """Whether the pattern matches anywhere but behind a denial."""
+    return any(not any(a <= m.start() < b for a, b in denied) for m in pattern.finditer(clause))
 
 
 def claims(text: str, facts: Collection[str] = LABELLED) -> dict[str, str]:

@@ -19,9 +19,10 @@ from facellm.errors import FaceLLMError
 from train import journal
 from train.evaluation import facexbench, summary
 from train.evaluation.answering import METHODS, Answerer, Arm, ModelAnswerer, Reply, run_arm
+from train.evaluation.overlap import hashes, report_overlap
 from train.evaluation.prompts import SETTINGS
 from train.evaluation.scoring import SCORERS
-from train.evaluation.sharding import NoOne, Shard, merge
+from train.evaluation.sharding import NoOne, Shard, read_parts, write_merged
 from train.opening import about, add_options, check_positive, open_chosen
 
 
@@ -99,10 +100,13 @@ def _merged(args: argparse.Namespace, benchmark: facexbench.Benchmark) -> int:
     """Reports on the parts' replies as one run; every arm that they answered is in it."""
     if args.shard:
         raise FaceLLMError("--merge puts parts together and --shard asks one; give one of them.")
-    merged = merge(args.merge, args.out)
+    merged = read_parts(args.merge, args.out)
     if merged.settings.get("benchmark") != benchmark.digest:
         raise FaceLLMError(f"The parts were asked about another benchmark than {args.benchmark}; give theirs.")
-    arms = merged.arms
+    args.out.mkdir(parents=True, exist_ok=True)
+    journal.claim(args.out, merged.settings)
+    write_merged(merged, args.out)
+    arms = merged.replies
     results = evaluate(
         benchmark,
         NoOne(),
@@ -115,6 +119,7 @@ def _merged(args: argparse.Namespace, benchmark: facexbench.Benchmark) -> int:
         permute=any(arm.rotation for arm in arms),
         blind=any(arm.blind for arm in arms),
         overlap=args.overlap,
+        retry=False,
     )
     return _told(args, results)
 
@@ -123,20 +128,22 @@ def evaluate(
     benchmark: facexbench.Benchmark, answerer: Answerer, out: Path, settings: dict[str, Any], *,
     which: Sequence[str], methods: Sequence[str] = ("generate",), scorer: str = "ours", limit: int | None = None,
     permute: bool = False, blind: bool = False, overlap: Path | None = None, shard: Shard | None = None,
-    progress: Any = None,
+    retry: bool = True, progress: Any = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Asks, scores, writes everything into `out`, and returns the numbers (the content of results.json).
 
     settings: whatever decides the answers; `out` is refused with FaceLLMError where it holds those of other settings.
-    shard: ask, and report on, this part of the questions alone.
+    shard: ask, and report on, this part of the questions alone.  retry: ask again what could not be asked before.
     """
     out.mkdir(parents=True, exist_ok=True)
     journal.claim(out, settings)
-    questions = _limited(benchmark.questions, limit)
+    questions = limited(benchmark.questions, limit)
     if shard is not None:
         questions = shard.share(questions, benchmark.folder)
         if not questions:
             raise FaceLLMError(f"Part {shard.number} of {shard.count} holds no question; make fewer parts.")
+    # Before anything is asked: a folder that cannot be read is told at once, not after hours.
+    training = hashes(overlap) if overlap is not None else None
     started = time.time()
     runs: dict[Arm, dict[str, Reply]] = {}
     for name in which:
@@ -151,7 +158,7 @@ def evaluate(
                 # A question of two options has only two orders.
                 own = [q for q in questions if arm.rotation < len(q.options)]
                 told = None if progress is None else (lambda done, n, arm=arm: progress(arm.name, done, n))
-                runs[arm] = run_arm(own, answerer, arm, out / "replies" / f"{arm.name}.jsonl", told)
+                runs[arm] = run_arm(own, answerer, arm, out / "replies" / f"{arm.name}.jsonl", told, retry)
     results: dict[str, Any] = {
         "settings": settings, "shard": str(shard) if shard else None, "scorer": scorer,
         "benchmark": str(benchmark.folder), "asked": len(questions),
@@ -179,16 +186,15 @@ def evaluate(
         for name in which:
             arms = Arm(name, methods[0]), Arm(name, methods[1])
             results["methods"][name] = summary.agreement(questions, runs[arms[0]], runs[arms[1]], arms, scorer)
-    if overlap is not None:
-        from train.evaluation.overlap import report_overlap
-
+    if training is not None:
         plain = {arm: replies for arm, replies in runs.items() if not arm.rotation and not arm.blind}
-        results["overlap"] = report_overlap(questions, overlap, plain, scorer)
+        results["overlap"] = report_overlap(questions, overlap, training, plain, scorer)
     _write(out, results)
     return results
 
 
-def _limited(questions: Sequence[facexbench.Question], limit: int | None) -> list[facexbench.Question]:
+def limited(questions: Sequence[facexbench.Question], limit: int | None) -> list[facexbench.Question]:
+    """At most `limit` questions of each benchmark file, the first ones (None: all)."""
     if limit is None:
         return list(questions)
     kept, counts = [], {}

@@ -70,10 +70,9 @@ class Benchmark:
     digest: str = ""
 
 
-def read(folder: str | Path, check_images: bool = True) -> Benchmark:
-    """Every question of the folder that can be scored.
+def read(folder: str | Path) -> Benchmark:
+    """Every question of the folder that can be scored; every image is opened once.
 
-    check_images: open every image; False only for a run that shows none.
     Raises FaceLLMError when the folder is missing, holds no JSON file, or nothing in it can be scored.
     """
     folder = Path(folder)
@@ -82,7 +81,7 @@ def read(folder: str | Path, check_images: bool = True) -> Benchmark:
     paths = sorted(p for p in folder.glob("*.json") if not p.name.startswith("."))
     if not paths:
         raise FaceLLMError(f"{folder} holds no JSON file; give FaceXBench's `benchmark/` folder or one made like it.")
-    reader = _Reader(folder, check_images)
+    reader = _Reader(folder)
     digest = hashlib.sha256()
     for path in paths:
         raw = path.read_bytes()
@@ -97,8 +96,8 @@ def read(folder: str | Path, check_images: bool = True) -> Benchmark:
 
 
 class _Reader:
-    def __init__(self, folder: Path, check_images: bool) -> None:
-        self.folder, self.check_images = folder, check_images
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.questions: list[Question] = []
         self.problems: list[str] = []
         self.notes: list[str] = []
@@ -118,7 +117,7 @@ class _Reader:
             )
             return
         task = data.get("sub-category")
-        if task not in CATEGORY_OF:
+        if not isinstance(task, str) or task not in CATEGORY_OF:
             self.problems.append(
                 f"{path.name} is of the sub-task {task!r}, none of the 14 that are known; the file is left out."
             )
@@ -197,7 +196,7 @@ class _Reader:
     def _image(self, given: str) -> tuple[Path, str | None]:
         path = (self.folder / given).resolve()
         if path not in self._opened:
-            self._opened[path] = _fault_of(path, given) if self.check_images else None
+            self._opened[path] = _fault_of(path, given)
         return path, self._opened[path]
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from facellm.errors import FaceLLMError
 from facellm.profile import EXPRESSIONS, POSES
 from train.evaluation.benchmark import FaceSet
 from train.evaluation.tasks import pose_label
@@ -72,14 +74,15 @@ class Known:
         return f"{self.source.name}/{self.name}"
 
     def image(self) -> Image.Image:
-        with Image.open(io.BytesIO(self.source.read(self.name))) as image:
-            return image.convert("RGB")
+        """In RGB.  Raises FaceLLMError where it does not open."""
+        return _opened(self.source, self.name)
 
 
 def read_known(sets: Sequence[FaceSet], split: str | None, limit: int | None = None, seed: int = 0) -> list[Known]:
     """The split's images, at most `limit` of each set, in an order that hangs on the seed; with pixel labels.
 
     Whether a picture is dark or blurred is judged beside `REFERENCE` pictures of each set, also where fewer are chosen.
+    Raises FaceLLMError for an image that does not open and for a measurement that is no number.
     """
     chosen: list[tuple[FaceSet, Any]] = []
     measured: list[Pixels] = []
@@ -89,7 +92,7 @@ def read_known(sets: Sequence[FaceSet], split: str | None, limit: int | None = N
         random.Random(f"{seed}:{source.name}").shuffle(faces)
         chosen += [(source, face) for face in faces[:limit]]
         read = faces if limit is None else faces[: max(limit, REFERENCE)]
-        figures = [_measure(source.read(face.name)) for face in read]
+        figures = [_measure(_opened(source, face.name)) for face in read]
         compared += figures
         measured += figures[:limit]
     pixels = _pixel_labels(measured, compared)
@@ -102,41 +105,36 @@ def read_known(sets: Sequence[FaceSet], split: str | None, limit: int | None = N
         }
         if face.labels.get("expression") in EXPRESSIONS:
             labels["expression"] = face.labels["expression"]
-        mesh = source.measurements.get(face.name, {})
-        labels |= _mesh_labels(mesh) | more
+        mesh = partial(source.measured, face.name)
+        labels |= mesh_labels(mesh) | more
         frontal = labels.get("pose") == POSES[0]  # else a cheek's place may show the background
         seen = _shapes(mesh) | _pixel_facts(image, frontal)
-        years = source.rows[face.name].get("age_years")
-        found.append(Known(source, face.name, labels, float(years) if years else None, seen))
+        found.append(Known(source, face.name, labels, source.years(face.name), seen))
     return found
 
 
-def _mesh_labels(mesh: Mapping[str, str]) -> dict[str, str]:
+def mesh_labels(mesh: Callable[[str], float | None]) -> dict[str, str]:
+    """pose, mouth, eyes at the ends of their ranges.  mesh: a measurement by its name, None where there is none."""
     labels: dict[str, str | None] = {}
-    if mesh.get("found", "1") != "1":
-        return {}
-    if mesh.get("yaw_deg"):
-        labels["pose"] = pose_label(float(mesh["yaw_deg"]))
-    if mesh.get("mouth_open"):
-        gap = float(mesh["mouth_open"])
+    if (yaw := mesh("yaw_deg")) is not None:
+        labels["pose"] = pose_label(yaw)
+    if (gap := mesh("mouth_open")) is not None:
         labels["mouth"] = "closed" if gap < MOUTH_CLOSED else "open" if gap > MOUTH_OPEN else None
-    if mesh.get("eye_open_left") and mesh.get("eye_open_right"):
-        gap = (float(mesh["eye_open_left"]) + float(mesh["eye_open_right"])) / 2
+    left, right = mesh("eye_open_left"), mesh("eye_open_right")
+    if left is not None and right is not None:
+        gap = (left + right) / 2
         labels["eyes"] = "closed" if gap < EYES_CLOSED else "open" if gap > EYES_OPEN else None
     return {key: label for key, label in labels.items() if label}
 
 
-def _shapes(mesh: Mapping[str, str]) -> dict[str, str]:
+def _shapes(mesh: Callable[[str], float | None]) -> dict[str, str]:
     """Shapes of the face and how the chin is held."""
-    if mesh.get("found", "1") != "1":
-        return {}
     facts: dict[str, str | None] = {}
     for fact, (name, low, high, below, above) in SHAPES.items():
-        if mesh.get(name):
-            value = float(mesh[name])
+        if (value := mesh(name)) is not None:
             facts[fact] = below if value < low else above if value > high else None
-    if mesh.get("pitch_deg"):
-        pitch, (level, bent) = float(mesh["pitch_deg"]) - PITCH_LEVEL_DEG, PITCH_DEG
+    if (pitch := mesh("pitch_deg")) is not None:
+        pitch, (level, bent) = pitch - PITCH_LEVEL_DEG, PITCH_DEG
         beyond = "lowered" if pitch > bent else "raised" if pitch < -bent else None
         facts["chin"] = "level" if abs(pitch) < level else beyond
     return {fact: value for fact, value in facts.items() if value}
@@ -166,11 +164,20 @@ def _pixel_labels(measured: Sequence[Pixels], compared: Sequence[Pixels]) -> lis
     return found
 
 
-def _measure(raw: bytes) -> Pixels:
-    with Image.open(io.BytesIO(raw)) as image:
-        image = image.convert("RGB")
-        small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-        rgb = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.float32) / 255
+def _opened(source: FaceSet, name: str) -> Image.Image:
+    raw = source.read(name)
+    try:
+        with Image.open(io.BytesIO(raw)) as image:
+            return image.convert("RGB")
+    except Exception as error:  # Pillow's readers raise anything at damaged data
+        raise FaceLLMError(
+            f"{source.folder}: the image {name} is damaged or in an unknown format; replace it or remove its label."
+        ) from error
+
+
+def _measure(image: Image.Image) -> Pixels:
+    small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    rgb = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.float32) / 255
     whole = np.asarray(small, np.float32) / 255
     grey = whole[14:-14, 14:-14]
     laplacian = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -34,55 +35,91 @@ def difference_hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def _images(source: Path) -> Iterator[tuple[str, Any]]:
+def _images(source: Path) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
+    """(name, what opens it) of every image."""
     if source.is_dir():
         for path in sorted(source.rglob("*")):
             if path.suffix.lower() in SUFFIXES:
-                yield str(path.relative_to(source)), path
+                yield str(path.relative_to(source)), partial(path.open, "rb")
             elif path.suffix.lower() == ".zip":
                 yield from _images(path)
-    elif zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            for name in archive.namelist():
-                if Path(name).suffix.lower() in SUFFIXES:
-                    yield f"{source.name}:{name}", io.BytesIO(archive.read(name))
-    else:
-        raise FaceLLMError(f"{source} is neither a folder nor a zip archive of training images.")
+        return
+    try:
+        archive = zipfile.ZipFile(source)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise FaceLLMError(
+            f"{source} is neither a folder nor a zip archive of training images ({error}); give one, or take it out of "
+            "its folder."
+        ) from None
+    with archive:
+        for name in archive.namelist():
+            if Path(name).suffix.lower() in SUFFIXES:
+                yield f"{source.name}:{name}", partial(_member, archive, name)
 
 
-def hashes(source: Path) -> dict[str, int]:
-    """Image name -> hash of every image that opens.  Raises FaceLLMError where there is none."""
-    found = {}
-    for name, handle in _images(source):
-        try:
-            with Image.open(handle) as image:
-                found[name] = difference_hash(image)
-        except OSError:  # not an image after all: it cannot have been trained on
-            continue
+def _member(archive: zipfile.ZipFile, name: str) -> BinaryIO:
+    return io.BytesIO(archive.read(name))
+
+
+def _hash_of(opener: Callable[[], BinaryIO]) -> int | None:
+    """None for an image that does not open."""
+    try:
+        with opener() as file, Image.open(file) as image:
+            return difference_hash(image)
+    except Exception:  # Pillow's readers and zipfile raise anything at damaged data
+        return None
+
+
+def hashes(source: Path) -> tuple[dict[str, int], list[str]]:
+    """(image name -> hash of every image that opens, names of the others).
+
+    Raises FaceLLMError where none opens.
+    """
+    found, broken = {}, []
+    for name, opener in _images(source):
+        value = _hash_of(opener)
+        if value is None:
+            broken.append(name)
+        else:
+            found[name] = value
     if not found:
-        raise FaceLLMError(f"{source} holds no image, so nothing can overlap with it.")
-    return found
+        raise FaceLLMError(f"{source} holds no image that opens, so nothing can overlap with it.")
+    return found, broken
 
 
 def report_overlap(
-    questions: Sequence[Question], source: Path, runs: Mapping[Arm, Mapping[str, Reply]], scorer: str
-) -> dict[str, Any]:
-    """{"pairs": [[question key, training image, bits]], "with": {arm: rate}, "without": {arm: rate}}."""
-    known = hashes(source)
+    questions: Sequence[Question], source: Path, training: tuple[Mapping[str, int], Sequence[str]],
+    runs: Mapping[Arm, Mapping[str, Reply]], scorer: str,
+) -> dict[str, Any]:  # fmt: skip
+    """{"pairs": [[question key, training image, bits]], "unread": [sentences on images that do not open],
+    "with": {arm: rate}, "without": {arm: rate}}.
+
+    training: `hashes(source)`.
+    """
+    known, broken = training
     names, table = list(known), np.array(list(known.values()), np.uint64)
     seen: dict[Path, tuple[str, int] | None] = {}
-    pairs, hit = [], set()
+    pairs, hit, unread = [], set(), []
+    if broken:
+        unread.append(f"{len(broken)} images of {source} do not open and match nothing; the first: {broken[0]}.")
     for question in questions:
         for path in question.images:
             if path not in seen:
-                with Image.open(path) as image:
-                    distance = np.bitwise_count(table ^ np.uint64(difference_hash(image)))
+                seen[path] = None
+                value = _hash_of(partial(path.open, "rb"))
+                if value is None:
+                    unread.append(f"{question.key}: its image {path} does not open, so it matches nothing.")
+                    continue
+                distance = np.bitwise_count(table ^ np.uint64(value))
                 best = int(distance.argmin())
-                seen[path] = (names[best], int(distance[best])) if distance[best] <= NEAR else None
+                if distance[best] <= NEAR:
+                    seen[path] = (names[best], int(distance[best]))
             if seen[path]:
                 pairs.append([question.key, *seen[path]])
                 hit.add(question.key)
-    result: dict[str, Any] = {"source": str(source), "images": len(names), "pairs": pairs, "with": {}, "without": {}}
+    result: dict[str, Any] = {
+        "source": str(source), "images": len(names), "pairs": pairs, "unread": unread, "with": {}, "without": {},
+    }  # fmt: skip
     for arm, replies in runs.items():
         for name, group in (("with", questions), ("without", [q for q in questions if q.key not in hit])):
             here = summary.asked(group, replies)

@@ -24,6 +24,7 @@ PUBLISHED: dict[str, dict[str, float]] = {
 }  # fmt: skip
 NAMES = {"base": "base", "facellm": "FaceLLM"}
 COLOURS = {"base": "#9aa5b1", "facellm": "#2563eb"}
+LISTED = 20  # questions about images that were trained on; results.json has them all
 
 
 def rate_text(rate: dict[str, Any] | None) -> str:
@@ -160,6 +161,26 @@ def warnings(results: dict[str, Any]) -> list[str]:
     ]
 
 
+def notes(results: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """(title, sentences) of what was left out, not asked, trained on, or odd."""
+    asked = [
+        f"{NAMES.get(which, which)}, {method}{suffix}: {fault}."
+        for name, suffix in (("models", ""), ("blind", ", blind"))
+        for which, by in results[name].items() for method, n in by.items() for fault in n["errors"]
+    ]  # fmt: skip
+    overlap = results.get("overlap") or {"pairs": [], "unread": []}
+    first: dict[str, str] = {}  # by question, which may show several images
+    for key, image, bits in overlap["pairs"]:
+        first.setdefault(key, f"{key}: a near copy of {image}, {bits} of 64 bits apart.")
+    copies = list(first.values())
+    if len(copies) > LISTED:
+        copies[LISTED:] = [f"and {len(copies) - LISTED} more; results.json lists all."]
+    return [
+        ("Left out", results["problems"]), ("Not asked", asked),
+        ("Questions about images that were trained on", copies), ("Notes", [*results["notes"], *overlap["unread"]]),
+    ]  # fmt: skip
+
+
 def _asked(results: dict[str, Any]) -> str:
     part = f" (part {results['shard']} of the benchmark)" if results.get("shard") else ""
     return f"{results['asked']} questions{part}"
@@ -175,7 +196,8 @@ def markdown(results: dict[str, Any]) -> str:
     ]  # fmt: skip
     for title, head, rows in tables(results):
         lines += table_markdown(title, head, rows)
-    lines += list_markdown("Left out", results["problems"]) + list_markdown("Notes", results["notes"])
+    for title, sentences in notes(results):
+        lines += list_markdown(title, sentences)
     return "\n".join(lines)
 
 
@@ -234,7 +256,7 @@ def html(results: dict[str, Any]) -> str:
     parts += [f"<figure>{plot_scores(results, m)}<figcaption>By {m}</figcaption></figure>" for m in methods]
     parts += [table_html(*table) for table in tables(results)]
     parts += [f"<figure>{plot_letters(results, m)}<figcaption>Letters, by {m}</figcaption></figure>" for m in methods]
-    parts += [list_html("Left out", results["problems"]), list_html("Notes", results["notes"])]
+    parts += [list_html(title, sentences) for title, sentences in notes(results)]
     rows = [[k, str(v)] for k, v in settings.items()]
     parts.append(table_html("Run", ["setting", "value"], rows))
     return page(f"{settings.get('model', 'model')} on {results['benchmark']}", parts)

@@ -30,12 +30,12 @@ _REFUSAL = re.compile(
         i\s*(?:'m|\s+am)\s+(?:very\s+|so\s+)?sorry | (?:^|[.!]\s*)sorry\b | \bi\s+apologi[sz]e
       | (?:can\s*not|can't|could\s+not|couldn't|won't|will\s+not|unable\s+to|not\s+able\s+to|not\s+going\s+to
           |not\s+comfortable|decline\s+to|must\s+refuse\s+to|refuse\s+to)\s*
-        (?:\w+\s+){0,3}?(?:help|assist|answer|identify|identifying|determine|determining|provide|providing|guess|tell|say
+        (?:(?!be\b)\w+\s+){0,3}?(?:help|assist|answer|identify|identifying|determine|determining|provide|providing|guess|tell|say
           |comply|infer|inferring|estimate|judge|make|choose|recogni[sz]e|describe|do|classify|comment)
       | as\s+an?\s+(?:ai|artificial\s+intelligence|language\s+model)
       | (?:not\s+(?:appropriate|possible|ethical)|inappropriate|impossible)\s+(?:for\s+me\s+)?to
         \s+(?:\w+\s+){0,2}?(?:identify|determine|infer|guess|tell|judge|say|answer|classify)
-    )""",
+    )\b""",  # whole words: "the age cannot be determined" speaks of one property, and answers
     re.IGNORECASE | re.VERBOSE,
 )
 _MARKUP = re.compile(r"\\(?:boxed|text|textbf|mathbf)\s*|[*_`$]+")
@@ -57,6 +57,10 @@ _LEADING = re.compile(
 _BRACKETED = re.compile(r"[(\[{]\s*(?P<letter>[A-Za-z])\s*[)\]}]")
 _TRAILING = re.compile(r"(?:^|[\s(\[\"':])(?P<letter>[B-Z])[)\]\"'.!]*\s*$|(?:^|[.:!?]\s+|\n)(?P<a>A)[)\]\"'.!]*\s*$")
 _LINKED = re.compile(r"\b(?:or|nor|and|not)\s*$", re.IGNORECASE)  # "either A or B", "not B": no choice
+# "Person A" of a question about several people is no option.
+_SUBJECT = re.compile(
+    r"\b((?i:persons?|subjects?|individuals?|identit(?:y|ies)))\s+[A-Z](?:,?\s+(?:and|or)\s+[A-Z])*(?![\w'-])"
+)
 _STANDING = re.compile(r"(?<![\w'\-/&])(?P<letter>[B-HJ-Z]|A(?=\s*(?:[.,;:!?)\]]|$)))(?![\w'\-/&])")
 
 
@@ -72,8 +76,9 @@ def extract(text: str, options: Sequence[object]) -> Extraction:
     such place, since reasoning ends with its answer); it begins with "(B)", "B)", "B." or "B:"; it ends with a letter
     standing alone; one option is quoted in full (longest first, whole words, any case, so "female" is never "male");
     a bracketed or lone capital occurs, and only one. "A" counts as a letter only where it cannot be the article, and
-    "I" never does. A refusal keeps only the first three rules. Lower-case letters count only where nothing else
-    can be meant. Two different options with no rule to choose: None.
+    "I" never does; nor does the name in "person B", unless the answer names it by one of the first three rules. A
+    refusal keeps only those three. Lower-case letters count only where nothing else can be meant. Two different
+    options with no rule to choose: None.
     """
     labels = LETTERS[: len(options)]
     plain = _plain(text)
@@ -125,16 +130,17 @@ def _names_letter(match: re.Match[str], labels: str) -> bool:
 
 
 def _implied(text: str, labels: str, options: Sequence[object]) -> tuple[str | None, str]:
-    match = _TRAILING.search(text)
-    if match and not _LINKED.search(text[: match.start()]):
+    bare = _SUBJECT.sub(r"\1", text)
+    match = _TRAILING.search(bare)
+    if match and not _LINKED.search(bare[: match.start()]):
         letter = match["letter"] or match["a"]
         if letter in labels:
             return letter, "trailing"
     quoted = _quoted(text, options)
     if len(quoted) == 1:
         return labels[quoted.pop()], "quoted"
-    letters = {m["letter"].upper() for m in _BRACKETED.finditer(text)} & set(labels)
-    letters = letters or {m["letter"] for m in _STANDING.finditer(text)} & set(labels)
+    letters = {m["letter"].upper() for m in _BRACKETED.finditer(bare)} & set(labels)
+    letters = letters or {m["letter"] for m in _STANDING.finditer(bare)} & set(labels)
     if len(letters) == 1:
         return letters.pop(), "lone letter"
     return None, "several options" if len(quoted) > 1 or len(letters) > 1 else "nothing"

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,52 +54,61 @@ class Shard:
 
 @dataclass(frozen=True)
 class Merged:
-    """settings: the parts' common ones.  arms: whose replies were found."""
+    """settings: the parts' common ones.  replies: of every arm that was found, by question."""
 
     settings: dict[str, Any]
-    arms: tuple[Arm, ...]
+    replies: Mapping[Arm, Mapping[str, Reply]]
 
 
-def merge(parts: Sequence[Path], out: Path) -> Merged:
-    """Writes the parts' replies into `out`/replies, each question once.
+def read_parts(parts: Sequence[Path], out: Path) -> Merged:
+    """The parts' replies, and those that `out` holds already, each question once; an answer wins over a fault.
 
-    Raises FaceLLMError where a folder holds no run, where the parts' settings differ, or where two parts answered one
-    question differently.
+    Writes nothing. Raises FaceLLMError where a folder holds no run, where the parts' settings differ or `out` holds
+    answers of others, or where two folders answered one question differently.
     """
-    settings: dict[str, Any] | None = None
-    found: dict[Arm, dict[str, Reply]] = {}
+    settings: dict[str, Any] = {}
     for folder in parts:
-        path = folder / journal.RUN
-        if not path.is_file():
+        own = journal.settings_of(folder)
+        if own is None:
             raise FaceLLMError(f"{folder} holds no {journal.RUN}; give the --out folders of the parts.")
-        own = json.loads(path.read_text(encoding="utf-8"))
-        if settings is not None and own != settings:
-            changed = sorted(k for k in set(own) | set(settings) if own.get(k) != settings.get(k))
+        settings = settings or own
+        if changed := journal.differences(own, settings):
             raise FaceLLMError(f"{folder} was asked otherwise than {parts[0]} (different: {', '.join(changed)}).")
-        settings = own
+    journal.check(out, settings)
+    folders = (*parts, out) if journal.settings_of(out) is not None else parts
+    found: dict[Arm, dict[str, Reply]] = {}
+    for folder in dict.fromkeys(folders):
         for file in sorted((folder / "replies").glob("*.jsonl")):
             match = _ARM.fullmatch(file.stem)
-            if not match:
-                continue
-            arm = Arm(match[1], match[2], int(match[3] or 0), bool(match[4]))
-            known = found.setdefault(arm, {})
-            for key, reply in read_replies(file).items():
-                if key in known and known[key].text != reply.text:
-                    raise FaceLLMError(
-                        f"{file} answers {key} with {reply.text!r}, another part with "
-                        f"{known[key].text!r}; ask it again in one of them."
-                    )
-                known.setdefault(key, reply)
-    if settings is None or not found:
+            if match:
+                arm = Arm(match[1], match[2], int(match[3] or 0), bool(match[4]))
+                _add(found.setdefault(arm, {}), read_replies(file), file)
+    if not found:
         raise FaceLLMError("The folders given to --merge hold no replies.")
+    return Merged(settings, found)
+
+
+def _add(known: dict[str, Reply], replies: Mapping[str, Reply], file: Path) -> None:
+    for key, reply in replies.items():
+        before = known.get(key)
+        if before is None or before.error is not None:
+            known[key] = reply
+        elif reply.error is None and reply.text != before.text:
+            raise FaceLLMError(
+                f"{file} answers {key} with {reply.text!r}, another part with {before.text!r}; ask it again in one of "
+                "them."
+            )
+
+
+def write_merged(merged: Merged, out: Path) -> None:
+    """The replies into `out`/replies, one file for each arm; what `out` held must be among them (`read_parts`)."""
     (out / "replies").mkdir(parents=True, exist_ok=True)
-    for arm, replies in found.items():
+    for arm, replies in merged.replies.items():
         path = out / "replies" / f"{arm.name}.jsonl"
         part = path.with_suffix(".part")
         lines = (json.dumps(asdict(reply), ensure_ascii=False) + "\n" for reply in replies.values())
         part.write_text("".join(lines), encoding="utf-8")
         part.replace(path)
-    return Merged(settings, tuple(found))
 
 
 class NoOne:

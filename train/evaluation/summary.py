@@ -134,7 +134,8 @@ def letter_bias(questions: Sequence[Question], runs: Mapping[Arm, Replies], scor
 
     recall_std: standard deviation over the letters of "chosen when right" (RStd of Zheng et al. 2023, arXiv
     2309.03882), 0 without letter bias.  steady: share of questions whose option stays the same in every order.
-    averaged: accuracy of the option that is chosen in most orders (ties: half a letter is not given; none counts).
+    voted: accuracy of the option that is chosen in most orders (ties: half a letter is not given; none counts).
+    Both over the questions of which every order, one for each option, was asked.
     """
     hits: dict[str, list[bool]] = defaultdict(list)
     choices: dict[str, list[str | None]] = defaultdict(list)
@@ -149,7 +150,7 @@ def letter_bias(questions: Sequence[Question], runs: Mapping[Arm, Replies], scor
         by_rotation[str(arm.rotation)] = stats.rate(
             sum(is_right(q, replies[q.key], arm, scorer) for q in here), len(here)
         ).to_dict()
-    whole = [q for q in questions if len(choices[q.key]) == len(runs)]
+    whole = [q for q in questions if len(choices[q.key]) == len(q.options)]  # all of its own orders were asked
     steady = sum(len(set(choices[q.key])) == 1 and choices[q.key][0] is not None for q in whole)
     voted = 0
     for q in whole:
