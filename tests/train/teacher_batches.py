@@ -13,7 +13,7 @@ class Batches:
     """`behave(event, number)` says what happens to the number-th call of an event (upload, create, list, retrieve,
     content, cancel): None for a good answer; ("status", code, body); ("lost",): it is done, but no answer comes;
     ("raw", bytes). `outcome(batch)` says how a batch ends: "completed", ("expired" or "cancelled", lines that were
-    done), or ("failed", errors).
+    done), or ("failed", errors). `show(batch)` is what a look at one says.
     """
 
     def __init__(self, run_line: Callable[[dict], tuple[int, dict]], looks: int = 1) -> None:
@@ -21,6 +21,7 @@ class Batches:
         self.run_line, self.looks = run_line, looks
         self.behave: Callable[[str, int], tuple | None] = lambda event, number: None
         self.outcome: Callable[[dict], object] = lambda batch: "completed"
+        self.show: Callable[[dict], dict] = lambda batch: batch
         self.files: dict[str, tuple[str, bytes]] = {}
         self.batches: dict[str, dict] = {}
         self.events: Counter = Counter()
@@ -90,7 +91,7 @@ class Batches:
             batch["status"] = "in_progress"
             if batch["_looks"] > self.looks:
                 self._end(batch, self.outcome(batch))
-        return "status", 200, _shown(batch)
+        return "status", 200, self.show(_shown(batch))
 
     def _cancel(self, name: str) -> tuple:
         batch = self.batches[name]

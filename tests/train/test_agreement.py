@@ -27,7 +27,6 @@ from train.agreement.pairs import HUMAN, SYNTHETIC, Pair, read_human, read_pairs
 from train.audit.items import Item, read_items
 from train.audit.sample import draw
 from train.audit.store import AuditStore
-from train.evaluation import facexbench
 
 QUICK = [
     *("--learning-rate", "0.01", "--batch", "8", "--max-steps", "2", "--precision", "float32", "--rank", "2"),
@@ -149,7 +148,10 @@ def test_the_experiment_end_to_end_and_resumed(synthetic, human, tmp_path, monke
     benchmark, out = write_benchmark(tmp_path / "bench", questions=2), tmp_path / "out"
     command = ["agreement", "--synthetic", str(synthetic), "--human", str(human), "--out", str(out),
                "--benchmark", str(benchmark), "--model", str(base), *QUICK]  # fmt: skip
-    assert cli.main(command) == 0
+    assert cli.main([*command, "--limit", "1"]) == 0
+    first = json.loads((out / "results.json").read_text())["experiment"]
+    assert first["questions"] == 14
+    assert cli.main(command) == 0  # a larger limit asks what is missing
     found = json.loads((out / "results.json").read_text())["experiment"]
     assert found["questions"] == 28 and found["adapters"][HUMAN]["steps"] == found["adapters"][SYNTHETIC]["steps"] == 2
     records = [json.loads((out / w / "adapter" / "training.json").read_text()) for w in (HUMAN, SYNTHETIC)]
@@ -164,29 +166,27 @@ def test_the_experiment_end_to_end_and_resumed(synthetic, human, tmp_path, monke
     assert len(tested["tasks"]) == 14 and all(0 <= row["p_holm"] <= 1 for row in tested["tasks"].values())
     report = (out / "report.md").read_text()
     assert "| human answers | 12 | 2 |" in report and "| base, synthetic | all |" in report
-    # The same command again: everything that is done is read.
+    # The same command again: nothing is trained or asked a second time.
     from train.adapters import lora
-    from train.evaluation import evaluate
+    from train.evaluation.answering import ModelAnswerer
 
     def again(*_args, **_kwargs):
         raise AssertionError("a finished stage was done again")
 
     monkeypatch.setattr(lora, "train", again)
-    monkeypatch.setattr(evaluate, "main", again)
+    monkeypatch.setattr(ModelAnswerer, "answer", again)
     assert cli.main(command) == 0
     assert json.loads((out / "results.json").read_text())["experiment"] == found
-    with pytest.raises(FaceLLMError, match="other answers or settings"):
+    assert cli.main([*command, "--limit", "1"]) == 0  # a smaller one reports on no more than it names
+    assert json.loads((out / "results.json").read_text())["experiment"] == first
+    # Other inputs are never answered with what was found for these.
+    with pytest.raises(FaceLLMError, match="was trained with seed=0, not 1"):
         agreement.main([*command[1:], "--seed", "1"])
-
-
-def test_a_finer_limit_asks_only_what_is_missing(tmp_path):
-    benchmark = write_benchmark(tmp_path / "bench", questions=3)
-    digest = facexbench.read(benchmark).digest
-    results = tmp_path / "results.json"
-    assert not agreement._is_scored(results, benchmark, None)
-    results.write_text(json.dumps({"settings": {"benchmark": digest}, "asked": 28}))
-    assert agreement._is_scored(results, benchmark, 2)
-    assert not agreement._is_scored(results, benchmark, None)
+    other = make_tiny_internvl(tmp_path / "other", end_bias=0.5, seed=9)
+    with pytest.raises(FaceLLMError, match="was trained on another base"):
+        agreement.main([*command[1:], "--model", str(other)])
+    with pytest.raises(FaceLLMError, match=r"another run .*benchmark"):
+        agreement.main([*command[1:], "--benchmark", str(write_benchmark(tmp_path / "more", questions=3))])
 
 
 BAD = {

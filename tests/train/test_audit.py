@@ -394,6 +394,7 @@ def features_only(folder: Path) -> Path:
         (["SET", "--sample", "0"], "--sample is 0"),
         (["SET", "--annotator", " "], "1 to 40 printable characters"),
         (["SET", "--annotator", "auto"], "kept for the automatic checks"),
+        (["SET", "--annotator", " Majority "], 'The name "majority" is kept for the report'),
         (["SET", "--measurements", "x.csv"], "give --auto too"),
         (["SET", "--auto", "--measurements", "x.csv"], "The measurements x.csv cannot be read"),
         (["SET", "--labels", "x.csv"], "The label file x.csv cannot be read"),
@@ -410,6 +411,19 @@ def test_bad_input_gets_a_sentence(dataset, tmp_path, capsys, arguments, message
     assert cli.main(["audit", *(places.get(a, a) for a in arguments), *db]) == 2
     told = capsys.readouterr().err.strip()
     assert message in told and "Traceback" not in told
+
+
+def test_an_answer_may_hold_other_line_ends_than_the_files(dataset, tmp_path):
+    """`train dataset` leaves characters such as U+2028 and U+0085 as they are, also in its lines."""
+    import shutil
+
+    other = tmp_path / "other"
+    shutil.copytree(dataset, other)
+    file = other / "jsonl" / "train.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows[0]["answer"] = "A man.\u2028He smiles.\x85The light is low."
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    assert read_items(other).items[0].labels == read_items(dataset).items[0].labels != {}
 
 
 def test_a_broken_line_beside_the_set_is_named(dataset, tmp_path):

@@ -167,6 +167,31 @@ def test_amplification_against_the_training_set(tmp_path, cheap):
     assert own["co-occurrence"]["value"] == pytest.approx(1 - 2 / 3, abs=0.1)
 
 
+def test_a_training_image_without_an_asked_answer_is_no_reference(tmp_path, cheap):
+    """Half of the set's men have no `detail` any more, which does not make men half as often gentle: the figures are
+    those of a set without these men."""
+    rows = make_rows(300, 5)
+    lacking = {f"images/{row.file}" for row in rows if row.gender == "Male" and row.line % 4 < 2}
+    found = []
+    for name in ("some", "without"):
+        data = write_dataset(tmp_path / name, rows, lambda r: "A gentle face." if r.line % 2 else "It is plain.")
+        file = data / "jsonl" / "train.jsonl"
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        details = [line for line in lines if line["image"] not in lacking]
+        others = [line | {"attribute": "demographic"} for line in (lines if name == "some" else details)]
+        file.write_text("".join(json.dumps(line) + "\n" for line in others + details))
+        found.append(run(make_rows(240), Fair(), tmp_path / f"{name}-out", dataset=data))
+    own, without = (
+        [r for r in one["models"]["facellm"]["amplification"] if r["reference"] == "data set"] for one in found
+    )
+    assert own and own == without
+    assert found[0]["left_out"] == [
+        f"{len(lacking)} of 300 images of the training set lack one of the answers (demographic, detail) and were left "
+        "out of what is compared with it."
+    ]
+    assert not found[1]["left_out"]
+
+
 def hash_of(name):
     """A number in [0, 1) that hangs on the name alone."""
     import hashlib

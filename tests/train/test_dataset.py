@@ -16,7 +16,7 @@ import pytest
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from tests.train.kills import run_with_kills
-from tests.train.teacher_server import ANSWERS, TeacherServer, write_faces
+from tests.train.teacher_server import ANSWERS, TeacherServer, completion, write_faces
 from train.adapters.data import check_images, read_dataset
 from train.dataset import openai_teacher
 from train.dataset.answer_store import AnswerStore, identity
@@ -155,6 +155,91 @@ def test_bad_answers_are_asked_again_then_set_aside(server, faces, tmp_path, cap
     asked = len(server.requests)
     assert main(arguments(server, faces, out, "--limit", 2, "--reask", 1)) == 0
     assert len(server.requests) == asked
+
+
+POLICY = ("status", 400, {"error": {"message": "not allowed by our safety system", "code": "content_policy_violation"}})
+TEXT_ONLY = ("status", 400, {"error": {"message": "image_url is only supported by certain models"}})
+PARAMETER = ("status", 400, {"error": {"message": "Unsupported parameter: 'seed'"}})
+
+
+def test_what_the_server_refuses_is_set_aside_and_not_sent_again(server, faces, tmp_path, capsys):
+    out = tmp_path / "out"
+    server.behave = lambda asked: POLICY if asked["attribute"] == "skin" else None
+    assert main(arguments(server, faces, out)) == 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert (manifest["written"], manifest["set_aside"], manifest["complete"]) == (42, 6, True)
+    assert manifest["failed_checks"] == {"refused": 6} and manifest["faults"] == {"refused": 6}
+    assert manifest["cost_usd"] == pytest.approx(42 * 0.0035, abs=1e-4)  # a refusal costs nothing
+    assert "| the server refuses the picture or the question | 6 |" in (out / "README.md").read_text()
+    assert "6  answers not kept: the server refuses" in capsys.readouterr().err
+    closed = [record for record in records(out, "answer") if record.get("closed")]
+    assert len(closed) == 6 and all("safety system" in record["raw"]["error"] for record in closed)
+    assert main(arguments(server, faces, out)) == 0
+    assert len(server.requests) == 48
+
+
+@pytest.mark.parametrize("action", [POLICY, TEXT_ONLY, PARAMETER])
+def test_a_server_that_refuses_everything_ends_the_run_and_closes_nothing(server, faces, tmp_path, action):
+    out = tmp_path / "out"
+    server.behave = lambda asked: action
+    with pytest.raises(FaceLLMError, match=r"20 requests in a row brought no answer .*check --model, --base-url and"):
+        main(arguments(server, faces, out, "--concurrency", 1))
+    assert len(server.requests) == 20 and not stored(out)
+    server.behave = lambda asked: None
+    assert main(arguments(server, faces, out)) == 0
+    assert len(stored(out)) == 48
+
+
+def test_images_refused_in_a_row_do_not_end_a_run_that_is_answered(server, faces, tmp_path):
+    out = tmp_path / "out"
+    server.behave = lambda asked: POLICY if 8 < asked["order"] <= 40 else None  # four images of six
+    assert main(arguments(server, faces, out, "--concurrency", 1)) == 0
+    assert json.loads((out / "manifest.json").read_text())["set_aside"] == 32
+
+
+def test_a_server_that_goes_bad_closes_nothing(server, faces, tmp_path, monkeypatch):
+    """It answered before, so more refusals are borne, but not as many as there are questions."""
+    monkeypatch.setattr(openai_teacher, "REFUSED_IN_A_ROW", 30)
+    out = tmp_path / "out"
+    server.behave = lambda asked: TEXT_ONLY if asked["order"] > 8 else None
+    for _ in range(2):  # in the run that was answered, and in a later one
+        with pytest.raises(FaceLLMError, match="30 requests in a row"):
+            main(arguments(server, faces, out, "--concurrency", 1))
+        assert len(stored(out)) == 8
+    server.behave = lambda asked: None
+    assert main(arguments(server, faces, out)) == 0
+    assert len(stored(out)) == 48
+
+
+def test_refusals_that_are_all_that_is_left_are_closed(server, faces, tmp_path):
+    out = tmp_path / "out"
+    server.behave = lambda asked: PARAMETER if asked["attribute"] == "skin" else None
+    assert main(arguments(server, faces, out)) == 1  # left open: another run may have other settings
+    server.behave = lambda asked: POLICY
+    assert main(arguments(server, faces, out)) == 0
+    assert len(server.requests) == 48 + 6
+    # A first run in which nothing at all is answered proves nothing.
+    with pytest.raises(FaceLLMError, match="No answer is kept yet"):
+        main(arguments(server, faces, tmp_path / "new", "--limit", 1))
+    assert not stored(tmp_path / "new")
+
+
+def test_an_answer_without_usage_is_charged_as_the_dearest(server, faces, tmp_path, capsys):
+    """0.1 USD and more an answer: the limit binds although the server never says what it used."""
+    out = tmp_path / "out"
+
+    def behave(asked):
+        whole = completion("gpt-4o-2024-11-20", {"content": ANSWERS[asked["attribute"]]}, "stop")
+        del whole["usage"]
+        return "raw", json.dumps(whole).encode(), "application/json"
+
+    server.behave = behave
+    more = ("--price", "50,50", "--max-tokens", 100, "--max-cost", 1.0, "--concurrency", 1)
+    with pytest.raises(FaceLLMError, match="--max-cost"):
+        main(arguments(server, faces, out, *more))
+    costs = [record["cost"] for record in records(out, "answer")]
+    assert 0.9 < sum(costs) <= 1.0 and all(0.1 < cost < 0.11 for cost in costs) and len(costs) == 9
+    assert capsys.readouterr().err.count("9  answers came without usage; each is charged as the dearest") == 1
 
 
 def test_many_faults_and_every_question_answered_once(server, faces, tmp_path):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +18,7 @@ from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from tests.train.teacher_server import ANSWERS, TeacherServer, write_faces
 from tests.train.test_dataset import KEY, ROOT, arguments, records, stored
-from train.dataset import batch_parts, batch_run, openai_teacher
+from train.dataset import batch_api, batch_parts, batch_run, openai_teacher
 from train.dataset.answer_store import AnswerStore
 from train.dataset.batch_parts import Parts
 from train.dataset.batch_run import BatchRun
@@ -98,17 +99,36 @@ def test_failures_are_submitted_again(server, rows, tmp_path):
             return "message", {"content": None, "refusal": "No."}, "stop"
         if asked["attribute"] == "forensic":
             return "status", 400, {"error": {"message": "bad image"}}
+        if asked["attribute"] == "lighting" and asked["number"] == 1:
+            return "status", 400, {"error": {"message": "bad parameter"}}
         return None
 
     server.behave = behave
     outcome, answers = run(server, rows, tmp_path)
     kept = [(r["digest"], r["attribute"]) for r in answers if r["kept"]]
-    assert len(kept) == len(set(kept)) == 21 and len(answers) == 24
-    assert outcome.faults == {"status 500": 3, "malformed": 3, "rejected": 3} and outcome.failed == 3
-    assert outcome.reasons == {"refusal": 3}
+    assert len(kept) == len(set(kept)) == 18 and len(answers) == 24
+    assert outcome.faults == {"status 500": 3, "malformed": 3, "rejected": 3, "refused": 3} and outcome.failed == 3
+    assert outcome.reasons == {"refusal": 3, "refused": 3}
     assert [r["attempt"] for r in answers if r["attribute"] == "detail"] == [0, 0, 0, 1, 1, 1]
     assert len(server.batches.batches) == 2
-    assert sum(r["kind"] == "fault" for r in records(tmp_path)) == 9
+    assert sum(r["kind"] == "fault" for r in records(tmp_path)) == 12
+    closed = [r for r in answers if r.get("closed")]
+    assert {r["attribute"] for r in closed} == {"forensic"} and {r["cost"] for r in closed} == {0}
+    # Another run asks for the rejected ones, whose settings may be other by now, and not for those refused.
+    outcome, _ = run(server, rows, tmp_path)
+    assert (outcome.asked, outcome.kept) == (3, 3)
+
+
+def test_a_batch_of_refusals_alone_closes_nothing(server, rows, tmp_path):
+    no = ("status", 400, {"error": {"message": "image_url is only supported by certain models"}})
+    server.behave = lambda asked: no
+    with pytest.raises(FaceLLMError, match=r"24 requests in a row brought no answer .*only supported.*--model"):
+        run(server, rows, tmp_path)
+    assert not stored(tmp_path) and len(server.batches.batches) == 1
+    server.behave = lambda asked: no if asked["attribute"] == "skin" else None
+    run(server, rows[:1], tmp_path)
+    outcome, _ = run(server, rows[:1], tmp_path)
+    assert not outcome.asked and len(server.batches.batches) == 2  # closed, because others were answered
 
 
 def test_tries_end(server, rows, tmp_path):
@@ -121,6 +141,78 @@ def test_tries_end(server, rows, tmp_path):
         outcome = asyncio.run(BatchRun(plan, store, lambda text: None, poll=0.01)())
     assert outcome.faults == {"status 500": 3} and outcome.failed == 1 and outcome.kept == 7
     assert len(server.batches.batches) == 3
+
+
+def keep_lines(server, number):
+    """The first files that a server gives hold so many lines."""
+    return lambda event, count: (
+        ("raw", b"".join(server.batches._content("file-1")[1].splitlines(keepends=True)[:number]))
+        if event == "content"
+        else None
+    )
+
+
+def test_a_result_that_is_late_is_waited_for(server, rows, tmp_path):
+    """The server says that the batch is done, but has no output file yet, then one that is not whole."""
+    looks = []
+
+    def show(batch):
+        if batch["status"] == "completed":
+            looks.append(batch)
+            if len(looks) < 3:
+                return {key: value for key, value in batch.items() if key != "output_file_id"}
+            server.batches.behave = keep_lines(server, 20) if len(looks) == 3 else lambda event, number: None
+        return batch
+
+    server.batches.show = show
+    said = []
+    outcome, _ = run(server, rows, tmp_path, said=said)
+    check_whole(server, tmp_path)
+    assert len(looks) == 4 and not outcome.faults and len(server.batches.batches) == 1
+    assert [text for text in said if "gives" in text][-1].endswith("ended with 24 answers, of which the server gives "
+                                                                   "20 so far.")  # fmt: skip
+
+
+def test_a_result_that_stays_short_is_never_paid_again(server, rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_run, "SHORT_LOOKS", 3)
+    server.batches.behave = keep_lines(server, 20)
+    with pytest.raises(FaceLLMError, match=r"Batch batch-0 has answers that the server counts as done but does not"):
+        run(server, rows, tmp_path)
+    assert server.batches.events["content"] == 3 and len(server.batches.batches) == 1 and not stored(tmp_path)
+    server.batches.behave = lambda event, number: None
+    run(server, rows, tmp_path)
+    check_whole(server, tmp_path)
+    assert len(server.batches.batches) == 1
+    server.batches.behave = keep_lines(server, 0)
+    with pytest.raises(FaceLLMError, match="--cancel"):
+        run(server, rows[:1], tmp_path / "other")
+    server.batches.behave = lambda event, number: None
+    lost = next(iter(server.batches.batches["batch-1"]["_lines"]))["custom_id"]
+    file = server.batches.batches["batch-1"]["output_file_id"]
+    name, content = server.batches.files[file]
+    left = b"".join(line for line in content.splitlines(keepends=True) if lost.encode() not in line)
+    server.batches.files[file] = (name, left)
+    outcome, answers = run(server, rows[:1], tmp_path / "other", cancel=True)  # what there is, on request
+    assert len(answers) == 7 and outcome.faults == {"missing": 1} and len(server.batches.batches) == 2
+
+
+def test_fetched_files_are_on_the_disk_and_a_torn_one_is_fetched_again(server, rows, tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(batch_api, "os", SimpleNamespace(fsync=lambda number: synced.append(number)))
+
+    class Dies(BatchRun):
+        def _take_in(self, part):
+            raise Kill
+
+    with AnswerStore(tmp_path) as store, pytest.raises(Kill):
+        asyncio.run(Dies(plan_of(server, rows), store, lambda text: None, poll=0.01)())
+    (part,) = Parts(tmp_path).live
+    assert part.stage == batch_parts.FETCHED and len(synced) == 1
+    file = Parts(tmp_path).path(part, "output.jsonl")
+    file.write_bytes(file.read_bytes()[:-30])
+    run(server, rows, tmp_path)
+    check_whole(server, tmp_path)
+    assert server.batches.events["content"] == 2
 
 
 def test_what_an_expired_batch_brought_is_kept_and_billed(server, rows, tmp_path):
@@ -167,7 +259,7 @@ def test_quota_ends_the_run_after_everything_is_stored(server, rows, tmp_path):
 
 
 def test_max_cost_holds(server, rows, tmp_path):
-    """0.00875 USD is the dearest that a request can become; three fit, cost 0.00175 each, and so on until none does."""
+    """0.00596 USD is the dearest that a request can become; five fit, cost 0.00175 each, and so on until none does."""
     with pytest.raises(FaceLLMError, match="Stopped at --max-cost"):
         run(server, rows, tmp_path, max_cost=0.03)
     spent = sum(record["cost"] for record in records(tmp_path, "answer"))
@@ -179,8 +271,10 @@ def test_cancelling_keeps_what_is_done(server, rows, tmp_path):
         wait = BatchRun(plan_of(server, rows), store, lambda text: wait.stop() if "submitted" in text else None)
         asyncio.run(wait())
     assert len(Parts(tmp_path).live) == 1 and not stored(tmp_path)
+    server.batches.looks = 10**9
     run(server, rows, tmp_path, cancel=True)
     assert len(stored(tmp_path)) == 12 and len(server.batches.batches) == 1
+    server.batches.looks = 1
     run(server, rows, tmp_path)
     check_whole(server, tmp_path)
 

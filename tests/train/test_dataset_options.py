@@ -69,6 +69,7 @@ def test_which_teacher(monkeypatch):
         (["--cancel"], "with --batch"),
         (["--batch"], "the measured teacher needs none"),
         (["--merge", "a", "--batch"], "--merge asks nothing"),
+        (["--merge", "a", "--dry-run"], "--merge writes what it takes over"),
         (["--recipe", "nothing"], "There is no recipe nothing"),
         (["--recipe", "nano"], "no part `dataset:`"),
     ],

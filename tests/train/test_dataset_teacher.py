@@ -11,10 +11,10 @@ import pytest
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from tests.train.teacher_server import ANSWERS, TeacherServer, write_faces
-from train.dataset import openai_teacher, teacher_faults, teacher_limits, teacher_price
+from train.dataset import openai_teacher, teacher_faults, teacher_limits, teacher_price, teacher_prompt
 from train.dataset.openai_teacher import Settings, Teacher
 from train.dataset.teacher_faults import NoReply
-from train.dataset.teacher_plan import data_url
+from train.dataset.teacher_plan import Plan, data_url
 from train.labels import read_labels
 
 QUESTION = ATTRIBUTES[2].question  # skin
@@ -172,6 +172,23 @@ def test_a_refused_request_is_not_repeated(server, image):
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("code", "message", "kind"),
+    [
+        ("content_policy_violation", "Your input may contain content that is not allowed", "refused"),
+        ("content_filter", "The response was filtered due to our content management policy", "refused"),
+        (None, "Your request was rejected as a result of our safety system", "refused"),
+        ("invalid_image_format", "You uploaded something unsupported", "refused"),
+        (None, "cannot identify image file", "refused"),
+        (None, "Unsupported parameter: 'max_tokens'", "rejected"),
+        ("context_length_exceeded", "This model's maximum context length is 4096 tokens", "rejected"),
+    ],
+)
+def test_what_a_400_is_about(code, message, kind):
+    fault = teacher_faults.fault_of(400, code, "invalid_request_error", message, None, "m")
+    assert fault.kind == kind and not fault.again
+
+
 def test_tries_end(server, image):
     server.behave = lambda asked: ("status", 500, {"error": {"message": "down"}})
     with pytest.raises(NoReply):
@@ -209,7 +226,8 @@ def test_prices():
     assert price == teacher_price.PRICES["gpt-4o"]
     usage = {"prompt_tokens": 1000, "completion_tokens": 200, "prompt_tokens_details": {"cached_tokens": 400}}
     assert price.cost(usage) == pytest.approx((600 * 2.5 + 400 * 1.25 + 200 * 10) / 1e6)
-    assert price.cost(None) == 0
+    for unknown in (None, {}, [], {"total_tokens": 9}, {"prompt_tokens": 0, "completion_tokens": 0}):
+        assert price.cost(unknown) is None
     assert teacher_price.price_of("mine") is None
     assert teacher_price.price_of("mine", "1,3").cost(usage) == pytest.approx(0.0016)
     assert teacher_price.price_of("mine", "1,0.5,3").cost(usage) == pytest.approx(0.0014)
@@ -217,6 +235,18 @@ def test_prices():
     for text in ("1", "a,b", "-1,2", "1,nan", "1,2,3,4"):
         with pytest.raises(FaceLLMError, match="--price"):
             teacher_price.price_of("mine", text)
+
+
+@pytest.mark.parametrize("model", [*teacher_price.PRICES, "mine"])
+@pytest.mark.parametrize("detail", ["low", "high", "auto"])
+def test_no_image_is_dearer_than_the_one_that_max_cost_reckons_with(model, detail):
+    sizes = [*range(16, 2049, 16), 767, 769, 2047]
+    dearest = max(teacher_price.image_tokens(w, h, detail, model) for w in sizes for h in sizes)
+    assert teacher_price.image_tokens(*teacher_price.DEAREST_IMAGE, detail, model) == dearest
+    plan = Plan([], ATTRIBUTES, Settings(model, detail=detail, max_tokens=100), teacher_price.Price(1.0, 1.0, 10.0))
+    assert plan.dearest("") * 1e6 == pytest.approx(
+        teacher_price.text_tokens(teacher_prompt.SYSTEM) + dearest + 10 * 100
+    )
 
 
 @pytest.mark.parametrize(

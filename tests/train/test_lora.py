@@ -116,6 +116,23 @@ def test_plain_training_gives_the_same_curve(world, trained, tmp_path):
     assert curves[0] == pytest.approx(curves[1], rel=1e-4)
 
 
+def test_micro_batches_do_not_change_a_weighted_step(world, tmp_path):
+    """Half of the images have letters for answers, half have sentences, so that micro-batches differ in length."""
+    data = tmp_path / "data"
+    shutil.copytree(world[0], data)
+    said = json.loads((data / "dataset.json").read_text())
+    for place, row in enumerate(said):
+        row["conversations"][1]["value"] = "yes" if place < len(said) // 2 else "The head is turned to the left. " * 4
+    (data / "dataset.json").write_text(json.dumps(said))
+    losses = []
+    for micro_tokens in (150, 100_000):
+        settings = recipe(micro_tokens=micro_tokens, weighting="root", batch=64, max_steps=2, log_every=1, eval_every=0)
+        out = tmp_path / str(micro_tokens)
+        lora.train(data, world[1], out, settings, features=tmp_path / "features", device="cpu")
+        losses.append([line["loss"] for line in lines(out) if "loss" in line])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
 def test_features_live_cached_and_given_agree(world, trained, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(world[0], data)

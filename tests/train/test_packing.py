@@ -17,6 +17,7 @@ from train.adapters.packing import (
     block_mask,
     blocks,
     collate,
+    mean_weight,
     pack,
     packed_forward,
     use_packed_attention,
@@ -196,3 +197,30 @@ def test_root_weights_let_an_answer_count_by_the_root_of_its_length():
     one, four = answer_weights(labels, "root").split([1, 4])
     assert four.sum() == pytest.approx(2 * one.sum().item())
     assert answer_weights(labels, "token") is None
+
+
+@pytest.mark.parametrize("weighting", ["token", "root", "answer"])
+def test_the_mean_weight_makes_a_step_the_same_in_any_parts(weighting):
+    """Packs of very different answers: scaled each by its own mean, the parts of a step would change its loss."""
+    lengths = ([1, 1], [9], [4, 25], [1])
+    packs = [
+        made
+        for image, answers in enumerate(lengths)
+        for made in pack([([1, 2, 3, *range(30, 30 + n)], [IGNORE] * 3 + [*range(30, 30 + n)]) for n in answers], image)
+    ]
+    table = torch.randn(60, 60, generator=torch.Generator().manual_seed(0))
+
+    def loss(parts):
+        total = torch.zeros(())
+        for part in parts:
+            labels = collate(part)["labels"]
+            targets = labels[labels != IGNORE]
+            weights = answer_weights(labels, weighting, mean_weight(packs, weighting))
+            total = total + answer_loss(table[targets], targets, tokens=41, weights=weights)
+        return total.item()
+
+    whole = loss([packs])
+    for parts in ([[one] for one in packs], [packs[:1], packs[1:]]):
+        assert loss(parts) == pytest.approx(whole, rel=1e-5)
+    weights = answer_weights(collate(packs)["labels"], weighting, mean_weight(packs, weighting))
+    assert weights is None or weights.mean().item() == pytest.approx(1.0, rel=1e-5)

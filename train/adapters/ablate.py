@@ -80,23 +80,19 @@ def ablate(
     limit: int | None = None,
     device: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Trains and measures every rank; alpha is twice the rank, so that the adapter's scale stays. Returns the table."""
-    from train.adapters import lora
+    """Trains and measures every rank; alpha is twice the rank, so that the adapter's scale stays. Returns the table.
+
+    Raises FaceLLMError where `out` holds a rank of another base, other data, settings or questions.
+    """
+    from train.adapters.stages import trained
 
     out = Path(out)
     rows = []
     for rank in ranks:
         folder = out / f"rank-{rank}"
         settings = dataclasses.replace(recipe, rank=rank, alpha=2 * rank)
-        record = folder / "adapter" / "training.json"
-        if record.is_file():
-            made = json.loads(record.read_text())
-            if made["recipe"] != dataclasses.asdict(settings):
-                raise FaceLLMError(f"{folder} was trained with other settings; name another --out or remove it.")
-            figures = made["figures"]
-        else:
-            shared = features or out / "features"
-            figures = lora.train(data, model, folder, settings, base_name=base_name, features=shared, device=device)
+        shared = features or out / "features"
+        figures = trained(data, model, folder, settings, base_name=base_name, features=shared, device=device)
         row = {"rank": rank, **figures}
         if benchmark is not None:
             row |= _measure(benchmark, model, folder, limit, device)
@@ -106,25 +102,12 @@ def ablate(
 
 
 def _measure(benchmark: Path, model: str, folder: Path, limit: int | None, device: str | None) -> dict[str, Any]:
-    """Accuracy on multiple-choice questions through `train evaluate`; a finished evaluation is read, not repeated."""
-    from train.evaluation import evaluate
+    """Accuracy on multiple-choice questions through `train evaluate`."""
+    from train.adapters.stages import METHOD, scored
 
-    target = folder / "evaluation"
-    if not (target / "results.json").is_file():
-        options = [
-            "--model",
-            model,
-            "--adapter",
-            str(folder / "adapter"),
-            "--method",
-            "likelihood",
-            "--out",
-            str(target),
-        ]
-        options += ["--limit", str(limit)] if limit else []
-        options += ["--device", device] if device else []
-        evaluate.main([str(benchmark), *options])
-    rate = json.loads((target / "results.json").read_text())["models"]["facellm"]["likelihood"]["overall"]["accuracy"]
+    results = scored(benchmark, model, folder / "adapter", folder, limit, device) / "results.json"
+    found = json.loads(results.read_text(encoding="utf-8"))
+    rate = found["models"]["facellm"][METHOD]["overall"]["accuracy"]
     return {"accuracy": rate["value"], "low": rate["low"], "high": rate["high"], "questions": rate["total"]}
 
 

@@ -41,7 +41,7 @@ def base_folder(name: str) -> Path:
     source = resolve(str(name))
     if source.base is None:
         raise FaceLLMError(f"{name} names no base; give the folder or the hub name of an InternVL.")
-    folder = checkpoint.model_folder(source.base, source.base_revision)
+    folder = checkpoint.model_folder(source.base, source.base_revision or source.merged_revision)
     checkpoint.check(folder)
     return folder
 

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from facellm.errors import FaceLLMError
+from facellm.errors import FaceLLMError, out_of_memory
 from train.adapters.recipe import FREE, Recipe, add_flags, from_flags, names
 
 
@@ -97,7 +97,6 @@ def train(
 
     Raises FaceLLMError for bad data, a checkpoint of another run, or too little memory; each says what to do.
     """
-    import torch
     from transformers import PrinterCallback, set_seed
     from transformers.utils import logging
 
@@ -160,8 +159,8 @@ def train(
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         final = trainer.last_evaluation or trainer.evaluate()
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if isinstance(error, torch.OutOfMemoryError) or "alloc" in str(error) or "out of memory" in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if out_of_memory(error):
             raise FaceLLMError(_out_of_memory(recipe)) from None
         raise
     trainer.save_model(str(out / "adapter.part"))

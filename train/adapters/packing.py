@@ -41,6 +41,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 IGNORE = -100  # label of a token that is not learnt (Hugging Face's convention)
 PACKED_ATTENTION = "facellm_packed"
+# A token's weight, before it is scaled, is the length of its answer to this power.
+_POWERS = {"token": 0.0, "root": -0.5, "answer": -1.0}
 BUCKETS = 4  # groups of similar length that the pairs of a batch are padded in, for attention only
 
 Conversation = tuple[Sequence[int], Sequence[int]]  # token ids and labels, equally long; labels are ids or IGNORE
@@ -339,19 +341,32 @@ def packed_forward(
     return out.logits[0], labels[keep + 1]
 
 
-def answer_weights(labels: Tensor, weighting: str) -> Tensor | None:
-    """Weights (answer tokens,) of a row's answer tokens, with a mean of 1; None where all weigh the same.
+def answer_weights(labels: Tensor, weighting: str, mean: float | None = None) -> Tensor | None:
+    """Weights (answer tokens,) of a row's answer tokens; None where all weigh the same.
 
     labels: (1, T).  weighting: "token"; "answer", every answer weighs the same however long, so that an option letter
     is learnt beside descriptions; "root", between the two: an answer weighs as the root of its length.
+    mean: `mean_weight` of the training set, which brings the weights to a mean of 1 over the set.  None: that of the
+    row, which is then the whole step: parts of a step must not be scaled each by its own.
     """
     if weighting == "token":
         return None
     learnt = labels[0] != IGNORE
     starts = learnt & ~torch.cat([learnt.new_zeros(1), learnt[:-1]])
     answer = (torch.cumsum(starts, 0) - 1)[learnt]  # which answer a learnt token belongs to
-    weights = torch.bincount(answer)[answer].float() ** {"answer": -1.0, "root": -0.5}[weighting]
-    return weights / weights.mean()
+    weights = torch.bincount(answer)[answer].float() ** _POWERS[weighting]
+    return weights / (weights.mean() if mean is None else mean)
+
+
+def mean_weight(packs: Sequence[Pack], weighting: str) -> float:
+    """Mean over all answer tokens of the packs of what `answer_weights` gives before it is scaled."""
+    lengths = []
+    for one in packs:
+        learnt = np.concatenate([[False], one.labels != IGNORE, [False]]).astype(np.int8)
+        edges = np.flatnonzero(np.diff(learnt))  # beginnings and ends of the answers in turn
+        lengths.append(edges[1::2] - edges[::2])
+    tokens = np.concatenate(lengths).astype(np.float64)  # of each answer
+    return float((tokens ** (1 + _POWERS[weighting])).sum() / tokens.sum())
 
 
 def answer_loss(

@@ -21,7 +21,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from facellm.errors import FaceLLMError
-from train.adapters.packing import IGNORE, Pack, answer_loss, answer_weights, collate, packed_forward
+from train.adapters.packing import IGNORE, Pack, answer_loss, answer_weights, collate, mean_weight, packed_forward
 
 SHORT = 8  # tokens, with the end-of-turn mark
 ImageReader = Callable[[Sequence[Any]], dict[str, torch.Tensor]]  # images of a batch -> image_features or pixel_values
@@ -114,7 +114,7 @@ class FaceTrainer(Trainer):
         **kwargs: Any,
     ):
         super().__init__(model=model, args=args, train_dataset=Packs(train), eval_dataset=Packs(val), **kwargs)
-        self.weighting = weighting
+        self.weighting, self.mean_weight = weighting, mean_weight(train, weighting)
         self.plan, self.read_images, self.packed, self.micro_tokens = plan, read_images, packed, micro_tokens
         self._evaluated: tuple[int, dict[str, float]] = (-1, {})
         self.tokens_seen = 0  # of this process, since it started
@@ -135,7 +135,7 @@ class FaceTrainer(Trainer):
     def summed_loss(self, model: torch.nn.Module, batch: dict) -> tuple[torch.Tensor, int]:
         """Cross-entropy summed over the batch's answer tokens, and how many they are."""
         logits, targets = self.answers(model, batch)
-        weights = answer_weights(batch["labels"], self.weighting) if model.training else None
+        weights = answer_weights(batch["labels"], self.weighting, self.mean_weight) if model.training else None
         return answer_loss(logits, targets, tokens=1, weights=weights), len(targets)
 
     def answers(self, model: torch.nn.Module, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:

@@ -131,7 +131,8 @@ def _own_lines(folder: Path) -> tuple[dict[str, dict[str, str]], dict[tuple[str,
     """(image -> labels, (image, question) -> attribute) of jsonl/*.jsonl; both empty where there is none."""
     labels, attributes = {}, {}
     for file in sorted((folder / "jsonl").glob("*.jsonl")):
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        # Not splitlines(), which also splits at characters that an answer may hold, such as U+2028.
+        for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
             if not line.strip():
                 continue
             try:

@@ -22,11 +22,10 @@ from facellm.errors import FaceLLMError
 from train import stats
 from train.audit.agreement import clustered, cohen, fleiss
 from train.audit.items import Item
-from train.audit.store import AUTO, MARKS, AuditStore, Mark, by_sentence
+from train.audit.store import AUTO, MAJORITY, MARKS, AuditStore, Mark, by_sentence
 
 SUPPORTED, UNSEEN, WRONG = MARKS
 EXAMPLES = 3  # of each attribute
-MAJORITY = "majority"  # stands for several people's marks of one sentence
 
 
 def results(store: AuditStore) -> dict[str, Any]:

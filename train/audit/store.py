@@ -21,7 +21,9 @@ from facellm.errors import FaceLLMError
 from train.audit.items import Item, Items
 
 MARKS = ("supported", "not visible", "wrong")
-AUTO = "auto"  # the annotator name of `train.audit.auto`, not open to people
+AUTO = "auto"  # the annotator name of `train.audit.auto`
+MAJORITY = "majority"  # the name under which the report counts several people's marks of one sentence
+RESERVED = {AUTO: "the automatic checks", MAJORITY: "the report's majority of all people"}  # not open to people
 LONGEST_NAME = 40
 LONGEST_ANSWER = 4000  # characters of an answer of one's own
 
@@ -229,8 +231,8 @@ def check_person(name: str) -> str:
     """The name of a person, stripped.  Raises FaceLLMError for one that cannot be used."""
     name = " ".join(name.split())
     _check_name(name)
-    if name.lower() == AUTO:
-        raise FaceLLMError(f'The name "{AUTO}" is kept for the automatic checks; give another with --annotator.')
+    if taken := RESERVED.get(name.lower()):
+        raise FaceLLMError(f'The name "{name.lower()}" is kept for {taken}; give another with --annotator.')
     return name
 
 

@@ -13,7 +13,7 @@ import json
 import random
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 RESAMPLES = 1000
 LEAST_TRAIT = 10  # images that must, and must not, show a trait
-FAULTS_SHOWN = 5
 
 
 def parser() -> argparse.ArgumentParser:
@@ -124,12 +123,16 @@ def measure(
     journal.claim(out, settings)
     said = {w: run(rows, predictor, w, out / "predictions" / f"{w}.jsonl", progress) for w in which}
     rows = [row for row in rows if all(row.file in found for found in said.values())]
+    left = [] if labels is None else left_out(labels)
+    if data is not None:
+        data, told = fully_answered(data, said[which[0]][rows[0].file].texts)
+        left += told
     truth, bootstrap = bias_groups.table(rows), bias_groups.Bootstrap(len(rows), resamples, seed)
     measures: dict[str, list[Measure]] = {}
     results: dict[str, Any] = {
         "settings": settings, "seed": seed, "least": least, "resamples": resamples, "permutations": permutations,
         "images": len(rows), "labels": labels.source if labels else None, "dataset": str(dataset) if dataset else None,
-        "left_out": left_out(labels) if labels else [], "notes": list(bias_groups.empty_groups(truth)),
+        "left_out": left, "notes": list(bias_groups.empty_groups(truth)),
         "groups": {name: truth[name].value_counts().sort_index().to_dict() for name in bias_groups.GROUPS},
         "models": {}, "changes": [],
     }  # fmt: skip
@@ -220,6 +223,28 @@ def read_answers(folder: Path) -> tuple[pd.DataFrame, list[dict[str, str]]]:
     if not rows:
         raise FaceLLMError(f"{paths[0]} holds no answer.")
     return table(list(rows.values())), list(answers.values())
+
+
+def fully_answered(
+    data: tuple[pd.DataFrame, list[dict[str, str]]], asked: Iterable[str]
+) -> tuple[tuple[pd.DataFrame, list[dict[str, str]]] | None, list[str]]:
+    """(the images of a training set that have an answer to everything asked, a sentence about the others).
+
+    asked: attributes; those that the set does not answer at all count as not asked. An image whose answer was set aside
+    would count as one that lacks every trait of it.  None where no image is left.
+    """
+    frame, answers = data
+    wanted = set(asked) & {key for row in answers for key in row}
+    kept = [place for place, row in enumerate(answers) if wanted <= row.keys()]
+    told = []
+    if len(kept) < len(answers):
+        told.append(
+            f"{len(answers) - len(kept)} of {len(answers)} images of the training set lack one of the answers "
+            f"({', '.join(sorted(wanted))}) and were left out of what is compared with it."
+        )
+    if not kept:
+        return None, told
+    return (frame.iloc[kept].reset_index(drop=True), [answers[place] for place in kept]), told
 
 
 def amplification(

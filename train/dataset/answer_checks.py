@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from train.dataset.teacher_faults import REFUSED
 from train.labels import LabelRow
 
 REASONS = {
@@ -26,6 +27,7 @@ REASONS = {
     "long": "it is too long",
     "duplicate": "it repeats another answer about the same image",
     "unmeasured": "nothing was measured that would answer the question",
+    REFUSED: "the server refuses the picture or the question",
 }
 MIN_WORDS, MAX_WORDS = 15, 400  # one to three paragraphs
 NEAR = 0.7  # Jaccard similarity of 3-word shingles; answers on two aspects of one face share less than a third

@@ -8,6 +8,7 @@ its name first. What this file does not know: requests, answers, when to call.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,10 @@ class BatchApi:
                 raise FaceLLMError(f"Batch {part.batch} could not be cancelled ({fault}); run it again.") from None
             # it ended in the meantime
 
-    async def fetch(self, file_id: str, target: Path) -> None:
-        """Writes a file of the server, under a temporary name until it is whole."""
+    async def fetch(self, file_id: str, target: Path) -> int:
+        """Writes a file of the server, under a temporary name until it is whole and on the disk; its lines' number."""
 
-        async def stream() -> None:
+        async def stream() -> int:
             partial = target.with_name(target.name + ".partial")
             async with self._client.files.with_streaming_response.content(
                 file_id, timeout=TRANSFER_SECONDS
@@ -98,20 +99,26 @@ class BatchApi:
                 with partial.open("wb") as file:
                     async for block in response.iter_bytes():
                         file.write(block)
+                    file.flush()
+                    os.fsync(file.fileno())
+            number = 0
             with partial.open("rb") as lines:
-                if not all(isinstance(json.loads(line), dict) for line in lines):
-                    raise ValueError
+                for line in lines:
+                    if not isinstance(json.loads(line), dict):
+                        raise ValueError
+                    number += 1
             partial.replace(target)
+            return number
 
-        async def once() -> None:
+        async def once() -> int:
             try:
-                await self._teacher.call(stream(), TRANSFER_SECONDS)
+                return await self._teacher.call(stream(), TRANSFER_SECONDS)
             except transport_errors() as error:
                 raise NoReply("connection", str(error) or type(error).__name__) from None
             except ValueError:
                 raise NoReply("malformed", f"file {file_id} is not JSON lines") from None
 
-        await self._final(once, f"does not give file {file_id}")
+        return await self._final(once, f"does not give file {file_id}")
 
     async def _json(self, call: Any, timeout: float | None = None) -> dict[str, Any]:
         response = await self._teacher.call(call, timeout)

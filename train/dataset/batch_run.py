@@ -36,15 +36,17 @@ from train.dataset.batch_parts import (
     Parts,
     Request,
 )
-from train.dataset.openai_teacher import Settings, Teacher, reply_of
-from train.dataset.teacher_faults import NoReply, fault_of
-from train.dataset.teacher_plan import Outcome, Plan, answer_record, stopped_at_max_cost
+from train.dataset.openai_teacher import HOPELESS_IN_A_ROW, Settings, Teacher, no_answer, reply_of
+from train.dataset.teacher_faults import REFUSED, NoReply, fault_of
+from train.dataset.teacher_plan import Outcome, Plan, answer_record, refusal_record, stopped_at_max_cost
 from train.dataset.teacher_price import Price
 from train.dataset.teacher_run import now
 from train.labels import LabelRow
 
 ENDED = {"completed", "failed", "expired", "cancelled"}
 POLL_SECONDS = 60.0
+RESULTS = {"output.jsonl": "output_file_id", "errors.jsonl": "error_file_id"}  # a part's file -> the server's name
+SHORT_LOOKS = 10  # at a batch that ended but whose answers are not all there yet
 
 
 class BatchRun:
@@ -71,6 +73,7 @@ class BatchRun:
         self.outcome, self.parts = Outcome(), Parts(store.folder)
         self._tried: Counter = Counter()  # identity -> times that it brought no answer in this run
         self._given_up: set[str] = set()
+        self._short: Counter = Counter()  # part's name -> looks at which paid answers were missing
         self._doubtful = {part.name for part in self.parts.live if part.stage == SUBMITTING}
         self._stop = asyncio.Event()
         self._crowded = False  # the server takes no further batch before another has ended
@@ -98,13 +101,18 @@ class BatchRun:
         for part in self.parts.live:
             if part not in self._own():
                 self._report(f"Batch {part.batch} is at {part.settings['base_url']}; --base-url with that fetches it.")
+            elif part.stage == FETCHED and self._is_torn(part):  # by a power cut; the server still has it
+                self._at(part, SUBMITTED)
         first = True
         while not self._stop.is_set():
             if not self._cancel and (first or not self._own()):
                 self._write_parts()
             first = False
             for part in self._own():
-                await self._advance(api, part)
+                if self._short[part.name] < SHORT_LOOKS:
+                    await self._advance(api, part)
+            if self._own() and all(self._short[part.name] >= SHORT_LOOKS for part in self._own()):
+                raise self._never_whole(self._own()[0])
             if not self._own():
                 if self._cancel or not any(True for _ in self._wanted()):
                     return
@@ -149,13 +157,12 @@ class BatchRun:
             self._at(part, SUBMITTED)
             self.parts.path(part, "jsonl").unlink(missing_ok=True)
             self._report(f"Batch {part.batch} of {len(part.requests)} requests submitted.")
-            if self._cancel:
-                await api.cancel(part)
-        elif part.stage == SUBMITTED and self._cancel and part.status != "cancelling":
-            part.status = "cancelling"
-            await api.cancel(part)
         if part.stage == SUBMITTED:
             seen = await api.look(part)
+            if self._cancel and seen.get("status") not in ENDED and part.status != "cancelling":
+                part.status = "cancelling"
+                await api.cancel(part)
+                seen = await api.look(part)
             if seen.get("status") not in ENDED:
                 self._progress(part, seen)
                 return
@@ -163,12 +170,40 @@ class BatchRun:
                 self._refused(part, seen)
                 return
             part.status = seen["status"]
-            for suffix, name in (("output.jsonl", "output_file_id"), ("errors.jsonl", "error_file_id")):
+            came = Counter()
+            for suffix, name in RESULTS.items():
                 if seen.get(name):
-                    await api.fetch(seen[name], self.parts.path(part, suffix))
+                    came[suffix] = await api.fetch(seen[name], self.parts.path(part, suffix))
+            if not self._is_whole(part, seen, came["output.jsonl"]):
+                return
             self._at(part, FETCHED)
         if part.stage == FETCHED:
             self._take_in(part)
+
+    def _is_torn(self, part: Part) -> bool:
+        """Whether a file that an earlier process fetched is not JSON lines."""
+        try:
+            lines = (line for suffix in RESULTS for line in _json_lines(self.parts.path(part, suffix)))
+            return not all(isinstance(line, dict) for line in lines)
+        except ValueError:
+            return True
+
+    def _is_whole(self, part: Part, seen: dict[str, Any], came: int) -> bool:
+        """Whether every answer that the server counts as done, and bills, came. If not, the batch is looked at again:
+        what is missing must not be asked, and paid, a second time. --cancel takes what there is in the end."""
+        done = int((seen.get("request_counts") or {}).get("completed") or 0)
+        if came >= done:
+            return True
+        self._short[part.name] += 1
+        self._report(f"Batch {part.batch} ended with {done} answers, of which the server gives {came} so far.")
+        return self._cancel and self._short[part.name] >= SHORT_LOOKS
+
+    def _never_whole(self, part: Part) -> FaceLLMError:
+        return FaceLLMError(
+            f"Batch {part.batch} has answers that the server counts as done but does not give, after {SHORT_LOOKS} "
+            "looks; nothing is lost or asked again: run the same command later, or take the others with --batch "
+            "--cancel, after which the missing ones are asked, and paid, anew."
+        )
 
     def _at(self, part: Part, stage: str) -> None:
         part.stage = stage
@@ -204,21 +239,35 @@ class BatchRun:
         plan = Plan([], ATTRIBUTES, settings, price, prompt_version=part.prompt_version)
         open_ids = {request.custom_id: request for request in part.requests}
         final: FaceLLMError | None = None
-        for suffix in ("output.jsonl", "errors.jsonl"):
+        rejected, answered = [], False
+        for suffix in RESULTS:
             for line in _json_lines(self.parts.path(part, suffix)):
                 request = open_ids.pop(str(line.get("custom_id")), None)
                 if request is None:
                     continue
                 try:
                     self._take_answer(plan, part, request, line)
+                    answered = True
                 except NoReply as fault:
-                    self._batch_fault(part, request, fault)
+                    if fault.again:
+                        self._batch_fault(part, request, fault)
+                    else:
+                        rejected.append((request, fault))
                 except FaceLLMError as error:
                     final = error
                     self._batch_fault(part, request, NoReply("rate limit", str(error)))
         for request in open_ids.values():
             text = f"the batch ended as {part.status} without a word on it"
             self._batch_fault(part, request, NoReply("missing", text))
+        # Where nothing is answered, a refusal may be the settings' fault and closes no request.
+        answered = answered or (len(rejected) < HOPELESS_IN_A_ROW and self._has_answers())
+        for request, fault in rejected:
+            if fault.kind == REFUSED and answered:
+                self._close(plan, part, request, fault)
+            else:
+                self._batch_fault(part, request, fault)
+        if not answered and len(rejected) >= HOPELESS_IN_A_ROW:
+            final = final or no_answer(len(rejected), False, str(rejected[-1][1]))
         self.parts.remove(part)
         if final:
             raise final
@@ -258,7 +307,28 @@ class BatchRun:
             more={"batch": part.batch, "custom_id": request.custom_id},
         )
         self.store.append(record)
-        self.outcome.add(checks)
+        self.outcome.add(checks, plan.lacks_usage(reply.usage))
+
+    def _has_answers(self) -> bool:
+        """Whether one of the plan's requests has been answered."""
+        wanted = len(self.plan.rows) * len(self.plan.attributes)
+        return sum(len(still) for _, still in self.plan.open_requests(self.store)) < wanted
+
+    def _close(self, plan: Plan, part: Part, request: Request, fault: NoReply) -> None:
+        self._fault(fault.kind, str(fault), {"batch": part.batch, "custom_id": request.custom_id})
+        record = refusal_record(
+            plan=plan,
+            row=part.label_row(request),
+            attribute=request.attribute,
+            question=request.question,
+            request=request.request,
+            attempt=request.attempt,
+            text=str(fault),
+            time=now(),
+            more={"batch": part.batch, "custom_id": request.custom_id},
+        )
+        self.store.append(record)
+        self.outcome.reasons[REFUSED] += 1
 
     def _batch_fault(self, part: Part, request: Request, fault: NoReply) -> None:
         self._fault(fault.kind, str(fault), {"batch": part.batch, "custom_id": request.custom_id})

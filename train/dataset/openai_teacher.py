@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from facellm.errors import FaceLLMError
-from train.dataset.teacher_faults import NoReply, fault_of, raise_if_final
+from train.dataset.teacher_faults import REFUSED, NoReply, fault_of, raise_if_final
 from train.dataset.teacher_limits import Limits
 
 OPENAI_URL = "https://api.openai.com/v1"
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds, between tries when the server names none
-_HOPELESS_IN_A_ROW = 20  # requests that failed for good with none answered between: the server is down
+HOPELESS_IN_A_ROW = 20  # requests that failed for good with none answered between: the server is down
+# Of a server that did answer: an image is refused with all its questions, and several may follow each other.
+REFUSED_IN_A_ROW = 100
 _SHOWN = 8  # models that are named when the wanted one is gone
 
 
@@ -103,6 +105,18 @@ def read_key(url: str) -> str:
     return key or "none"
 
 
+def no_answer(count: int, again: bool, last: str) -> FaceLLMError:
+    """The sentence that ends a run after so many requests in a row.  again: they may succeed later.  last: a fault."""
+    advice = (
+        "run the same command again when the server is well"
+        if again
+        else "check --model, --base-url and --detail, or take these images out of the labels, and run it again"
+    )
+    return FaceLLMError(
+        f"{count} requests in a row brought no answer (the last: {last}); every answer so far is kept: {advice}."
+    )
+
+
 def transport_errors() -> type[Exception]:
     """What the client's HTTP library raises while a response is read piece by piece."""
     try:
@@ -116,9 +130,12 @@ class Teacher:
     """An open connection to the server; an async context manager.
 
     on_fault: called with (kind, text) for every try that failed, also where a later one succeeds.
+    answered: whether a question was ever answered with these settings; until then a refusal may be their fault.
     """
 
-    def __init__(self, settings: Settings, connections: int, on_fault: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, settings: Settings, connections: int, on_fault: Callable[[str, str], None], answered: bool = False
+    ) -> None:
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         try:
@@ -128,7 +145,7 @@ class Teacher:
             from httpx import Limits as Connections  # openai 2
             from httpx import Response
 
-        self.settings, self._on_fault = settings, on_fault
+        self.settings, self._on_fault, self.answered = settings, on_fault, answered
         self._key = read_key(settings.base_url)
         self.client = AsyncOpenAI(
             api_key=self._key,
@@ -141,7 +158,7 @@ class Teacher:
         )
         self._response = Response
         self.limits = Limits()
-        self._hopeless = 0
+        self._hopeless = self._refused = 0  # in a row
         self._random = random.Random()  # jitter only
 
     async def __aenter__(self) -> Teacher:
@@ -207,7 +224,9 @@ class Teacher:
         Raises NoReply for this request, FaceLLMError for all.
         """
         body = self.settings.body(system, question, image, attempt)
-        return await self.patiently(lambda: self._once(body, tokens))
+        reply = await self.patiently(lambda: self._once(body, tokens))
+        self.answered = True
+        return reply
 
     async def patiently(self, once: Callable[[], Any]) -> Any:
         """The result of `once()`, tried again after each NoReply that may pass, up to the settings' number of tries."""
@@ -222,7 +241,7 @@ class Teacher:
                 wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (number - 1)) * self._random.uniform(0.5, 1.5)
                 await asyncio.sleep(max(wait, fault.wait))
             else:
-                self._hopeless = 0
+                self._hopeless = self._refused = 0
                 return made
         raise AssertionError("tries is at least 1")
 
@@ -259,12 +278,14 @@ class Teacher:
             raise NoReply("malformed", self.clean(error)) from None
 
     def _count_hopeless(self, fault: NoReply) -> None:
-        self._hopeless += 1
-        if self._hopeless >= _HOPELESS_IN_A_ROW:
-            raise FaceLLMError(
-                f"{self._hopeless} requests in a row brought no answer (the last: {self.clean(fault)}); every answer "
-                "so far is kept: run the same command again when the server is well."
-            ) from None
+        if fault.kind == REFUSED and self.answered:
+            self._refused += 1
+            count, most = self._refused, REFUSED_IN_A_ROW
+        else:
+            self._hopeless += 1
+            count, most = self._hopeless, HOPELESS_IN_A_ROW
+        if count >= most:
+            raise no_answer(count, fault.again, self.clean(fault)) from None
 
     def clean(self, error: BaseException) -> str:
         text = str(error) or type(error).__name__

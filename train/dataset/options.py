@@ -123,6 +123,8 @@ def read(argv: list[str]) -> argparse.Namespace:
     args.shard = _shard(args.shard)
     if args.cancel and not args.batch:
         raise FaceLLMError("--cancel is for batches that are on their way; give it with --batch.")
+    if args.merge and args.dry_run:
+        raise FaceLLMError("--merge writes what it takes over, so it does not go with --dry-run: leave out one.")
     if args.merge and args.batch:
         raise FaceLLMError("--merge asks nothing, so it does not go with --batch.")
     if args.teacher is None:

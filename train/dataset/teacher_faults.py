@@ -17,6 +17,9 @@ from typing import Any
 from facellm.errors import FaceLLMError
 
 MOST_PATIENCE = 900.0  # seconds of Retry-After that are waited for; above it the run ends with a sentence
+REFUSED = "refused"  # the fault of a request whose own picture or question the server refuses, now and later
+# Words of a 400 that is about the request itself; other 400s, and these where nothing is answered, are the settings'.
+_REFUSES = re.compile(r"image|content[ _-](?:policy|filter|management)|safety|moderation|responsible ?ai", re.I)
 FINAL_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated"}
 
 
@@ -30,7 +33,7 @@ class NoReply(Exception):
     @property
     def again(self) -> bool:
         """Whether the same request may succeed later."""
-        return self.kind != "rejected"
+        return self.kind not in ("rejected", REFUSED)
 
 
 def fault_of(status: int, code: Any, kind: Any, text: str, headers: Mapping[str, str] | None, model: str) -> NoReply:
@@ -46,7 +49,8 @@ def fault_of(status: int, code: Any, kind: Any, text: str, headers: Mapping[str,
                 f"The server asks to wait {wait / 60:.0f} minutes; run the same command again after that."
             )
         return NoReply("rate limit" if status == 429 else f"status {status}", text, wait)
-    return NoReply("rejected", f"status {status}: {text}")
+    refused = status == 400 and _REFUSES.search(f"{code} {kind} {text}")
+    return NoReply(REFUSED if refused else "rejected", f"status {status}: {text}")
 
 
 def raise_if_final(status: int, code: Any, kind: Any, text: str, model: str) -> None:

@@ -17,12 +17,15 @@ from typing import Any
 
 from PIL import Image
 
+from facellm import attributes
 from facellm.attributes import Attribute
 from facellm.errors import FaceLLMError
 from facellm.images import MAX_SIDE, load_image
 from train.dataset import teacher_prompt
 from train.dataset.answer_store import AnswerStore, identity
-from train.dataset.teacher_price import ANSWER_TOKENS, Price, image_tokens, text_tokens
+from train.dataset.openai_teacher import Reply
+from train.dataset.teacher_faults import REFUSED
+from train.dataset.teacher_price import ANSWER_TOKENS, DEAREST_IMAGE, Price, image_tokens, text_tokens
 from train.labels import LabelRow
 
 _SENT_AS_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
@@ -66,12 +69,24 @@ class Plan:
         return {key: record["answer"] for key, record in found.items() if record}
 
     def dearest(self, question: str) -> float:
-        """The most USD that a request may cost: a 2,048 px image, every token of the answer used."""
+        """The most USD that a request may cost: the dearest image, every token of the answer used."""
         if self.price is None:
             return 0.0
-        seen = image_tokens(MAX_SIDE, MAX_SIDE, self.settings.detail, self.settings.model)
+        seen = image_tokens(*DEAREST_IMAGE, self.settings.detail, self.settings.model)
         read = text_tokens(teacher_prompt.SYSTEM + question) + seen
         return self.price.estimate(read, self.settings.max_tokens)
+
+    def lacks_usage(self, usage: Mapping[str, Any] | None) -> bool:
+        """Whether an answer has a price, but its server does not say what was used."""
+        return self.price is not None and self.price.cost(usage) is None
+
+    def cost(self, usage: Mapping[str, Any] | None, question: str) -> float | None:
+        """USD of an answer, None where no price is known. Without usage it is charged as the dearest that it can be,
+        so that max_cost binds all the same."""
+        if self.price is None:
+            return None
+        cost = self.price.cost(usage)
+        return self.dearest(question) if cost is None else cost
 
 
 def stopped_at_max_cost(spent: float, limit: float) -> FaceLLMError:
@@ -83,19 +98,21 @@ def stopped_at_max_cost(spent: float, limit: float) -> FaceLLMError:
 
 @dataclass
 class Outcome:
-    """Counts of one run. failed: requests without an answer, left for the next run."""
+    """Counts of one run. asked: answers that came.  failed: requests without an answer, left for the next run."""
 
     asked: int = 0
     kept: int = 0
+    unpriced: int = 0  # answers that came without usage
     failed: int = 0
     faults: Counter = field(default_factory=Counter)  # kind -> tries that brought nothing
     reasons: Counter = field(default_factory=Counter)  # check -> answers that failed it
     seconds: float = 0.0
     stopped: bool = False  # by the user
 
-    def add(self, checks: Sequence[str]) -> None:
+    def add(self, checks: Sequence[str], lacks_usage: bool = False) -> None:
         self.asked += 1
         self.kept += not checks
+        self.unpriced += lacks_usage
         self.reasons.update(checks)
 
 
@@ -151,7 +168,7 @@ def answer_record(
     attribute: str,
     question: str,
     request: str,
-    reply: Any,  # openai_teacher.Reply
+    reply: Reply,
     checks: Sequence[str],
     attempt: int,
     time: str,
@@ -174,7 +191,7 @@ def answer_record(
         "base_url": settings.identity().get("base_url"),
         "prompt_version": plan.prompt_version,
         "usage": reply.usage,
-        "cost": plan.price.cost(reply.usage) if plan.price else None,
+        "cost": plan.cost(reply.usage, teacher_prompt.question(attributes.attribute(attribute), row)),
         "finish_reason": reply.finish_reason,
         "refusal": reply.refusal,
         "checks": list(checks),
@@ -185,3 +202,31 @@ def answer_record(
         "raw": reply.raw,
         **more,
     }
+
+
+def refusal_record(
+    *,
+    plan: Plan,
+    row: LabelRow,
+    attribute: str,
+    question: str,
+    request: str,
+    attempt: int,
+    text: str,
+    time: str,
+    more: Mapping[str, Any] = {},
+) -> dict[str, Any]:
+    """The line that closes a request which the server refuses. It costs nothing.  text: what the server said."""
+    return answer_record(
+        plan=plan,
+        row=row,
+        attribute=attribute,
+        question=question,
+        request=request,
+        reply=Reply(None, None, None, None, None, {"error": text}),
+        checks=[REFUSED],
+        attempt=attempt,
+        time=time,
+        seconds=0.0,
+        more={"cost": 0.0, "closed": True, **more},
+    )

@@ -27,12 +27,14 @@ class Price:
     cached: float
     answer: float
 
-    def cost(self, usage: Mapping[str, Any] | None) -> float:
-        """US dollars for a response's `usage`; what a server leaves out counts as nothing."""
-        usage = usage or {}
-        read = usage.get("prompt_tokens") or 0
+    def cost(self, usage: Mapping[str, Any] | None) -> float | None:
+        """US dollars for a response's `usage`; None where the server does not say what was read and written."""
+        if not isinstance(usage, Mapping):
+            return None
+        read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        if not read or written is None:  # every request reads something
+            return None
         cached = min(read, (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
-        written = usage.get("completion_tokens") or 0
         return ((read - cached) * self.prompt + cached * self.cached + written * self.answer) / 1e6
 
     def estimate(self, prompt_tokens: float, answer_tokens: float = ANSWER_TOKENS) -> float:
@@ -67,6 +69,7 @@ IMAGE_RULES = {
     "gpt-4.1-mini": ImageRule(patch=1.62),
 }
 MOST_PATCHES = 1536
+DEAREST_IMAGE = (2048, 768)  # px: eight tiles and MOST_PATCHES patches; no size costs more by either rule
 
 
 def _family(model: str) -> str:

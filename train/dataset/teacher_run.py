@@ -2,8 +2,9 @@
 comes.
 
 Input: a plan, an open AnswerStore. Output: records in the store, an `Outcome`. An answer that fails a check is asked
-for again, with another seed, up to a number of times over all runs; then the request is set aside. What this file does
-not know: HTTP, label files, the data set's form.
+for again, with another seed, up to a number of times over all runs; then the request is set aside. One that the server
+refuses is closed at the next answer, which shows that the settings are not what it refuses. What this file does not
+know: HTTP, label files, the data set's form.
 """
 
 from __future__ import annotations
@@ -18,8 +19,16 @@ from facellm.errors import FaceLLMError
 from train.dataset import answer_checks, teacher_prompt
 from train.dataset.answer_store import AnswerStore
 from train.dataset.openai_teacher import Reply, Teacher
-from train.dataset.teacher_faults import NoReply
-from train.dataset.teacher_plan import Outcome, Plan, answer_record, data_url, request_tokens, stopped_at_max_cost
+from train.dataset.teacher_faults import REFUSED, NoReply
+from train.dataset.teacher_plan import (
+    Outcome,
+    Plan,
+    answer_record,
+    data_url,
+    refusal_record,
+    request_tokens,
+    stopped_at_max_cost,
+)
 from train.dataset.teacher_price import text_tokens
 from train.labels import LabelRow
 
@@ -44,6 +53,8 @@ class Run:
         self.outcome = Outcome()
         self.total = sum(len(still) for _, still in plan.open_requests(store))
         self._reserved = 0.0  # USD that requests on their way may cost
+        # (row, attribute, identity, the server's words) of requests that were refused since the last answer
+        self._refused: list[tuple[LabelRow, Attribute, str, str]] = []
         self._stopping = False
 
     def stop(self) -> None:
@@ -53,7 +64,8 @@ class Run:
     async def __call__(self) -> Outcome:
         """Raises FaceLLMError where going on is pointless; requests on their way are waited for and stored first."""
         began = time.monotonic()
-        async with Teacher(self.plan.settings, self.plan.concurrency, self._fault) as teacher:
+        answered = self.total < len(self.plan.rows) * len(self.plan.attributes)  # by an earlier run
+        async with Teacher(self.plan.settings, self.plan.concurrency, self._fault, answered) as teacher:
             if remark := await teacher.check_model(self._alternatives):
                 self._report(remark)
             jobs = self._jobs()
@@ -71,6 +83,9 @@ class Run:
                 await asyncio.gather(*workers, ticker, return_exceptions=True)
                 self.outcome.seconds = time.monotonic() - began
         errors = [task.exception() for task in workers if not task.cancelled() and task.exception()]
+        if teacher.answered and not errors and not self.outcome.stopped:
+            self._close_refused()
+        self.outcome.failed += len(self._refused)
         # A fault of ours must not hide behind a sentence for the user.
         errors.sort(key=lambda error: isinstance(error, FaceLLMError))
         if errors:
@@ -92,8 +107,12 @@ class Run:
                 return
             try:
                 await self._ask_until_good(teacher, *job)
-            except NoReply:
-                self.outcome.failed += 1
+            except NoReply as fault:
+                if fault.kind == REFUSED:
+                    row, attribute, request, *_ = job
+                    self._refused.append((row, attribute, request, str(fault)))
+                else:
+                    self.outcome.failed += 1
 
     async def _ask_until_good(
         self,
@@ -151,7 +170,24 @@ class Run:
             seconds=seconds,
         )
         self.store.append(record)
-        self.outcome.add(checks)
+        self.outcome.add(checks, self.plan.lacks_usage(reply.usage))
+        self._close_refused()
+
+    def _close_refused(self) -> None:
+        for row, attribute, request, text in self._refused:
+            record = refusal_record(
+                plan=self.plan,
+                row=row,
+                attribute=attribute.key,
+                question=attribute.question,
+                request=request,
+                attempt=self.store.tries(request),
+                text=text,
+                time=now(),
+            )
+            self.store.append(record)
+            self.outcome.reasons[REFUSED] += 1
+        self._refused.clear()
 
     def _fault(self, kind: str, text: str) -> None:
         self.outcome.faults[kind] += 1

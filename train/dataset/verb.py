@@ -194,6 +194,8 @@ def _estimate(plan: Plan, store: AnswerStore | None, batch: bool) -> None:
 
 def _summary(outcome: Outcome) -> None:
     _say(f"{outcome.asked} answers in {outcome.seconds:.0f} s, {outcome.kept} kept, {outcome.failed} requests failed.")
+    if outcome.unpriced:
+        _say(f"  {outcome.unpriced:>6}  answers came without usage; each is charged as the dearest that it can be")
     for reason, count in sorted(outcome.reasons.items()):
         _say(f"  {count:>6}  answers not kept: {REASONS[reason]}")
     for fault, count in sorted(outcome.faults.items()):

@@ -118,7 +118,8 @@ def forensic(facts: Facts, rng: random.Random) -> str:
 def detail(facts: Facts, rng: random.Random) -> str:
     """Expression and head in the words of the answers about them: what one of them has learnt, all have."""
     frame = pick(rng, "a close-up of", "the image shows the face of")
-    first = f"{frame} {subject(facts)} with {with_article(look(facts) or MILD)} expression"
+    seen = look(facts) or (MILD if facts.yaw_deg is not None else None)  # unmeasured, it is not even mild
+    first = f"{frame} {subject(facts)}" + (f" with {with_article(seen)} expression" if seen else "")
     age = pick(rng, "the person seems to be ", "the apparent age is ") + age_phrase(facts, rng)
     head = direction_sentence(facts, rng)
     place = f"{head}, and the mouth is {MOUTH[facts.mouth]}" if head else None
