@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         page, ctx = blocks.build(options)
         worker.serve(ctx.host)
         try:
-            page.launch(**blocks.launch_arguments(options, port))
+            page.launch(**blocks.launch_arguments(ctx, port))
         except OSError:
             raise OptionError(f"Port {port} on {options.host} was just taken: choose another with --port.") from None
     except FaceLLMError as error:

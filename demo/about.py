@@ -25,6 +25,7 @@ _FACTS = (
     ("facellm", "FaceLLM weights"),
     ("base", "Base weights"),
     ("revision", "Revision"),
+    ("base_revision", "Base revision"),
     ("device", "Device"),
     ("dtype", "Number format"),
     ("quantization", "Quantization"),
@@ -61,8 +62,7 @@ def _value(key: str, value: Any) -> str:
         return f"{value / 2**20:,.0f} MiB" if value < 2**30 else f"{value / 2**30:.1f} GiB"
     if key == "seconds":
         return f"{value:.1f} s"
-    text = " ".join(value) if isinstance(value, (list, tuple)) else str(value)
-    return Path(text).name if text.startswith("/") else text
+    return " ".join(value) if isinstance(value, (list, tuple)) else str(value)
 
 
 def model_card(card: Mapping[str, Any], message: str) -> str:

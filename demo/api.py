@@ -21,7 +21,7 @@ from facellm.errors import FaceLLMError
 
 from . import profile, settings, texts
 from .common import Context
-from .jobs import MODEL
+from .jobs import MODEL, need_both
 from .photo import Photo, read_photo
 from .photo_panel import PhotoInput
 from .rounds import questions
@@ -34,10 +34,22 @@ REPORT_EVERY = 0.5
 _MODELS = ("facellm", "base")
 
 
-def _which(model: str) -> str:
-    if model not in _MODELS:
+def _there(ctx: Context) -> tuple[str, ...]:
+    """The models that can be asked, FaceLLM first, once they are loaded.  Raises FaceLLMError where they cannot be."""
+    for _ in ctx.host.wait():
+        pass
+    return ctx.host.which
+
+
+def _which(ctx: Context, model: str | None) -> str:
+    """The model to ask, once it is there: the one named, for "" FaceLLM or the only one.  Raises FaceLLMError."""
+    name = str(model or "").strip()
+    if name not in ("", *_MODELS):
         raise FaceLLMError(f"There is no model {model!r} here: choose facellm or base.")
-    return model
+    there = _there(ctx)
+    if name and name not in there:
+        raise FaceLLMError(f"Only {there[0]} is loaded here, not {name}: leave the model out.")
+    return name or there[0]
 
 
 def history_of(value: Any) -> tuple[tuple[str, str], ...]:
@@ -71,10 +83,7 @@ def _given(path: str | None) -> Photo:
 
 
 def _fill(ctx: Context, photo: Photo, cells: Sequence[Cell], parameters: settings.Parameters) -> Iterator:
-    ticket = Ticket()
-    for _ in ctx.host.wait():
-        pass
-    yield from fill(ctx.host, photo.seen(parameters.whole), cells, parameters, ticket, ctx.sensitive)
+    yield from fill(ctx.host, photo.seen(parameters.whole), cells, parameters, Ticket(), ctx.sensitive)
 
 
 def _json(cell: Cell) -> dict:
@@ -153,15 +162,16 @@ class Endpoints:
             photo: the photo, a file.
             question: what to ask.
             history: earlier turns as [[question, answer], ...].
-            model: facellm or base.
+            model: facellm or base; empty for FaceLLM, or for the only one there is.
             (settings)
         Returns:
             The answer's text, and its details (tokens, seconds, finish_reason).
         """
         text = settings.question(question, texts.QUESTION_FIRST)
         policy.check(text, self.ctx.sensitive)
-        cell = Cell(_which(model), text, history=history_of(history))
-        for _ in _fill(self.ctx, _given(photo), [cell], parameters):
+        earlier, seen = history_of(history), _given(photo)
+        cell = Cell(_which(self.ctx, model), text, history=earlier)
+        for _ in _fill(self.ctx, seen, [cell], parameters):
             yield cell.text, _json(cell)
 
     def attributes(self, photo: str, attributes: str, model: str, parameters: settings.Parameters):
@@ -171,15 +181,16 @@ class Endpoints:
             photo: the photo, a file.
             attributes: keys separated by commas (demographic, structure, skin, expression, lighting, pose, forensic,
                 detail); empty for all.
-            model: facellm or base.
+            model: facellm or base; empty for FaceLLM, or for the only one there is.
             (settings)
         Returns:
             One entry per key: title, question, text, tokens, seconds, state.
         """
         chosen = _permitted(attributes, self.ctx.sensitive)
-        cells = [Cell(_which(model), a.question, a.key) for a in chosen]
-        titles = {a.key: a.title for a in chosen}
-        for _ in _slowly(self.ctx, _given(photo), cells, parameters):
+        titles, seen = {a.key: a.title for a in chosen}, _given(photo)
+        which = _which(self.ctx, model)
+        cells = [Cell(which, a.question, a.key) for a in chosen]
+        for _ in _slowly(self.ctx, seen, cells, parameters):
             yield {c.key: {"title": titles[c.key], **_json(c)} for c in cells}
 
     def compare(self, photo: str, question: str, parameters: settings.Parameters):
@@ -196,27 +207,29 @@ class Endpoints:
         text = settings.question(question, texts.QUESTION_FIRST)
         asked = questions(text if text in known else "own", text, self.ctx.sensitive)
         cells = [Cell(w, q, key) for key, q in asked for w in ("base", "facellm")]
-        for _ in _slowly(self.ctx, _given(photo), cells, parameters):
+        seen = _given(photo)
+        need_both(_there(self.ctx))
+        for _ in _slowly(self.ctx, seen, cells, parameters):
             yield [
                 {"key": k, "question": q, "base": _json(cells[2 * i]), "facellm": _json(cells[2 * i + 1])}
                 for i, (k, q) in enumerate(asked)
             ]
 
-    def profile(self, photo: str, model: str = "facellm", look: str = "face") -> dict:
+    def profile(self, photo: str, model: str = "", look: str = "face") -> dict:
         """Score every label of the profile's fields (age group, gender, pose and others) for the face in a photo.
 
         Args:
             photo: the photo, a file.
-            model: facellm or base.
+            model: facellm or base; empty for FaceLLM, or for the only one there is.
             look: face for the largest face's crop, whole for the whole photo.
         Returns:
-            fields: per field, label -> probability; calibrated: whether the probabilities are calibrated.
+            fields: per field, label -> probability; calibrated: whether the probabilities are calibrated (never for a
+            whole photo).
         """
         with _sentences():
             whole = settings.read(look=look).whole
-            which, seen = _which(model), _given(photo).seen(whole)
-            for _ in self.ctx.host.wait():
-                pass
+            seen = _given(photo).seen(whole)
+            which = _which(self.ctx, model)
             return profile.allowed(self.ctx.host.profiles(seen, (which,))[which], self.ctx.sensitive)
 
 
@@ -228,7 +241,7 @@ def build(ctx: Context) -> None:
         both = gr.Textbox("all", label="question")
         keys = gr.Textbox("", label="attributes")
         history = gr.JSON([], label="history")
-        model = gr.Textbox("facellm", label="model")
+        model = gr.Textbox("", label="model")
         kinds = {
             str: gr.Textbox,
             int: lambda value, label: gr.Number(value, label=label, precision=0),

@@ -16,7 +16,7 @@ from facellm.errors import FaceLLMError
 
 from . import settings, texts
 from .common import PRIVATE, Context, Tab, buttons, running, status, status_line, which_radio
-from .jobs import Job, guarded, loading
+from .jobs import Job, guarded, loaded, loading
 from .photo import Photo
 from .report import links
 from .runs import Ticket
@@ -26,10 +26,10 @@ _WORDS = {"waiting": "waiting", "writing": "writing…", "done": "done", "stoppe
 
 
 def foot(cell: Cell | None) -> str:
-    """A card's last line: its state, then tokens and seconds."""
+    """A card's last line: its state, then tokens, seconds and whose answer it is."""
     if cell is None:
         return ""
-    words = cell.measures() if cell.finished else _WORDS[cell.state]
+    words = f"{cell.measures()} · {texts.WHICH[cell.which]}" if cell.finished else _WORDS[cell.state]
     return f'<p class="foot {cell.state}"><i aria-hidden="true"></i>{escape(words)}</p>'
 
 
@@ -42,8 +42,9 @@ def describe(
         parameters = settings.read(*raw)
         for line in loading(ctx.host, ticket):
             yield None, line
-        cells = [Cell(which, a.question, a.key) for a in chosen]
-        yield cells, status(f"{texts.WHICH[which]} is looking at the photo…", "busy")
+        model = loaded(ctx.host, which)
+        cells = [Cell(model, a.question, a.key) for a in chosen]
+        yield cells, status(f"{texts.WHICH[model]} is looking at the photo…", "busy")
         for _ in fill(ctx.host, photo.seen(parameters.whole), cells, parameters, ticket, ctx.sensitive):
             ready = sum(c.finished for c in cells)
             yield cells, status(f"Writing… {ready} of {len(cells)} done", "busy")
@@ -84,6 +85,7 @@ def build(ctx: Context, parameters: list) -> Tab:
     done = gr.State({})  # key -> Cell, finished ones of this photo
     texts_, states, agains = ([c[i] for c in cards] for i in range(3))
     flat = [*texts_, *states]
+    n = len(attributes)
 
     waiting = foot(Cell("facellm", ""))
 
@@ -101,15 +103,17 @@ def build(ctx: Context, parameters: list) -> Tab:
         def stream(ticket: Ticket, kept, chosen_which, *raw):
             before: dict[int, tuple[str, str]] = {}
             for cells, said in describe(ctx, ticket, chosen, chosen_which, raw):
-                updates = [gr.skip() for _ in flat]
+                updates = [gr.skip() for _ in written]
                 if cells is None and "busy" not in said:  # it will not be written: no card waits any more
-                    for i in range(len(attributes)) if only is None else (only,):
-                        updates[len(attributes) + i] = ""
-                for j, cell in enumerate(cells or ()):
+                    for i in range(n) if only is None else (only,):
+                        updates[n + i] = ""
+                for i, cell in enumerate(cells or (), first):
                     now = (cell.text, foot(cell))
-                    if before.get(j) != now:
-                        before[j] = now
-                        updates[first + j], updates[len(attributes) + first + j] = now
+                    if before.get(i) != now:
+                        before[i] = now
+                        updates[i], updates[n + i] = now
+                        if cell.finished:
+                            updates[2 * n + i] = gr.update(value="Ask again")
                 saved, made = gr.skip(), gr.skip()
                 if cells and all(c.finished for c in cells):
                     kept = {**(kept or {}), **{c.key: c for c in cells}}
@@ -122,10 +126,7 @@ def build(ctx: Context, parameters: list) -> Tab:
 
     def looks(on: bool) -> list:
         # An update for each button: Gradio takes the value out of the first use of a dict.
-        return [
-            *running(on),
-            *[gr.update(interactive=False) if on else gr.update(interactive=True, value="Ask again") for _ in agains],
-        ]
+        return [*running(on), *[gr.update(interactive=not on) for _ in agains]]
 
     def one(request: gr.Request):
         try:
@@ -134,7 +135,8 @@ def build(ctx: Context, parameters: list) -> Tab:
             return [*job.refuse(error), *[gr.skip() for _ in job.restored], gr.skip(), gr.skip()]
 
     job = Job(ctx, "attributes", line, [go, stop, *agains], looks)
-    outputs = [line, done, report, *flat]
+    written = [*flat, *agains]
+    outputs = [line, done, report, *written]
 
     def wire(button: gr.Button, quick, changed: list, only: int | None) -> None:
         start = button.click(quick, None, [*job.outputs, *job.restored, *changed], queue=False, **PRIVATE)
@@ -146,6 +148,7 @@ def build(ctx: Context, parameters: list) -> Tab:
     job.stop(stop.click)
 
     def cleared() -> tuple:
-        return ("", {}, "", *["" for _ in flat])
+        asked = [gr.update(value="Ask", interactive=True) for _ in agains]
+        return ("", {}, "", *["" for _ in flat], *asked, *running(False))
 
-    return Tab("attributes", outputs, cleared)
+    return Tab("attributes", [*outputs, go, stop], cleared, {"which": which})

@@ -7,16 +7,15 @@ inside a tab, or how a model is loaded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from html import escape
-from pathlib import Path
 
 import gradio as gr
 
-from facellm.attributes import ATTRIBUTES
+from facellm import policy
 
-from . import about, api, attributes, chat, compare, photo_panel, profile, settings, texts, theme
-from .common import PRIVATE, Context, Tab, status
+from . import about, api, attributes, chat, compare, forgetting, photo_panel, profile, settings, texts, theme
+from .common import PRIVATE, Context, Tab, sides, status
 from .options import Options
 from .votes import Votes
 from .worker import Host, Status
@@ -47,27 +46,29 @@ def pill(s: Status, card: dict, trouble: str = "") -> str:
     if trouble:
         return f'<p class="pill lost" role="alert"><i aria-hidden="true"></i>{escape(trouble)}</p>'
     if s.state == "ready":
-        parts = [Path(str(card.get("name", "model"))).name, str(card.get("device", ""))]
+        parts = [str(card.get("name", "model")), str(card.get("device", ""))]
         if card.get("quantization") not in (None, "", "none", "not told"):
             parts.append(str(card["quantization"]))
         words = " · ".join(p for p in parts if p)
-        ready = '<span class="word"> · ready</span>'  # on a phone the green dot says it
-        return f'<p class="pill ready" role="status"><i aria-hidden="true"></i><span>{escape(words)}{ready}</span></p>'
+        said = f'{escape(words)}<span class="word"> · ready</span>'  # on a phone the green dot says it
+        return f'<div class="pill ready"><i aria-hidden="true"></i><span role="status">{said}</span></div>'
     if s.state == "failed":
         return f'<div class="notice bad" role="alert">The model could not be loaded. {escape(s.message)}</div>'
-    return (
-        f'<p class="pill loading" role="status"><i aria-hidden="true"></i>{escape(s.message)}'
+    return (  # the seconds stand outside the live region: a screen reader is to say the steps, not every tick
+        f'<div class="pill loading"><i aria-hidden="true"></i><span role="status">{escape(s.message)}</span>'
         f'<progress max="{s.steps}" value="{max(0, s.step - 1)}" aria-label="Loading, step {s.step} of {s.steps}">'
-        f"</progress>{s.seconds:.0f} s</p>"
+        f"</progress><span>{s.seconds:.0f} s</span></div>"
     )
 
 
-def open_link(request: gr.Request) -> tuple:
-    """`?tab=compare&attribute=pose`: which tab to open, what Compare and Chat are set to. Unknown ones are ignored."""
-    wanted = request.query_params.get("tab", "") if request else ""
-    key = request.query_params.get("attribute", "") if request else ""
+def open_link(query: Mapping[str, str], sensitive: bool) -> tuple:
+    """`?tab=compare&attribute=pose`: updates of the tabs, of Compare's choice and of Chat's box.
+
+    Unknown ones are ignored, and those that the operator switched off.
+    """
+    wanted, key = query.get("tab", ""), query.get("attribute", "")
     tab = gr.update(selected=wanted) if wanted in TABS else gr.skip()
-    known = {a.key: a for a in ATTRIBUTES}
+    known = {a.key: a for a in policy.attributes(sensitive)}
     if key not in known:
         return tab, gr.skip(), gr.skip()
     return tab, gr.update(value=key), gr.update(value=known[key].question)
@@ -112,15 +113,19 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
                     about_tab = about.build(ctx)
         api.build(ctx)
         _reset_with_photo(ctx, panel, [chat_tab, attributes_tab, compare_tab, profile_tab])
-        _watch_loading(ctx, page, state, retry, about_tab.extras["card"])
-        count = compare_tab.extras["tally"]
-        page.load(lambda: compare.tally(ctx), None, [count], queue=False, **PRIVATE)
-        box = chat_tab.reset[2]
-        page.load(open_link, None, [tabs, compare_tab.extras["choice"], box], queue=False, **PRIVATE)
+        switches = [chat_tab.extras["which"], attributes_tab.extras["which"]]
+        _watch_loading(ctx, page, [state, retry, about_tab.extras["card"], *switches])
 
-        def gone(request: gr.Request) -> None:
+        def linked(request: gr.Request) -> tuple:
+            return open_link(request.query_params, ctx.sensitive)
+
+        box = chat_tab.reset[2]
+        page.load(linked, None, [tabs, compare_tab.extras["choice"], box], queue=False, **PRIVATE)
+
+        async def gone(request: gr.Request) -> None:
             ctx.runs.discard(request.session_hash)
             ctx.photos.drop(request.session_hash)
+            forgetting.drop(page.state_holder, request.session_hash)
 
         page.unload(gone)
     page.queue(max_size=options.queue, api_open=False, default_concurrency_limit=8)
@@ -128,13 +133,13 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
 
 
 def _reset_with_photo(ctx: Context, panel: photo_panel.PhotoPanel, tabs: list[Tab]) -> None:
-    """Another photo, or none, ends what is running and empties all tabs; the same photo again changes nothing."""
-    known = gr.State("")  # the last photo that there was
+    """Another photo or face, or none, ends what is running and empties all tabs; the same again changes nothing."""
+    known = gr.State(None)  # the last photo that there was: its ident
     outputs = [known, *(c for tab in tabs for c in tab.reset)]
 
-    def reset(before: str, request: gr.Request) -> list:
+    def reset(before: tuple[str, int] | None, request: gr.Request) -> list:
         now = ctx.photos.get(request.session_hash)
-        ident = now.ident if now else ""
+        ident = now.ident if now else None
         if ident == before:
             return [gr.skip() for _ in outputs]
         ctx.runs.discard(request.session_hash)
@@ -142,7 +147,7 @@ def _reset_with_photo(ctx: Context, panel: photo_panel.PhotoPanel, tabs: list[Ta
         for tab in tabs:
             cleared = list(tab.cleared())
             if tab.name == "chat" and before and ident:
-                cleared[1] = status(texts.NEW_PHOTO)
+                cleared[1] = status(texts.NEW_FACE if ident[0] == before[0] else texts.NEW_PHOTO)
             values += cleared
         return values
 
@@ -150,42 +155,52 @@ def _reset_with_photo(ctx: Context, panel: photo_panel.PhotoPanel, tabs: list[Ta
         event.then(reset, [known], outputs, queue=False, **PRIVATE)
 
 
-def _watch_loading(ctx: Context, page: gr.Blocks, state: gr.HTML, retry: gr.Button, card: gr.HTML) -> None:
+def _watch_loading(ctx: Context, page: gr.Blocks, outputs: list) -> None:
     """Every visitor sees the model's loading until it is ready or has failed; then it can be tried again.
 
     A model behind a server is looked at for as long as the page is open: it may go away and come back.
+    outputs: the pill, the button that tries again, About's card, the tabs' model switches.
     """
+
+    def unchanged() -> list:
+        return [gr.skip() for _ in outputs[1:]]
+
+    def shown_now(s: Status, trouble: str = "") -> tuple:
+        failed = gr.update(visible=s.state == "failed" and not trouble)
+        return pill(s, ctx.host.card(), trouble), failed, about.card_html(ctx), *[sides(ctx.host) for _ in outputs[3:]]
 
     async def watch() -> AsyncIterator[tuple]:
         while (s := ctx.host.status).state in ("idle", "loading"):
-            yield pill(s, {}), gr.skip(), gr.skip()
+            yield pill(s, {}), *unchanged()
             await asyncio.sleep(0.5)
-        yield pill(s, ctx.host.card()), gr.update(visible=s.state == "failed"), about.card_html(ctx)
+        yield shown_now(s)
 
     def look(shown: str) -> tuple:
-        trouble = ctx.host.trouble()
-        now = pill(ctx.host.status, ctx.host.card(), trouble)
-        if now == shown:  # nothing new to announce to a screen reader
-            return gr.skip(), gr.skip(), gr.skip()
-        return now, gr.update(visible=False), about.card_html(ctx)
+        now = shown_now(ctx.host.status, ctx.host.trouble())
+        # Else there is nothing new to announce to a screen reader.
+        return now if now[0] != shown else (gr.skip(), *unchanged())
 
-    outputs = [state, retry, card]
     if ctx.options.backend_url:
         timer = gr.Timer(LOOK_EVERY)
-        timer.tick(look, [state], outputs, queue=False, **PRIVATE)
+        timer.tick(look, [outputs[0]], outputs, queue=False, **PRIVATE)
     free = {"concurrency_limit": None, **PRIVATE}
-    page.load(watch, None, outputs, **free)
+    # First without the queue, which may be full: a visitor refused there still reads how things stand.
+    first = page.load(lambda: shown_now(ctx.host.status), None, outputs, queue=False, **PRIVATE)
+    first.then(watch, None, outputs, **free)
+    retry = outputs[1]
     retry.click(lambda: ctx.host.start(), None, None, queue=False, **PRIVATE).then(watch, None, outputs, **free)
 
 
-def launch_arguments(options: Options, port: int) -> dict:
+def launch_arguments(ctx: Context, port: int) -> dict:
     """Everything that `launch` needs: private, quiet, no third-party host."""
+    options = ctx.options
     return {
         "server_name": options.host,
         "server_port": port,
         "share": False,
         "auth": options.auth,
         "mcp_server": options.mcp,
+        "app_kwargs": {"lifespan": forgetting.lifespan(ctx.photos)},
         "theme": theme.theme(),
         "css_paths": [theme.CSS],
         "head": theme.HEAD,

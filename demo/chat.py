@@ -18,13 +18,18 @@ from facellm.errors import FaceLLMError
 
 from . import settings, texts
 from .common import PRIVATE, Context, Tab, failure, status, status_line, which_radio
-from .jobs import Job, guarded, loading
+from .jobs import Job, guarded, loaded, loading
 from .photo import Photo
 from .runs import Ticket
 from .settings import MAX_TURNS, RETRY_TEMPERATURE, SEED_LIMIT
 from .streaming import Cell, fill
 
 Message = dict[str, Any]
+
+# Stand where there are no words (yet).
+GROWING, NO_WORDS = "…", "(no words)"
+# Every answer begins with its model's name; this is also how the page tells which model an earlier answer is from.
+_SIGNED = {f"**{name}**\n\n": which for which, name in texts.WHICH.items()}
 
 
 def text_of(message: Message) -> str:
@@ -35,14 +40,29 @@ def text_of(message: Message) -> str:
     return "".join(part if isinstance(part, str) else part.get("text", "") for part in content if part)
 
 
+def signed(which: str, words: str) -> str:
+    """An answer as the conversation shows it: its model's name, then its words."""
+    return f"**{texts.WHICH[which]}**\n\n{words}"
+
+
+def unsigned(text: str) -> tuple[str | None, str]:
+    """(model, words) of an answer as the conversation shows it; the model is None where no name stands first."""
+    for name, which in _SIGNED.items():
+        if text.startswith(name):
+            return which, text.removeprefix(name)
+    return None, text
+
+
 def turns(messages: list[Message]) -> tuple[tuple[str, str], ...]:
-    """Finished (question, answer) pairs, the last 20; notes without a question are left out."""
+    """Finished (question, answer) pairs, the last 20; what lacks a question or an answer's words is left out."""
     pairs, asked = [], None
     for message in messages:
         if message["role"] == "user":
             asked = text_of(message)
         elif message["role"] == "assistant" and asked is not None:
-            pairs.append((asked, text_of(message)))
+            words = unsigned(text_of(message))[1]
+            if words not in (GROWING, NO_WORDS):
+                pairs.append((asked, words))
             asked = None
     return tuple(pairs[-MAX_TURNS:])
 
@@ -84,18 +104,35 @@ def answer(ctx: Context, ticket: Ticket, messages: list[Message], which: str, ra
         policy.check(question, ctx.sensitive)
         for line in loading(ctx.host, ticket):
             yield messages, line
-        cell = Cell(which, question, history=turns(messages[:-1]))
-        yield messages, status(f"{texts.WHICH[which]} is looking at the photo…", "busy")
+        chosen = loaded(ctx.host, which)
+        cell = Cell(chosen, question, history=turns(messages[:-1]))
+        yield messages, status(f"{texts.WHICH[chosen]} is looking at the photo…", "busy")
         for _ in fill(ctx.host, photo.seen(parameters.whole), [cell], parameters, ticket, ctx.sensitive):
-            reply = {"role": "assistant", "content": cell.text or "…"}
-            line = status(f"{texts.WHICH[which]} is writing…", "busy")
+            reply = {"role": "assistant", "content": signed(chosen, cell.text or GROWING)}
+            line = status(f"{texts.WHICH[chosen]} is writing…", "busy")
             if cell.finished:
-                reply["content"] = cell.text or "(no words)"
+                reply["content"] = signed(chosen, cell.text or NO_WORDS)
                 reply["options"] = follow_ups(messages, ctx.sensitive)
                 line = status(_measured(cell, parameters, attempt))
             yield [*messages, reply], line
 
     return guarded(ctx, ticket, work, lambda said: (messages, said))
+
+
+def like(ctx: Context, messages: list[Message] | None, index: Any, liked: Any) -> Any:
+    """Store a visitor's like (True) or dislike (False) of message `index`.  Returns the status line.
+
+    A like that is taken back ("" from the page) is no dislike, and stores nothing.
+    """
+    index, messages = _index(index), plain(messages)
+    which = unsigned(messages[index]["content"])[0] if 0 <= index < len(messages) else None
+    if which is None or not isinstance(liked, bool):
+        return gr.skip()
+    try:
+        ctx.votes.like(which, liked, ctx.host.card().get("name", ""))
+        return status("Thank you: stored without the photo and without the words.")
+    except FaceLLMError as error:
+        return failure(error)
 
 
 def _measured(cell: Cell, parameters: settings.Parameters, attempt: int) -> str:
@@ -210,16 +247,12 @@ def build(ctx: Context, parameters: list) -> Tab:
 
     clear.click(wipe, None, outputs, **quick)
 
-    def liked(chosen, event: gr.LikeData):
-        try:
-            ctx.votes.like(chosen, event.liked is True or event.liked == "Like", ctx.host.card().get("name", ""))
-            return status("Thank you: stored without the photo and without the words.")
-        except FaceLLMError as error:
-            return failure(error)
+    def liked(messages, event: gr.LikeData):
+        return like(ctx, messages, event.index, event.liked)
 
     if ctx.votes.on:
-        chatbot.like(liked, [which], [line], queue=False, **PRIVATE)
-    return Tab("chat", outputs, cleared)
+        chatbot.like(liked, [chatbot], [line], queue=False, **PRIVATE)
+    return Tab("chat", outputs, cleared, {"which": which})
 
 
 def _with(messages: list[Message] | None, text: str) -> list[Message]:

@@ -48,12 +48,13 @@ class Tab:
     extras: dict[str, Any] = field(default_factory=dict)
 
 
-def status(text: str = "", kind: str = "") -> str:
-    """The tab's status line; kind: "", busy or bad."""
+def status(text: str = "", kind: str = "", aside: str = "") -> str:
+    """The tab's status line; kind: "", busy or bad.  aside: what ticks, and so is not to be announced each time."""
     if not text:
         return ""
     role = "alert" if kind == "bad" else "status"
-    return f'<p class="status {kind}" role="{role}">{escape(text)}</p>'
+    beside = f'<span class="aside">{escape(aside)}</span>' if aside else ""
+    return f'<p class="status {kind}" role="{role}">{escape(text)}</p>{beside}'
 
 
 def status_line(name: str) -> gr.HTML:
@@ -69,6 +70,13 @@ def which_radio(name: str) -> gr.Radio:
         elem_id=f"{name}-which",
         elem_classes="segmented",
     )
+
+
+def sides(host: Host) -> dict:
+    """The update of a `which_radio`: where only one model is loaded, there is no choice."""
+    if len(host.which) > 1:
+        return gr.skip()
+    return gr.update(choices=[(texts.WHICH[w], w) for w in host.which], value=host.which[0])
 
 
 def buttons(name: str, go: str) -> tuple[gr.Button, gr.Button]:

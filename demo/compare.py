@@ -16,7 +16,7 @@ from facellm.errors import FaceLLMError
 
 from . import plots, settings, texts
 from .common import PRIVATE, Context, Tab, buttons, failure, running, status, status_line
-from .jobs import Job, guarded, loading
+from .jobs import Job, guarded, loading, need_both
 from .photo import Photo
 from .report import downloads
 from .rounds import ALL, OWN, Pair, Round, make_round, marked
@@ -91,6 +91,7 @@ def compare(ctx: Context, ticket: Ticket, round_: Round, raw: tuple) -> Iterator
         parameters = settings.read(*raw)
         round_.temperature = parameters.temperature
         yield from loading(ctx.host, ticket)
+        need_both(ctx.host.which)
         yield status("Both models are looking at the photo…", "busy")
         for _ in fill(ctx.host, photo.seen(parameters.whole), cells, parameters, ticket, ctx.sensitive, DRAW_EVERY):
             yield status(f"Writing… {sum(c.finished for c in cells)} of {len(cells)} answers done", "busy")
@@ -157,9 +158,9 @@ def build(ctx: Context, parameters: list) -> Tab:
             gr.Button(label, size="sm", min_width=80, elem_id=f"vote-{name}")
             for label, name in (("A is better", "a"), ("B is better", "b"), ("Tie", "tie"), ("Both bad", "bad"))
         ]
-    with gr.Accordion("Votes so far", open=False, elem_id="tally-box"):
+    with gr.Accordion("Votes so far", open=False, elem_id="tally-box") as box:
         count = gr.HTML("", elem_id="tally")
-    state = gr.State(None)
+    state, opened = gr.State(None), gr.State(False)
 
     def bar_for(round_: Round | None) -> tuple:
         pair = round_.open_vote if round_ else None
@@ -171,6 +172,7 @@ def build(ctx: Context, parameters: list) -> Tab:
 
     def begin(choice_, own_, blind_, request: gr.Request):
         try:
+            need_both(ctx.host.which)
             round_ = make_round(choice_, own_, bool(blind_) and ctx.votes.on, ctx.sensitive)
             admitted = job.admit(request.session_hash)
         except FaceLLMError as error:
@@ -190,8 +192,12 @@ def build(ctx: Context, parameters: list) -> Tab:
     job.stop(stop.click)
     choice.change(lambda c: gr.update(visible=c == OWN), [choice], [own], queue=False, **PRIVATE)
 
+    # All votes as a file within the page: made for those who look at it, not for every visitor and every vote.
+    box.expand(lambda: (tally(ctx), True), None, [count, opened], queue=False, **PRIVATE)
+    box.collapse(lambda: False, None, [opened], queue=False, **PRIVATE)
+
     def vote(ballot: str):
-        def cast(round_):
+        def cast(round_, looking):
             pair = round_.open_vote if round_ else None
             if pair is None:
                 return (
@@ -210,15 +216,16 @@ def build(ctx: Context, parameters: list) -> Tab:
                 return round_, failure(error), gr.skip(), *bar_for(round_), gr.skip()
             pair.vote = winner
             said = status(f"Thank you. A was {texts.WHICH[pair.sides[0]]}, B was {texts.WHICH[pair.sides[1]]}.")
-            return round_, said, show(round_), *bar_for(round_), tally(ctx)
+            return round_, said, show(round_), *bar_for(round_), tally(ctx) if looking else gr.skip()
 
         return cast
 
     for button, ballot in zip(ballots, ("a", "b", "tie", "both bad"), strict=True):
-        cast = button.click(vote(ballot), [state], [state, line, shown, bar, prompt, count], queue=False, **PRIVATE)
+        outputs = [state, line, shown, bar, prompt, count]
+        cast = button.click(vote(ballot), [state, opened], outputs, queue=False, **PRIVATE)
         cast.then(None, js=_SHOW_NEXT, queue=False, **PRIVATE)
 
     def cleared() -> tuple:
-        return "", hint, None, gr.update(visible=False), ""
+        return "", hint, None, gr.update(visible=False), "", *running(False)
 
-    return Tab("compare", streamed, cleared, {"choice": choice, "tally": count})
+    return Tab("compare", [*streamed, go, stop], cleared, {"choice": choice})

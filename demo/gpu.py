@@ -1,8 +1,8 @@
 """Hugging Face ZeroGPU: `on_gpu` asks for a GPU where the `spaces` package is present, and does nothing elsewhere.
 
 Import this before anything that imports torch: `spaces` has to patch CUDA first. What this file does not know: models.
-On ZeroGPU the decorated function runs in a forked process: its arguments and results are pickled, and an event set
-in this process is not seen there, so stopping means closing the generator.
+On ZeroGPU the decorated function runs in a forked process: its arguments and results are pickled, an event set in this
+process is not seen there, and closing the generator waits for the fork's end. Of its errors only gr.Error keeps words.
 """
 
 from __future__ import annotations

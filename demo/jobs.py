@@ -9,6 +9,7 @@ one in the queue for the model (`Job.queue`, `guarded`), and one that brings the
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -105,6 +106,9 @@ class Job:
             return [status(texts.STOPPED), *self.looks(False)]
 
         outputs = [self.line, *self.restored]
+        # Said by the page itself, at the click: from here it could arrive after the model's last words, and stay.
+        said = f"() => {json.dumps(status(texts.STOPPING, 'busy'))}"
+        button_event(None, None, [self.line], js=said, queue=False, **PRIVATE)
         button_event(stop, None, outputs, queue=False, **PRIVATE)
 
 
@@ -137,6 +141,16 @@ def guarded(
 def loading(host: Host, ticket: Ticket) -> Iterator[str]:
     """Status lines until the model is there; the first question waits rather than failing."""
     for s in host.wait(ticket.cancel):
-        yield status(
-            f"The model is loading: {s.message.lower()} (step {s.step} of {s.steps}, {s.seconds:.0f} s)", "busy"
-        )
+        said = f"The model is loading: {s.message.lower()} (step {s.step} of {s.steps})"
+        yield status(said, "busy", f"{s.seconds:.0f} s")
+
+
+def loaded(host: Host, which: str) -> str:
+    """That model, or the only one there is: a question asked while the model was loading could not know."""
+    return which if which in host.which else host.which[0]
+
+
+def need_both(there: Sequence[str]) -> None:
+    """Raises FaceLLMError where fewer than both models are there to be compared."""
+    if len(there) < 2:
+        raise FaceLLMError(texts.ONE_MODEL)

@@ -32,16 +32,21 @@ MOST_PHOTOS = 500
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """One visitor's photo. ident: hash of its pixels and face.  view: what the model sees (FaceView, image <= 1344 px).
+    """One visitor's photo. digest: hash of the whole photo.  view: what the model sees (FaceView, image <= 1344 px).
 
     source: the upright photo as JPEG bytes.  size: its width and height in px.  which: index of the chosen face.
     """
 
-    ident: str
+    digest: str
     view: Any
     source: bytes
     size: tuple[int, int]
     which: int = 0
+
+    @property
+    def ident(self) -> tuple[str, int]:
+        """(which photo, which of its faces): what a conversation is about."""
+        return self.digest, self.which
 
     def seen(self, whole: bool) -> Any:
         """The FaceView to ask about: the face's crop, or the whole photo."""
@@ -57,6 +62,7 @@ class Photos:
     def __init__(self, forget_after: float = FORGET_AFTER, most: int = MOST_PHOTOS) -> None:
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[float, Photo]] = {}
+        self._forgotten: set[str] = set()
         self._forget_after, self._most = forget_after, most
 
     def put(self, session: str, photo: Photo) -> None:
@@ -64,18 +70,33 @@ class Photos:
         with self._lock:
             self._kept.pop(session, None)
             self._kept[session] = (time.monotonic(), photo)
+            self._forgotten.discard(session)
+            self._forget(list(self._kept)[: max(0, len(self._kept) - self._most)])
+
+    def sweep(self) -> set[str]:
+        """Forget what was not used for too long.  Returns the sessions whose photo was forgotten since the last sweep:
+        copies of it on the way to the page have to go too."""
+        with self._lock:
             limit = time.monotonic() - self._forget_after
-            stale = [s for s, (used, _) in self._kept.items() if used < limit]
-            stale += list(self._kept)[: max(0, len(self._kept) - self._most)]
-            for key in stale:
-                self._kept.pop(key, None)
+            self._forget([s for s, (used, _) in self._kept.items() if used < limit])
+            forgotten, self._forgotten = self._forgotten, set()
+            return forgotten
+
+    def _forget(self, sessions: list[str]) -> None:
+        for session in sessions:
+            del self._kept[session]
+        self._forgotten.update(sessions)
 
     def get(self, session: str) -> Photo | None:
         """This visitor's photo, None where there is none (any more)."""
         with self._lock:
-            found = self._kept.pop(session, None)
-            if found is None or time.monotonic() - found[0] > self._forget_after:
+            found = self._kept.get(session)
+            if found is None:
                 return None
+            if time.monotonic() - found[0] > self._forget_after:
+                self._forget([session])
+                return None
+            del self._kept[session]  # to the end: the longest unused come first
             self._kept[session] = (time.monotonic(), found[1])
             return found[1]
 
@@ -118,15 +139,12 @@ def _bounded(view: Any) -> Any:
     return replace(view, image=small)
 
 
-def _ident(view: Any) -> str:
-    return hashlib.sha256(view.image.tobytes()).hexdigest()[:16]
-
-
 def read_photo(source: Any) -> Photo:
     """Load a photo and find its faces; the largest is chosen.  Raises ImageError with a sentence for a bad file."""
     image = importlib.import_module("facellm.images").load_image(source)
     view = _bounded(importlib.import_module("facellm.faces").view_face(image))
-    return Photo(_ident(view), view, jpeg(image, 2048, 92), image.size)
+    source = jpeg(image, 2048, 92)
+    return Photo(hashlib.sha256(source).hexdigest()[:16], view, source, image.size)
 
 
 def choose_face(photo: Photo, which: int) -> Photo:
@@ -137,4 +155,4 @@ def choose_face(photo: Photo, which: int) -> Photo:
     face = photo.view.faces[which]
     scaled = decode(photo.source)
     view = _bounded(replace(photo.view, image=faces.crop_face(scaled, face), face=face))
-    return replace(photo, ident=_ident(view), view=view, which=which)
+    return replace(photo, view=view, which=which)

@@ -66,14 +66,16 @@ def stage(photo: Photo | None) -> str:
         found = "<strong>1 face found</strong>"
     else:
         found = f"<strong>{len(faces)} faces found</strong>"
-    note = photo.view.notice or ("This crop is what the model sees." if faces else "The whole image is used.")
+    crops = "This crop is what the model sees, unless the settings say “Whole photo”."
+    note = photo.view.notice or (crops if faces else "The whole image is used.")
     if len(faces) > 1:
         note = f"Face {photo.which + 1} is chosen; click another box to change."
     picture = data_uri(jpeg(decode(photo.source), PREVIEW_SIDE))
     crop = data_uri(jpeg(photo.view.image, CROP_SIDE))
+    seen = "The chosen face" if faces else "The whole image"
     return (
         f'<figure class="stage"><div class="frame"><img src="{picture}" alt="Your photo">{"".join(boxes)}</div>'
-        f'<figcaption><img class="crop" src="{crop}" alt="What the model sees">'
+        f'<figcaption><img class="crop" src="{crop}" alt="{seen}">'
         f'<div role="status">{found}<span>{escape(note)}</span></div></figcaption></figure>'
     )
 
@@ -168,7 +170,10 @@ def build(photos: Photos) -> PhotoPanel:
         if photo is None:
             return empty("This photo was forgotten after a while without use: choose it again.")
         try:
-            return show(choose_face(photo, int(event.face)), request.session_hash)
+            which = int(event.face)
+            if which == photo.which:
+                return tuple(gr.skip() for _ in outputs)
+            return show(choose_face(photo, which), request.session_hash)
         except Exception as error:  # as in `given`
             return (gr.skip(), problem(sentence(error)), gr.skip(), gr.skip(), gr.skip())
 

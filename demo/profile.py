@@ -36,8 +36,10 @@ def fields(sensitive: bool) -> tuple[Field, ...]:
 
 
 def allowed(profile: Mapping, sensitive: bool) -> dict:
-    """A profile's dict without the fields that are switched off."""
+    """A profile's dict without the fields that are switched off, and calibrated only where it is about a face's crop:
+    temperatures were fitted on such."""
     out = dict(profile)
+    out["calibrated"] = bool(profile.get("calibrated") and profile.get("face"))
     out["fields"] = {k: v for k, v in profile["fields"].items() if sensitive or k not in _SENSITIVE}
     return out
 
@@ -58,12 +60,12 @@ def show(profiles: Mapping[str, Mapping], sensitive: bool) -> str:
             continue
         labels = list(next(iter(values.values())))
         parts.append((plots.columns if field.key == AGE else plots.bars)(field.title, labels, values))
-    calibrated = all(p.get("calibrated") for p in profiles.values())
-    note = (
-        "Probabilities are calibrated: of the answers given with 70 %, about 70 % were right on faces set aside."
-        if calibrated
-        else "Not calibrated for this model: read the order, not the numbers."
-    )
+    if all(p.get("calibrated") for p in profiles.values()):
+        note = "Probabilities are calibrated: of the answers given with 70 %, about 70 % were right on faces set aside."
+    elif all(p.get("face") for p in profiles.values()):
+        note = "Not calibrated for this model: read the order, not the numbers."
+    else:
+        note = "Not calibrated for whole photos and photos without a face: read the order, not the numbers."
     age, rest = parts[:1], parts[1:]
     return (
         f'<div class="profile">{plots.legend(list(profiles))}{"".join(age)}<div class="fields">{"".join(rest)}</div>'
@@ -96,6 +98,9 @@ def profiling(ctx: Context, ticket: Ticket, raw: tuple) -> Iterator[tuple[dict, 
         yield {}, status("Scoring every label…", "busy")
         started = time.monotonic()
         measured = ctx.host.profiles(photo.seen(whole))
+        if ticket.cancel.is_set():  # scoring is one pass, which nothing ends early
+            yield {}, status(texts.STOPPED)
+            return
         profiles = {which: allowed(p, ctx.sensitive) for which, p in measured.items()}
         yield profiles, status(f"Measured in {time.monotonic() - started:.1f} s.")
 
@@ -138,6 +143,6 @@ def build(ctx: Context, parameters: list) -> Tab:
     job.stop(stop.click)
 
     def cleared() -> tuple:
-        return "", _HINT, tables({}, ctx.sensitive), ""
+        return "", _HINT, tables({}, ctx.sensitive), "", *running(False)
 
-    return Tab("profile", outputs, cleared)
+    return Tab("profile", [*outputs, go, stop], cleared)

@@ -15,7 +15,7 @@ from typing import Any
 from facellm.attributes import attribute
 
 from . import texts
-from .photo import CROP_SIDE, Photo, data_uri, jpeg
+from .photo import CROP_SIDE, Photo, data_uri, decode, jpeg
 from .streaming import Cell
 
 _STYLE = """
@@ -32,7 +32,11 @@ def title_of(cell: Cell) -> str:
 
 
 def to_dict(cells: Sequence[Cell], photo: Photo, card: Mapping[str, Any]) -> dict:
-    """Everything of the report but the picture, ready for JSON.  seconds, tokens_per_second: as measured."""
+    """Everything of the report but the picture, ready for JSON.
+
+    Of each answer, look: "face" (its crop) or "whole" (the photo, in at most `tiles` tiles).  seconds,
+    tokens_per_second: as measured.
+    """
     return {
         "made_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "model": dict(card),
@@ -48,6 +52,13 @@ def to_dict(cells: Sequence[Cell], photo: Photo, card: Mapping[str, Any]) -> dic
                 "title": title_of(c),
                 "which": c.which,
                 "question": c.question,
+                "look": "whole" if c.parameters.whole or photo.view.face is None else "face",
+                "tiles": c.parameters.tiles,
+                "temperature": c.parameters.temperature,
+                "top_p": c.parameters.top_p,
+                "seed": c.parameters.seed,
+                "max_new_tokens": c.parameters.max_new_tokens,
+                "system": c.parameters.system,
                 "text": c.text,
                 "state": c.state,
                 "tokens": c.tokens,
@@ -71,8 +82,10 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 
 
 def to_html(report: Mapping[str, Any], photo: Photo) -> str:
-    """The report as one self-contained page with the crop."""
-    crop = data_uri(jpeg(photo.view.image, CROP_SIDE))
+    """The report as one self-contained page with the face's crop, or the photo where an answer is about all of it."""
+    whole = any(a["look"] == "whole" for a in report["answers"])
+    picture = data_uri(jpeg(decode(photo.source) if whole else photo.view.image, CROP_SIDE))
+    shown = "The photo" if whole else "The face that was described"
     parts = "".join(
         f"<section><h2>{escape(a['title'])}</h2>{paragraphs(a['text'])}<small>{escape(_measures(a))}</small></section>"
         for a in report["answers"]
@@ -81,7 +94,7 @@ def to_html(report: Mapping[str, Any], photo: Photo) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>FaceLLM report</title><style>{_STYLE}</style></head><body><header>"
-        f'<img src="{crop}" alt="The face that was described"><div><h1>FaceLLM report</h1>'
+        f'<img src="{picture}" alt="{shown}"><div><h1>FaceLLM report</h1>'
         f"<small>{escape(_made(report))}</small></div></header>{parts}"
         f"<footer>{escape(report['note'])}</footer></body></html>"
     )
@@ -124,4 +137,9 @@ def _made(report: Mapping[str, Any]) -> str:
 
 
 def _measures(a: Mapping[str, Any]) -> str:
-    return f"{texts.WHICH[a['which']]}, {a['tokens']} tokens in {a['seconds']:.1f} s"
+    parts = [texts.WHICH[a["which"]]]
+    if a["look"] == "whole":
+        parts.append("whole photo" + (f" in up to {a['tiles']} tiles" if a["tiles"] > 1 else ""))
+    if a["temperature"]:
+        parts.append(f"temperature {a['temperature']:g}, seed {a['seed']}")
+    return ", ".join([*parts, f"{a['tokens']} tokens in {a['seconds']:.1f} s"])

@@ -53,7 +53,7 @@ def _number(name: str, value: Any, low: float, high: float) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not low <= number <= high:
-        raise FaceLLMError(f"{name} is {value!r}: it must be a number from {low:g} to {high:g}.")
+        raise FaceLLMError(f"{name} is {value!r}: it must be a number from {low} to {high}.")
     return number
 
 
@@ -108,7 +108,8 @@ def build() -> list[gr.components.Component]:
             0, 1.5, value=0, step=0.05, label="Temperature", info="0: the likeliest words, the same each time"
         )
         top_p = gr.Slider(0.05, 1, value=1, step=0.05, label="Top-p", info="Share of probability to draw from")
-        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=SEED_LIMIT)
+        # No limits here: Gradio would refuse before `read` can say why.
+        seed = gr.Number(0, label="Seed", precision=0)
         system = gr.Textbox(
             label="System prompt", lines=2, max_length=MAX_SYSTEM, placeholder="Empty: the model's own", value=""
         )

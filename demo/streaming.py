@@ -24,7 +24,7 @@ DRAW_EVERY = 0.1
 
 @dataclass
 class Cell:
-    """One answer as it grows. state: waiting, writing, done, stopped or length."""
+    """One answer as it grows. state: waiting, writing, done, stopped or length.  parameters: what it was asked with."""
 
     which: str
     question: str
@@ -37,6 +37,7 @@ class Cell:
     first: float | None = None
     rate: float | None = None
     answer: dict = field(default_factory=dict)
+    parameters: Parameters = field(default_factory=Parameters)
 
     @property
     def finished(self) -> bool:
@@ -78,6 +79,8 @@ def fill(
     Raises FaceLLMError where the model is not there.  Closing this iterator stops the model.
     """
     rows = [Row(c.which, c.question, history=c.history, system=parameters.system or None, key=c.key) for c in cells]
+    for cell in cells:
+        cell.parameters = parameters
     raw = [""] * len(cells)
     drawn = 0.0
     try:

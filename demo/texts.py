@@ -5,16 +5,19 @@ Input: nothing. What this file does not know: how anything is shown.
 
 TITLE = "FaceLLM"
 TAGLINE = "Ask about a face. Compare with the base model. See how sure it is."
-DESCRIPTION = "A vision-language model for faces: chat, eight attributes, base against FaceLLM, calibrated profile."
 
 CONSENT = (
     "Answers are <strong>estimates from one picture, not facts about a person</strong>. Not for identifying anyone, "
     "not for decisions about people. Use a photo only with the consent of the person in it. "
     "Photos are held in memory while you use them and are not kept."
 )
-PHOTO_FIRST = "Choose a photo first: drop one, take one, or click an example."
+PHOTO_FIRST = (
+    "Choose a photo first: drop one, take one, or click an example (after half an hour without use it is forgotten)."
+)
 QUESTION_FIRST = "Write a question first."
 NEW_PHOTO = "New photo, new conversation."
+NEW_FACE = "Another face, new conversation."
+ONE_MODEL = "Only one model is loaded: start with --adapter to compare."
 QUEUE_FULL = "Too many people are waiting for the model right now, or the connection broke: try again in a moment."
 STOPPED = "Stopped."
 STOPPING = "Stopping…"

@@ -14,7 +14,7 @@ CSS = Path(__file__).parent / "style.css"
 _SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 
-# Esc presses the visible stop button; the consent line, once read, stays away; the theme button switches dark mode; the
+# Esc presses the visible stop button; the consent line, once read, stays away; so does the theme button's choice; the
 # place in the queue, which Gradio writes as "queue: 2/5 |", is said in words on the tab's status line.
 HEAD = """
 <meta name="color-scheme" content="light dark">
@@ -38,6 +38,16 @@ const remembered = (key, value) => {
   try { return value === undefined ? localStorage.getItem(key) : localStorage.setItem(key, value); }
   catch { return null; }
 };
+// A choice made in Gradio's own settings comes in the address, and goes first.
+let look = new URLSearchParams(location.search).has('__theme') ? null : remembered('facellm-theme');
+const dress = () => { // Gradio follows the system: at its start, and whenever that changes
+  if (look) document.body.classList.toggle('dark', look === 'dark');
+  const dark = String(document.body.classList.contains('dark'));
+  const button = document.querySelector('#theme');
+  if (button && button.getAttribute('aria-pressed') !== dark) button.setAttribute('aria-pressed', dark);
+};
+const follow = () => new MutationObserver(dress).observe(document.body, {attributeFilter: ['class']});
+if (document.body) follow(); else document.addEventListener('DOMContentLoaded', follow);
 if (remembered('facellm-consent')) document.documentElement.classList.add('consent-read');
 document.addEventListener('click', (event) => {
   if (event.target.closest('#consent-read')) {
@@ -45,11 +55,13 @@ document.addEventListener('click', (event) => {
     document.documentElement.classList.add('consent-read');
   }
   if (event.target.closest('#theme')) {
-    const dark = document.body.classList.toggle('dark');
-    event.target.closest('#theme').setAttribute('aria-pressed', String(dark));
+    look = document.body.classList.contains('dark') ? 'light' : 'dark';
+    remembered('facellm-theme', look);
+    dress();
   }
 });
 new MutationObserver(() => {
+  if (document.body) dress();
   for (const tracker of document.querySelectorAll('.status-line [data-testid="status-tracker"]')) {
     const place = /queue: *([0-9]+)/.exec(tracker.textContent);
     const line = tracker.closest('.status-line').querySelector('.status.busy');

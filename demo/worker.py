@@ -7,17 +7,20 @@ photos' files, how an answer is made (that is `facellm`).
 from __future__ import annotations
 
 import contextlib
+import html
 import importlib
-import itertools
 import logging
+import re
+import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from facellm.errors import FaceLLMError
+from facellm.errors import FaceLLMError, out_of_memory
 from facellm.results import Row
 
 from . import gpu, texts
@@ -36,6 +39,8 @@ STEPS = ("Starting PyTorch", "Starting Transformers", "Reading the weights", "Wa
 REMOTE_STEPS = ("Starting PyTorch", "Reaching the server")
 # Seconds: a server's health is asked for at most so often, for all visitors together.
 HEALTH_EVERY = 3.0
+# An absolute path within a sentence; a URL's path is none.
+_PATH = re.compile(r"(?<![\w:/\\.~-])(?:[A-Za-z]:[\\/]|/)[^\s'\",;:()]*[^\s'\",;:().]")
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,9 @@ def sentence(error: BaseException) -> str:
     """What the visitor reads about an error. Unexpected ones go to the log under a reference."""
     if isinstance(error, FaceLLMError):
         return str(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if isinstance(error, importlib.import_module("gradio").Error):  # ZeroGPU's: no quota, no GPU free; some have tags
+        return html.unescape(re.sub(r"<[^>]+>", "", error.message))
+    if out_of_memory(error):
         free_memory()
         return texts.OUT_OF_MEMORY
     reference = uuid.uuid4().hex[:8]
@@ -178,11 +185,7 @@ class Host:
     ) -> Iterator[Delta]:
         """Text deltas of all rows.  Closing the iterator or setting `cancel` stops the model within one token."""
         if gpu.ZERO:
-            source = _stream_on_gpu(view, rows, sampling, tiles)
-            try:
-                yield from itertools.takewhile(lambda _: not cancel.is_set(), source)
-            finally:
-                source.close()
+            yield from _stream_from_lease(view, rows, sampling, cancel, tiles)
         else:
             yield from self.model.stream(view, rows, sampling, cancel, tiles)
 
@@ -198,8 +201,30 @@ class Host:
         return tuple(reversed(self._model.which)) if self._model is not None else ("facellm", "base")
 
     def card(self) -> dict:
-        """What the loaded model is: LoadReport as a dict; empty while there is none."""
-        return self._model.report.to_dict() if self._model is not None else {}
+        """What the loaded model is: LoadReport as a dict; empty while there is none.
+
+        Visitors read it (page, report, votes), so of this machine's paths only the last name is left.
+        """
+        if self._model is None:
+            return {}
+        return {key: _without_paths(value) for key, value in self._model.report.to_dict().items()}
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_without_paths(v) for v in value]
+    if not isinstance(value, str):
+        return value
+    if PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute():
+        return _last_name(value)
+    return _PATH.sub(lambda found: _last_name(found.group()), value)
+
+
+def _last_name(path: str) -> str:
+    """A path's last part; of a folder in the hub's cache, which a commit names, the hub id."""
+    parts = re.split(r"[\\/]+", path.rstrip("\\/"))
+    cached = next((p for p in parts if p.startswith("models--")), None)
+    return cached.removeprefix("models--").replace("--", "/") if cached else parts[-1]
 
 
 def open_model(options: Options) -> Questions:
@@ -244,16 +269,52 @@ def serve(host: Host) -> Host:
     return host
 
 
-def _seconds(view: FaceView, rows: list[Row], sampling: Sampling, tiles: int) -> int:
+def _seconds(view: FaceView, rows: list[Row], sampling: Sampling, tiles: int, stop: str) -> int:
     """GPU seconds to reserve: 20 steps a second is a slow eager decode, 10 s for what comes before."""
     return min(120, 10 + sampling.max_new_tokens // 20)
 
 
+def _stream_from_lease(
+    view: FaceView, rows: list[Row], sampling: Sampling, cancel: threading.Event, tiles: int
+) -> Iterator[Delta]:
+    """`Host.stream` on a lent GPU. The fork sees no event of this process, so a file tells it to stop."""
+    if cancel.is_set():  # no lease for nothing
+        return
+    with tempfile.TemporaryDirectory(prefix="facellm-") as folder:
+        stop = Path(folder) / "stop"
+        source = _stream_on_gpu(view, rows, sampling, tiles, str(stop))
+        try:
+            for delta in source:
+                if cancel.is_set():
+                    stop.touch()
+                yield delta
+        finally:
+            stop.touch()  # before closing: that waits until the fork has come to its end, and the lease runs on
+            source.close()
+
+
 @gpu.on_gpu(duration=_seconds)
-def _stream_on_gpu(view: FaceView, rows: list[Row], sampling: Sampling, tiles: int) -> Iterator[Delta]:
-    yield from _serving.model.stream(view, rows, sampling, None, tiles)
+def _stream_on_gpu(view: FaceView, rows: list[Row], sampling: Sampling, tiles: int, stop: str) -> Iterator[Delta]:
+    """Runs in the fork.  stop: a file whose appearance ends the answers within one token."""
+    cancel = threading.Event()
+    with _errors_that_cross():
+        for delta in _serving.model.stream(view, rows, sampling, cancel, tiles):
+            yield delta
+            if Path(stop).exists():
+                cancel.set()
 
 
 @gpu.on_gpu(duration=lambda view, which: 30)
 def _profiles_on_gpu(view: FaceView, which: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    yield _serving.model.profiles(view, which)
+    """Runs in the fork."""
+    with _errors_that_cross():
+        yield _serving.model.profiles(view, which)
+
+
+@contextlib.contextmanager
+def _errors_that_cross() -> Iterator[None]:
+    """Every failure as gr.Error with its sentence: of any other, ZeroGPU hands on no more than the class's name."""
+    try:
+        yield
+    except Exception as error:
+        raise importlib.import_module("gradio").Error(sentence(error), print_exception=False) from None

@@ -66,7 +66,7 @@ def launch(options: Options, host: worker.Host | None = None) -> SimpleNamespace
     port = free_port(options)
     page, ctx = blocks.build(options, host)
     worker.serve(ctx.host)
-    app, url, _ = page.launch(**blocks.launch_arguments(options, port))
+    app, url, _ = page.launch(**blocks.launch_arguments(ctx, port))
     blocks.close_side_doors(page)
     return SimpleNamespace(url=url.rstrip("/"), ctx=ctx, page=page, app=app)
 

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,27 @@ def test_closing_the_page_frees_the_model(with_photo, site, slowly):
     page.close()
     eventually(lambda: slowly[-1].cancel.is_set(), what="the model went on for a closed page")
     eventually(lambda: site.ctx.runs.count() == 0)
+
+
+def test_stop_is_answered_while_a_profile_is_scored(with_photo, site, monkeypatch):
+    """Scoring is one pass that nothing ends early: the page says that it is stopping, and shows no result."""
+    page = with_photo()
+    tab(page, "Profile")
+    real, go = site.ctx.host.profiles, threading.Event()
+
+    def profiles(view, which=None):
+        assert go.wait(600)
+        return real(view, which)
+
+    monkeypatch.setattr(site.ctx.host, "profiles", profiles)
+    page.click("#profile-go")
+    page.wait_for_selector("#profile-status >> text=/Scoring/")
+    page.click("#profile-stop")
+    page.wait_for_selector("#profile-status >> text=/^Stopping/")
+    go.set()
+    page.wait_for_selector("#profile-status >> text=/^Stopped/")
+    page.wait_for_selector("#profile-go >> visible=true")
+    assert page.locator(".plot").count() == 0
 
 
 @everywhere
@@ -333,6 +355,15 @@ def test_several_faces_choose_by_click_and_by_keyboard(with_photo):
     page.keyboard.press("Enter")
     page.wait_for_selector('[aria-label="Face 1 of 2"][aria-pressed=true]')
     assert page.locator("#stage .crop").get_attribute("src") != second
+    page.wait_for_selector("#chat-status >> text=/Another face, new conversation/")
+
+    set_slider(page, "Max new tokens", 16)
+    page.click('[data-attribute="pose"]')
+    page.wait_for_selector(DONE)
+    with page.expect_response(lambda r: "/queue/join" in r.url):
+        page.get_by_label("Face 1 of 2").click()  # it is the chosen one
+    page.wait_for_timeout(1000)
+    assert len(replies(page)) == 1, "the conversation about this face was wiped"
 
 
 def test_a_new_photo_starts_a_new_conversation(with_photo):
@@ -382,8 +413,12 @@ def test_dark_mode_follows_the_system_and_the_button(visit):
     light = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
     page = visit(color_scheme="dark")
     assert sum(page.evaluate(light)) < 150
+    page.wait_for_selector("#theme[aria-pressed=true]")
     page.click("#theme")
     assert sum(page.evaluate(light)) > 600
+    page.reload()
+    page.wait_for_selector("#theme[aria-pressed=false]")
+    assert sum(page.evaluate(light)) > 600, "the choice was lost"
 
 
 def test_keyboard_alone(visit, slowly):

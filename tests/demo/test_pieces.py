@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
+from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
 
-from demo import about, blocks, chat, compare, plots, profile, report, rounds, settings
+from demo import about, api, attributes, blocks, chat, compare, jobs, plots, profile, report, rounds, settings, texts
+from demo.common import Context, sides
 from demo.options import Options
 from demo.photo import EXAMPLES, Photos, choose_face, read_photo
 from demo.photo_panel import PORTRAITS, stage
 from demo.runs import Runs, Ticket
 from demo.streaming import Cell, fill
+from demo.votes import Votes
 from demo.worker import Host, Status, sentence
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
@@ -37,6 +42,18 @@ def host(model):
     return made
 
 
+def stand_in(which=("base", "facellm"), **card) -> Host:
+    """A host whose model can say what it is, and no more."""
+    made = Host(Options())
+    made._model = SimpleNamespace(which=which, report=SimpleNamespace(to_dict=lambda: card))
+    made._settled.set()
+    return made
+
+
+def context(host: Host, votes: Votes | None = None) -> Context:
+    return Context(Options(), host, votes or Votes(None))
+
+
 # -- chat ---------------------------------------------------------------------------------------------------------
 
 
@@ -49,6 +66,26 @@ def test_turns_pair_questions_with_answers_and_drop_what_has_none():
     messages[1]["content"] = [{"type": "text", "text": "b"}]  # as the page sends it back
     assert chat.turns(messages) == (("a", "b"),)
     assert len(chat.turns(say(*"ab" * 50))) == settings.MAX_TURNS
+
+
+def test_answers_carry_their_model_and_go_back_without_it():
+    messages = say("a", chat.signed("base", "b\n\nc"), "d", chat.signed("facellm", chat.NO_WORDS), "e", chat.GROWING)
+    assert chat.turns(messages) == (("a", "b\n\nc"),), "what has no words is no answer"
+    assert messages[1]["content"].startswith("**Base model**")
+    assert chat.unsigned(messages[1]["content"]) == ("base", "b\n\nc") and chat.unsigned("b") == (None, "b")
+
+
+def test_a_like_counts_for_the_model_of_that_answer_and_taking_it_back_is_no_dislike(tmp_path):
+    import sqlite3
+
+    votes = Votes(tmp_path / "votes.sqlite3")
+    ctx = context(stand_in(name="nano"), votes)
+    messages = say("a", chat.signed("base", "b"), "c", chat.signed("facellm", "d"))
+    assert "Thank you" in chat.like(ctx, messages, 1, True) and "Thank you" in chat.like(ctx, messages, [3, 0], False)
+    for index, liked in ((1, ""), (1, None), (0, True), (9, True)):
+        assert chat.like(ctx, messages, index, liked) == gr.skip()
+    rows = sqlite3.connect(votes.path).execute("SELECT which, liked, model FROM likes").fetchall()
+    assert rows == [("base", 1, "nano"), ("facellm", 0, "nano")]
 
 
 def test_upto_question_keeps_the_question_of_an_answer():
@@ -106,6 +143,20 @@ def test_questions_respect_the_switch():
         rounds.questions("own", "  ", True)
 
 
+def test_one_model_alone_is_asked_by_default_and_cannot_be_compared(collins):
+    ctx = context(stand_in(("base",)))
+    assert sides(ctx.host)["choices"] == [("Base model", "base")] and sides(stand_in()) == gr.skip()
+    assert jobs.loaded(ctx.host, "facellm") == "base" and jobs.loaded(stand_in(), "facellm") == "facellm"
+    assert api._which(ctx, "") == "base" and api._which(context(stand_in()), "") == "facellm"
+    with pytest.raises(FaceLLMError, match="Only base is loaded"):
+        api._which(ctx, "facellm")
+    ctx.photos.put("", collins)
+    *_, last = compare.compare(ctx, Ticket(), rounds.make_round("pose", "", False, True), ())
+    assert texts.ONE_MODEL in last
+    with gr.Blocks():
+        api.build(ctx)
+
+
 # -- settings -----------------------------------------------------------------------------------------------------
 
 
@@ -119,6 +170,13 @@ def test_any_value_gives_parameters_or_a_sentence(value):
             assert "must be a number" in str(error)
         else:
             assert 1 <= made.max_new_tokens <= 512 and 0 <= made.temperature <= 2 and 0 < made.top_p <= 1
+
+
+def test_a_seed_out_of_range_reaches_the_sentence_that_says_so():
+    with gr.Blocks():
+        seed = settings.build()[4]
+    with pytest.raises(FaceLLMError, match=r"Seed is -1: .* from 0 to 2147483647\."):
+        settings.read(seed=seed.preprocess(-1))
 
 
 def test_tiles_count_for_the_whole_photo_only():
@@ -158,14 +216,15 @@ def test_one_tab_can_be_discarded_alone():
 
 
 def test_photos_are_kept_apart_bounded_and_forgotten(collins):
-    photos = Photos(forget_after=0.2, most=2)
+    photos = Photos(forget_after=60, most=2)
     for name in "abc":
         photos.put(name, collins)
     assert photos.get("a") is None and photos.get("c") is collins and photos.count() == 2
     photos.drop("c")
     assert photos.get("c") is None
-    time.sleep(0.25)
-    assert photos.get("b") is None
+    assert photos.sweep() == {"a"} and photos.sweep() == set(), "dropped is not forgotten: its page is told or closed"
+    photos._forget_after = -1  # everything is too old
+    assert photos.get("b") is None and photos.sweep() == {"b"} and photos.count() == 0
 
 
 def test_every_example_has_a_face_and_a_credit():
@@ -178,7 +237,7 @@ def test_choosing_a_face_changes_the_crop_and_nothing_else():
     photo = read_photo(EXAMPLES / "two.jpg")
     other = choose_face(photo, 1)
     assert other.ident != photo.ident and other.which == 1 and other.source is photo.source
-    assert choose_face(other, 0).which == 0
+    assert choose_face(other, 0).ident == photo.ident, "a conversation is about a photo and one of its faces"
     with pytest.raises(FaceLLMError, match="no face 3"):
         choose_face(photo, 2)
     assert stage(photo).count('aria-pressed="true"') == 1
@@ -188,6 +247,26 @@ def test_a_photo_without_a_face_is_used_whole():
     photo = read_photo(Image.new("RGB", (300, 200), "grey"))
     assert photo.view.face is None and photo.view.image.size == (300, 200)
     assert "No face found" in stage(photo)
+
+
+@pytest.mark.parametrize("tab", [chat, attributes, compare, profile])
+def test_another_photo_brings_the_buttons_back(tab):
+    """In a tab that still waits for its turn, too."""
+    with gr.Blocks():
+        built = tab.build(context(stand_in()), settings.build())
+    values = dict(zip(built.reset, built.cleared(), strict=True))
+    buttons = {b: v for b, v in values.items() if isinstance(b, gr.Button)}
+    shown = {b.elem_id: v["visible"] for b, v in buttons.items() if "visible" in v}
+    assert shown == ({} if tab is chat else {f"{built.name}-go": True, f"{built.name}-stop": False})
+    asks = [v for b, v in buttons.items() if b.elem_id.startswith("ask-")]
+    assert [(v["value"], v["interactive"]) for v in asks] == [("Ask", True)] * (8 if tab is attributes else 0)
+
+
+def test_a_link_opens_what_the_operator_allows():
+    tab, choice, box = blocks.open_link({"tab": "compare", "attribute": "expression"}, True)
+    assert tab["selected"] == "compare" and choice["value"] == "expression" and "expression" in box["value"]
+    assert blocks.open_link({"tab": "about", "attribute": "expression"}, False)[1:] == (gr.skip(), gr.skip())
+    assert blocks.open_link({"tab": "x", "attribute": "y"}, True) == (gr.skip(),) * 3
 
 
 # -- streaming ----------------------------------------------------------------------------------------------------
@@ -231,6 +310,46 @@ def test_report_escapes_and_holds_its_picture(collins):
     assert report.links([Cell("facellm", "x")], collins, {}) == ""
 
 
+def test_report_tells_how_each_answer_was_made(collins):
+    cell = finished()
+    assert "The face that was described" in report.to_html(report.to_dict([cell], collins, {}), collins)
+    cell.parameters = settings.read(look="whole", tiles=6, temperature=0.7, seed=3)
+    made = report.to_dict([cell], collins, {})
+    answer = made["answers"][0]
+    assert [answer[k] for k in ("look", "tiles", "temperature", "seed")] == ["whole", 6, 0.7, 3]
+    page = report.to_html(made, collins)
+    assert "The face that was described" not in page
+    assert "whole photo in up to 6 tiles, temperature 0.7, seed 3, 4 tokens" in page
+    assert attributes.foot(cell).count("4 tokens · 1.0 s · FaceLLM") == 1
+
+
+def measured(**changes):
+    one = {"which": "facellm", "calibrated": True, "face": {"box": [0, 0, 1, 1]}, **changes}
+    return {**one, "fields": {"gender": {"probabilities": {"Male": 0.3, "Female": 0.7}}}}
+
+
+def test_profile_claims_calibration_for_crops_of_faces_only():
+    notes = [
+        profile.show({"facellm": profile.allowed(measured(**changes), True)}, True)
+        for changes in ({}, {"calibrated": False}, {"face": None})
+    ]
+    assert "are calibrated" in notes[0] and "for this model" in notes[1] and "whole photos" in notes[2]
+    assert profile.allowed(measured(face=None), True)["calibrated"] is False
+
+
+def test_a_stopped_profile_is_not_shown(collins):
+    ctx, ticket = context(stand_in()), Ticket()
+    ctx.photos.put("", collins)
+
+    def profiles(view):
+        ticket.cancel.set()
+        return {"facellm": measured()}
+
+    ctx.host.profiles = profiles
+    *_, last = profile.profiling(ctx, ticket, ())
+    assert last[0] == {} and texts.STOPPED in last[1]
+
+
 def test_profile_shows_each_field_once_per_model(host, collins):
     measured = host.profiles(collins.view)
     shown = profile.show(measured, True)
@@ -248,6 +367,22 @@ def test_about_shows_the_card_without_machine_paths(host):
     html = about.model_card(host.card(), "")
     assert "MiB" in html and "/tmp" not in html
     assert "still" in about.model_card({}, "still loading")
+
+
+def test_no_path_of_this_machine_is_in_the_card():
+    card = stand_in(
+        name="/srv/models/face",
+        base="/root/.cache/hub/models--OpenGVLab--InternVL3-8B-hf/snapshots/0a1b",
+        facellm="C:\\models\\lora",
+        device="cuda",
+        memory_bytes=7,
+        reason="it is served at http://127.0.0.1:8000/v1 and/or asked for",
+        notes=["the base of /srv/models/face is opened without a FaceLLM: see /srv/log."],
+    ).card()
+    assert card["name"] == "face" and card["base"] == "OpenGVLab/InternVL3-8B-hf" and card["facellm"] == "lora"
+    assert card["reason"] == "it is served at http://127.0.0.1:8000/v1 and/or asked for" and card["memory_bytes"] == 7
+    assert card["notes"] == ["the base of face is opened without a FaceLLM: see log."]
+    assert Host(Options()).card() == {}
 
 
 def test_about_shows_measured_figures_or_where_to_get_them(tmp_path):
@@ -289,6 +424,15 @@ def test_waiting_ends_when_the_visitor_stops():
     assert next(waiting).step == 3
     cancel.set()
     assert list(waiting) == []
+
+
+def test_ticking_seconds_are_outside_what_a_screen_reader_announces():
+    host = Host(Options())
+    host._state, host._since = Status("loading", "Reading the weights", 3, 4), time.monotonic() - 12
+    line = next(jobs.loading(host, Ticket()))
+    for html in (line, blocks.pill(host.status, {})):
+        (said,) = re.findall(r'role="status">([^<]*)<', html)
+        assert "eading the weights" in said and "12 s" not in said and "12 s" in html
 
 
 class OutOfMemoryError(RuntimeError):

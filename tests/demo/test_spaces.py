@@ -7,16 +7,23 @@ import re
 import socket
 import subprocess
 import sys
-import textwrap
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import gradio as gr
 import httpx
 import pytest
 import yaml
 from gradio_client import Client, handle_file
 
+from demo import gpu, worker
+from demo.options import Options
 from demo.photo import EXAMPLES
+from facellm.errors import FaceLLMError
+from facellm.results import Delta, Row
+from tests.demo import lent_gpu
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,31 +34,20 @@ HARDWARE = {
     "a10g-largex4", "a100-large", "zero-a10g", "l40sx1", "l40sx4", "l40sx8", "h100", "h100x8",
 }  # fmt: skip
 
-# Stands in for the package that only Spaces has: like ZeroGPU it pickles what goes in and what comes out.
-SPACES = """
-import inspect, pickle, sys
-gradio_auto_wrap = lambda fn: fn
+SPACES = (
+    Path(lent_gpu.__file__).read_text()
+    + """
+import sys
 assert "torch" not in sys.modules, "spaces has to be imported before torch"
-def GPU(task=None, *, duration=None, size=None):
-    if task is None:
-        return lambda t: GPU(t, duration=duration, size=size)
-    assert inspect.isgeneratorfunction(task)
-    def run(*args):
-        args = pickle.loads(pickle.dumps(args))
-        seconds = duration(*args) if callable(duration) else duration
-        assert 0 < seconds <= 120
-        print("GPU for", seconds, "s:", task.__name__, flush=True)
-        for item in task(*args):
-            yield pickle.loads(pickle.dumps(item))
-    return run
 """
+)
 
 
 def test_the_app_serves_as_a_zero_gpu_space(served_model, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    (tmp_path / "spaces.py").write_text(textwrap.dedent(SPACES))
+    (tmp_path / "spaces.py").write_text(SPACES)
     model, adapter = served_model
     env = {
         **os.environ,
@@ -86,6 +82,70 @@ def test_the_app_serves_as_a_zero_gpu_space(served_model, tmp_path):
         finally:
             app.terminate()
             app.wait(20)
+
+
+class Endless:
+    """A model that writes on until it is cancelled.  written: its words.  error: what it fails with instead."""
+
+    which = ("base", "facellm")
+
+    def __init__(self) -> None:
+        self.written, self.error = 0, None
+
+    def stream(self, view, rows, sampling, cancel, tiles=1):
+        if self.error:
+            raise self.error
+        while not cancel.is_set() and self.written < 1000:
+            self.written += 1
+            yield Delta(0, "word ")
+        yield Delta(0, "", done=True)
+
+    def profiles(self, view, which):
+        raise self.error
+
+
+@pytest.fixture
+def lent(monkeypatch):
+    """A host on ZeroGPU with an `Endless` model."""
+    host = worker.Host(Options())
+    host._model = Endless()
+    host._settled.set()
+    monkeypatch.setattr(gpu, "ZERO", True)
+    monkeypatch.setattr(worker, "_serving", host)
+    monkeypatch.setattr(worker, "_stream_on_gpu", lent_gpu.GPU(worker._stream_on_gpu, duration=worker._seconds))
+    monkeypatch.setattr(worker, "_profiles_on_gpu", lent_gpu.GPU(worker._profiles_on_gpu, duration=30))
+    return host
+
+
+def ask(host: worker.Host, cancel: threading.Event):
+    return host.stream("a view", [Row("facellm", "Who?")], SimpleNamespace(max_new_tokens=64), cancel)
+
+
+def test_stop_ends_the_answer_in_the_fork_and_its_last_words_come(lent):
+    cancel, deltas = threading.Event(), []
+    for delta in ask(lent, cancel):
+        deltas.append(delta)
+        if len(deltas) == 3:
+            cancel.set()
+    assert deltas[-1].done and lent.model.written <= 4
+    assert list(ask(lent, cancel)) == [] and lent.model.written <= 4, "stopped while it waited: no lease"
+
+
+def test_closing_does_not_wait_for_the_whole_answer(lent):
+    stream = ask(lent, threading.Event())
+    next(stream)
+    stream.close()
+    assert lent.model.written <= 2
+
+
+def test_errors_come_out_of_the_fork_as_sentences(lent):
+    lent.model.error = FaceLLMError("Do this.")
+    for failing in (lambda: list(ask(lent, threading.Event())), lambda: lent.profiles("a view")):
+        with pytest.raises(gr.Error) as caught:
+            failing()
+        assert worker.sentence(caught.value) == "Do this."
+    refused = gr.Error('Your quota is used up. <a href="https://hf.co">Sign in &amp; go on</a>')
+    assert worker.sentence(refused) == "Your quota is used up. Sign in & go on"
 
 
 def front_matter() -> dict:
