@@ -372,7 +372,7 @@ def test_about_shows_the_card_without_machine_paths(host):
 def test_no_path_of_this_machine_is_in_the_card():
     card = stand_in(
         name="/srv/models/face",
-        base="/root/.cache/hub/models--OpenGVLab--InternVL3-8B-hf/snapshots/0a1b",
+        base="/var/cache/hub/models--OpenGVLab--InternVL3-8B-hf/snapshots/0a1b",
         facellm="C:\\models\\lora",
         device="cuda",
         memory_bytes=7,
