@@ -114,7 +114,8 @@ class FaceTrainer(Trainer):
         **kwargs: Any,
     ):
         super().__init__(model=model, args=args, train_dataset=Packs(train), eval_dataset=Packs(val), **kwargs)
-        self.weighting, self.mean_weight = weighting, mean_weight(train, weighting)
+        self.weighting = weighting
+        self.mean_weight = None if weighting == "token" else mean_weight(train, weighting)
         self.plan, self.read_images, self.packed, self.micro_tokens = plan, read_images, packed, micro_tokens
         self._evaluated: tuple[int, dict[str, float]] = (-1, {})
         self.tokens_seen = 0  # of this process, since it started

@@ -18,7 +18,7 @@ from train.evaluation.tasks import YAW_TURNED_DEG
 from train.nano import data, general
 from train.nano.augment import PIXEL_STATS
 from train.nano.choices import multiple_choice, profile_answer
-from train.nano.facts import SEEN_LIGHT, FactReader, Facts
+from train.nano.facts import FactReader, Facts
 from train.nano.limits import limits, small_talk
 from train.nano.phrases import Turns
 from train.nano.questions import attribute_answer, conversation, facts_as_json, short
@@ -40,7 +40,8 @@ EXPRESSION_LINES = {
     "fear": 100,
     "contempt": 60,
 }
-DETAIL_MORE = 0.25  # of the views bring the whole description anyhow, which has the most claims to get right
+DETAIL_MORE = 0.35  # of the views bring the whole description anyhow, which has the most claims to get right
+UNUSUAL_LIGHT = (0.35, 0.63)  # mean grey as the tower sees it: below and above, a picture is dark or bright
 EYES_CLOSED, EYES_OPEN = 0.15, 0.26  # lid gap over eye width, mean of both eyes
 
 
@@ -58,7 +59,7 @@ class Views:
         targets = Targets(self.faces)
         self.mesh = self.table["mesh"] * targets.mesh_std.numpy() + targets.mesh_mean.numpy()
         grey = self.table["pixels"][:, PIXEL_STATS.index("brightness")]
-        self.unusual_light = (grey < SEEN_LIGHT[0]) | (grey > SEEN_LIGHT[2])
+        self.unusual_light = (grey < UNUSUAL_LIGHT[0]) | (grey > UNUSUAL_LIGHT[1])
         self.turned = np.abs(yaw) >= YAW_TURNED_DEG
         known = self.train & ~self.table["changed"]
         self.reader = FactReader(self.table["stats"][known], self.table["skin"][known])
@@ -99,7 +100,7 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
     reader of the projected tokens tells at once (gender 93 %, pose 97 %) takes a small decoder long to say."""
     facts, labelled = views.facts(view), bool(views.utk[view])
     attributes = rng.sample(list(WRITERS), 3)
-    turned, unusual_light = views.turned[view], facts.light in ("dark", "bright")
+    turned, unusual_light = views.turned[view], views.unusual_light[view]
     if rng.random() < DETAIL_MORE:
         attributes[2] = "detail"
     if unusual_light:

@@ -35,7 +35,9 @@ DETAIL: Mapping[str | None, str] = {
     None: "neither clearly sharp nor clearly blurred, so very fine detail is limited",
 }
 MOUTH: Mapping[str | None, str] = {"open": "open", "closed": "closed", None: "slightly open"}
-EYES: Mapping[str | None, str] = {"wide": "wide open", "narrowed": "narrowed", None: "normally open"}
+EYES = {"wide": "wide open", "narrowed": "narrowed"}  # else unsaid: "normally open" was said of closed ones, too
+# (years below which it is said, whose skin it looks like)
+SKIN_OF = ((13, "a child"), (34, "a young adult"), (46, "an adult"), (62, "an adult in middle life"))
 FEELING: Mapping[str | None, str] = {
     "happiness": "a positive mood",
     "neutral": "little emotion",
@@ -84,7 +86,8 @@ def expression_sentence(facts: Facts, rng: random.Random) -> str:
 def mouth_and_eyes_sentence(facts: Facts, rng: random.Random) -> str | None:
     if facts.yaw_deg is None:
         return None
-    return f"the mouth is {MOUTH[facts.mouth]} and the eyes are {EYES[facts.eyes]}"
+    eyes = f" and the eyes are {EYES[facts.eyes]}" if facts.eyes else ""
+    return f"the mouth is {MOUTH[facts.mouth]}{eyes}"
 
 
 def direction_sentence(facts: Facts, rng: random.Random) -> str | None:
@@ -126,20 +129,14 @@ def structure(facts: Facts, rng: random.Random) -> str:
 
 
 def skin(facts: Facts, rng: random.Random) -> str:
-    if facts.colour == "greyscale":
-        tone = "colour cannot be judged in a black-and-white picture"
-    elif facts.tone:
-        tone = f"the skin tone appears {facts.tone} in this light"
-    else:
-        tone = "the skin tone is hard to name in this light"
+    grey = "colour cannot be judged in a black-and-white picture" if facts.colour == "greyscale" else None
     texture = {
         "smooth": "hardly any fine texture can be seen on the cheeks",
         "textured": "fine texture is visible on the cheeks",
     }.get(facts.texture or "")
     years = facts.years or 30
-    of = "an older person" if years >= 62 else "an adult in middle life" if years >= 42 else "a young adult"
-    of = "a child" if years < 13 else of
-    return join([f"the skin looks like that of {of}", tone, detail_sentence(facts, rng), texture])
+    of = next((of for limit, of in SKIN_OF if years < limit), "an older person")
+    return join([f"the skin looks like that of {of}", grey, detail_sentence(facts, rng), texture])
 
 
 def expression(facts: Facts, rng: random.Random) -> str:

@@ -25,10 +25,8 @@ SHARP: Mapping[str | None, str] = {
     "blurred": "blurred",
     None: "neither clearly sharp nor clearly blurred",
 }
-CONTRAST: Mapping[str | None, str] = {"high": "high", "low": "low", None: "medium"}
 COLOUR: Mapping[str | None, str] = {
     "greyscale": "the picture is black and white",
-    "muted": "the colours are muted",
     None: "the colours look natural",
 }
 POSE_HELPS: Mapping[str | None, str] = {
@@ -51,9 +49,8 @@ LIGHT_HELPS: Mapping[str | None, str] = {
 
 
 def light_of(facts: Facts) -> str | None:
-    """The brightness to be said: light from one side, or of high contrast, is not called balanced."""
-    uneven = facts.light_side in ("left", "right") or facts.contrast == "high"
-    return None if facts.light == "balanced" and uneven else facts.light
+    """The brightness to be said: light from one side is not called balanced."""
+    return None if facts.light == "balanced" and facts.light_side in ("left", "right") else facts.light
 
 
 def light_sentence(facts: Facts, rng: random.Random) -> str:
@@ -78,19 +75,15 @@ def colour_sentence(facts: Facts, rng: random.Random) -> str:
     return COLOUR[facts.colour]
 
 
-def contrast_sentence(facts: Facts, rng: random.Random) -> str:
-    return f"contrast is {CONTRAST[facts.contrast]}"
-
-
 def lighting(facts: Facts, rng: random.Random) -> str:
     return join(
         [
             sharpness_sentence(facts, rng),
             light_sentence(facts, rng),
-            # Light without a side is most faces' and was said of all: left out, it is claimed of none.
+            # What is most pictures' was said of all: light without a side and natural colours are left out, so that
+            # they are claimed of none. Contrast the decoder cannot tell, so it is not taught (docs/decisions.md).
             side_sentence(facts, rng) if facts.light_side in ("left", "right") else None,
-            contrast_sentence(facts, rng),
-            colour_sentence(facts, rng),
+            colour_sentence(facts, rng) if facts.colour else None,
         ],
     )
 

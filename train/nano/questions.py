@@ -170,7 +170,6 @@ def facts_as_json(facts: Facts, rng: random.Random) -> Turns | None:
         "pose": facts.pose,
         "lighting": facts.light,
         "light_from": facts.light_side,
-        "contrast": facts.contrast,
         "sharpness": facts.sharpness,
         "colour": facts.colour,
         "mouth": facts.mouth,
@@ -179,7 +178,6 @@ def facts_as_json(facts: Facts, rng: random.Random) -> Turns | None:
         "nose": facts.nose,
         "lips": facts.lips,
         "face": facts.face_shape,
-        "skin_tone": facts.tone,
         "chin": facts.pitch,
     }
     keys = [key for key, value in known.items() if value]

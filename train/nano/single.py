@@ -40,7 +40,6 @@ _ABOUT_THE_PICTURE: tuple[tuple[tuple[str, ...], Sentence], ...] = (
     (("Would small marks be visible?", "Does the sharpness help a comparison?"), picture_text.marks_sentence),
     _LIGHT,
     (("Where does the light come from?", "Is the light even?"), picture_text.side_sentence),
-    (("How high is the contrast?", "Describe the contrast."), picture_text.contrast_sentence),
     _COLOUR,
 )
 
@@ -52,7 +51,7 @@ def single(facts: Facts, rng: random.Random) -> list[Turns]:
     error stands in two of the eight answers."""
     chosen = [*rng.sample(_ABOUT_THE_PERSON, 2), *rng.sample(_ABOUT_THE_PICTURE, 3)]
     for fact, wanted in (
-        (_LIGHT, facts.light in ("dark", "bright")),
+        (_LIGHT, True),
         (_DIRECTION, facts.pose in ("left", "right")),
         (_MOUTH, rng.random() < 0.5),
         (_CHIN, facts.pitch in ("up", "down") and rng.random() < 0.5),
