@@ -38,7 +38,7 @@ MESH = {
     "nose_width": (0.43, 0.56),
 }
 STATS = ((0.25, 0.4, -0.05, 0.0, -0.3), (0.75, 1.0, 0.25, 0.5, 0.3))
-SKIN = ((0.3, 0.02, -0.3), (0.7, 0.08, 0.3))
+SKIN = ((0.02, -0.3), (0.08, 0.3))
 Rows = list[tuple[list[int], list[int]]]  # token ids and labels
 
 
@@ -70,6 +70,10 @@ class Drawn:
     @property
     def turned(self) -> tuple[bool]:
         return (self.facts(0).pose in ("left", "right"),)
+
+    @property
+    def unusual_light(self) -> tuple[bool]:
+        return (self.facts(0).light_label in ("dark", "bright"),)
 
     def eyes(self, view: int) -> None:
         return None

@@ -16,7 +16,7 @@ from facellm.profile import AGE_GROUPS, GENDERS
 from tests.train.test_dataset import records
 from train.adapters.data import check_images, read_dataset
 from train.dataset.answer_checks import check
-from train.dataset.measured_teacher import LEAST_WORDS, MeasuredTeacher
+from train.dataset.measured_teacher import LEAST_WORDS, THRESHOLDS, MeasuredTeacher
 from train.dataset.verb import main
 from train.labels import RACES, read_labels
 from train.nano.data import MEASUREMENTS
@@ -159,6 +159,18 @@ def test_every_answer_passes_the_checks(faces, tmp_path):
                 text = teacher.answer(row, facts, mesh, attribute.key, "r", attempt).text
                 found.append(check(text, row, attribute.key, least=LEAST_WORDS))
     assert not any(found) and len(found) == 9 * 8 * 4
+
+
+def test_thresholds_of_an_older_data_set_are_read(faces, tmp_path):
+    """They had the level of the cheeks before what is compared now."""
+    rows = read_labels(faces).rows
+    teacher = MeasuredTeacher(rows, faces, tmp_path, None, 0)
+    teacher.save()
+    kept = json.loads((tmp_path / THRESHOLDS).read_text())
+    kept["skin"] = [[9.0, *row] for row in kept["skin"]]
+    (tmp_path / THRESHOLDS).write_text(json.dumps(kept))
+    older = MeasuredTeacher(rows, faces, tmp_path, None, 0)
+    assert [older.facts_of(row) for row in rows] == [teacher.facts_of(row) for row in rows]
 
 
 def test_bad_measurements_are_told(faces, tmp_path):

@@ -76,7 +76,7 @@ class MeasuredTeacher:
         self._file = out / THRESHOLDS
         self._thresholds = self._sample(rows)
         arrays = json.loads(self._thresholds)
-        self._reader = facts.FactReader(np.asarray(arrays["stats"]), np.asarray(arrays["skin"]))
+        self._reader = facts.FactReader(np.asarray(arrays["stats"]), np.asarray(arrays["skin"])[:, -2:])
         self.settings = MeasuredSettings(
             seed, _digest(self._thresholds.encode()), _digest(file.read_bytes()) if file else ""
         )
@@ -124,7 +124,7 @@ class MeasuredTeacher:
         # FairFace's own groups are not nano's, so they are worded from the label (train.dataset.measured_wording).
         read = dataclasses.replace(read, race=None, race_label=None, age_range=(low, high))
         if mesh is None:  # where the cheeks are is not known
-            read = dataclasses.replace(read, tone=None, texture=None, light_side=None)
+            read = dataclasses.replace(read, texture=None, light_side=None)
         return read, mesh is not None
 
     def answer(self, row: LabelRow, read: facts.Facts, mesh: bool, attribute: str, request: str, attempt: int) -> Reply:

@@ -133,7 +133,7 @@ class FactReader:
     """Turns rows into `Facts`; thresholds of pixel measurements are quantiles of the training images."""
 
     def __init__(self, train_stats: np.ndarray, train_skin: np.ndarray) -> None:
-        """train_stats (n, 5): `encoder.pixel_stats` of training crops; train_skin (n, 3): `skin_stats`."""
+        """train_stats (n, 5): `encoder.pixel_stats` of training crops; train_skin (n, 2): `skin_stats`."""
         quantiles = (0.25, 0.75, 0.85)
         self.stats = dict(zip(quantiles, np.quantile(train_stats, quantiles, axis=0), strict=True))
         self.skin = dict(zip(quantiles, np.quantile(train_skin, quantiles, axis=0), strict=True))
@@ -150,7 +150,7 @@ class FactReader:
         seen: np.ndarray | None = None,
         seen_mesh: np.ndarray | None = None,
     ) -> Facts:
-        """mesh (13,) with NaN where unknown; stats (5,), skin (3,); probabilities per head; labels with -1 for
+        """mesh (13,) with NaN where unknown; stats (5,), skin (2,); probabilities per head; labels with -1 for
         unknown: gender, race, age_group, age_years, expression.  seen (5,) and seen_mesh (13,): the encoder's own
         estimates of `stats` and `mesh`, which have a say in what is stated (None: all is stated as measured)."""
         gender_p, race_p, expression_p = (probabilities[name] for name in ("gender", "race", "expression"))
@@ -196,8 +196,8 @@ class FactReader:
         side = None
         if frontal:
             even, apart = labelled.CHEEKS
-            between = "even" if abs(skin[2]) < even else "nearly even"
-            side = _band(skin[2], -apart, apart, ("right", between, "left"))
+            between = "even" if abs(skin[1]) < even else "nearly even"
+            side = _band(skin[1], -apart, apart, ("right", between, "left"))
         sharpness, light = self._sharpness(stats), _light(stats)
         mouth = _band(value["mouth_open"], labelled.MOUTH_CLOSED, labelled.MOUTH_OPEN, ("closed", None, "open"))
         stated_sharpness, stated_light, stated_mouth, stated_pose = sharpness, light, mouth, pose
@@ -242,7 +242,7 @@ class FactReader:
             sharpness_label=sharpness,
             colour="greyscale" if grey else None,
             light_side=side,
-            texture=_band(skin[1], k[0.25][1], k[0.85][1], ("smooth", None, "textured"))
+            texture=_band(skin[0], k[0.25][0], k[0.85][0], ("smooth", None, "textured"))
             if stated_sharpness == "sharp"
             else None,
         )
@@ -258,11 +258,11 @@ def _light(stats: np.ndarray) -> str | None:
 
 
 def skin_stats(pixels: np.ndarray) -> np.ndarray:
-    """(n, 3, 112, 112) in 0..1 -> (n, 3): mean luminance of both cheeks, their fine texture (mean absolute difference
-    of neighbouring pixels over that luminance), and the left cheek's luminance less the right one's over the mean."""
+    """(n, 3, 112, 112) in 0..1 -> (n, 2): the cheeks' fine texture (mean absolute difference of neighbouring pixels
+    over their mean luminance), and the left cheek's luminance less the right one's over that mean."""
     grey = pixels[:, 0] * 0.299 + pixels[:, 1] * 0.587 + pixels[:, 2] * 0.114
     left, right = (grey[:, rows, columns] for rows, columns in (labelled.LEFT_CHEEK, labelled.RIGHT_CHEEK))
     sides = np.stack([left.mean((1, 2)), right.mean((1, 2))])
     level = sides.mean(0)
     fine = sum(np.abs(np.diff(cheek, axis=2)).mean((1, 2)) for cheek in (left, right))
-    return np.stack([level, fine / (level + 0.05), (sides[0] - sides[1]) / (level + 0.05)], axis=1)
+    return np.stack([fine / (level + 0.05), (sides[0] - sides[1]) / (level + 0.05)], axis=1)

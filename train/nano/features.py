@@ -68,8 +68,6 @@ def encode(folder: Path, work: Path, *, tower: Path | None = None, batch: int = 
             "stats": augment.pixel_stats(pixels).numpy(),
             "skin": skin_stats(pixels.numpy()),
         }
-        if view == "retouched":
-            found["skin"][:, 0] = np.nan  # no longer the tone of the skin
         for name, value in found.items():
             columns.setdefault(name, []).append(value)
         tokens[at : at + len(rows)] = hidden.float().numpy()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from facellm.profile import FIELDS
+from train.evaluation import labelled
 from train.evaluation.claims import sentences
 from train.evaluation.tasks import TASKS
 from train.nano import choices, data, facts, general, person_text, picture_text, wording
@@ -18,7 +19,7 @@ STATS = np.array([0.45, 0.7, 0.5, 0.5, 0.0])
 
 def reader():
     rng = np.random.default_rng(0)
-    return facts.FactReader(STATS + rng.normal(0, 0.1, (500, 5)), rng.normal([0.5, 0.04, 0.0], 0.01, (500, 3)))
+    return facts.FactReader(STATS + rng.normal(0, 0.1, (500, 5)), rng.normal([0.04, 0.0], 0.01, (500, 2)))
 
 
 def read(
@@ -65,7 +66,7 @@ def read(
         stats=np.array([grey, *STATS[1:]]) if stats is None else stats,
         seen=seen,
         seen_mesh=seen_mesh,
-        skin=np.array([0.5, 0.04, side]),
+        skin=np.array([0.04, side]),
         probabilities={
             "gender": np.array([1 - gender, gender]),
             "race": np.array([(1 - race) / 2, race, (1 - race) / 2, 0, 0]),
@@ -398,3 +399,15 @@ def test_an_expression_that_the_encoder_hardly_learnt_is_not_stated_for_it():
 def test_an_open_ethnicity_is_a_sentence():
     unsure = {wording.WRITERS["demographic"](read(race=0.5), random.Random(seed)) for seed in range(20)}
     assert all("The apparent ethnicity is not clear from this picture." in text for text in unsure)
+
+
+def test_cheeks_are_measured_whatever_the_tone_of_the_skin():
+    flat = np.full((1, 3, 112, 112), 0.5)
+    np.testing.assert_allclose(facts.skin_stats(flat), 0, atol=1e-12)
+    lit = flat.copy()
+    lit[..., : labelled.LEFT_CHEEK[1].stop] = 0.75  # the viewer's left
+    lined = flat.copy()
+    lined[..., ::2] = 0.6
+    texture, side = facts.skin_stats(np.concatenate([lit, lined])).T
+    assert texture[0] == pytest.approx(0) and side[0] == pytest.approx(0.25 / (0.625 + 0.05))
+    assert texture[1] == pytest.approx(2 * 0.1 / (0.55 + 0.05), rel=0.05) and abs(side[1]) < 0.05
