@@ -50,6 +50,13 @@ def replies(page) -> list[str]:
     return page.locator("#chat .bot.message").all_inner_texts()
 
 
+def wait_for_answer(page) -> None:
+    """Also for the buttons to be as before: a last update may still draw the messages anew, and with them what is typed
+    into one."""
+    page.wait_for_selector(DONE)
+    page.wait_for_selector("#chat-box button.submit-button")
+
+
 def likes(site) -> int:
     path = site.ctx.votes.path
     return sqlite3.connect(path).execute("SELECT count(*) FROM likes").fetchone()[0] if path.exists() else 0
@@ -80,18 +87,18 @@ def test_chat_streams_and_answers_can_be_regenerated_edited_undone_liked_cleared
     page = with_photo()
     set_slider(page, "Max new tokens", 24)
     page.click('[data-attribute="structure"]')
-    page.wait_for_selector(DONE)
-    page.wait_for_selector("#chat-box button.submit-button")
+    wait_for_answer(page)
     first = replies(page)
     assert len(first) == 1 and len(first[0]) > 3
     assert page.locator("#chat .user.message").first.inner_text().strip() == ATTRIBUTES[1].question
 
     page.locator("#chat .option").first.click()  # a follow-up
     page.wait_for_function("document.querySelectorAll('#chat .bot.message').length == 2")
-    page.wait_for_selector(DONE)
+    wait_for_answer(page)
 
     page.get_by_label("Retry").last.click()
     page.wait_for_selector("#chat-status >> text=/regenerated/")
+    wait_for_answer(page)
     assert len(replies(page)) == 2
 
     page.get_by_label("Undo").last.click()
@@ -102,7 +109,7 @@ def test_chat_streams_and_answers_can_be_regenerated_edited_undone_liked_cleared
     box.fill("Is the mouth open?")
     box.press("Enter")
     page.wait_for_function("document.querySelectorAll('#chat .bot.message').length == 2")
-    page.wait_for_selector(DONE)
+    wait_for_answer(page)
     assert page.locator("#chat .user.message").last.inner_text().strip() == "Is the mouth open?"
 
     page.get_by_label("Edit").last.click()
@@ -111,7 +118,7 @@ def test_chat_streams_and_answers_can_be_regenerated_edited_undone_liked_cleared
     page.wait_for_function(
         "[...document.querySelectorAll('#chat .user.message')].at(-1).innerText.trim() == 'Are the eyes open?'"
     )
-    page.wait_for_selector(DONE)
+    wait_for_answer(page)
     page.wait_for_function("document.querySelectorAll('#chat .bot.message').length == 2")
     asked = page.locator("#chat .user.message").all_inner_texts()
     assert [q.strip() for q in asked] == [ATTRIBUTES[1].question, "Are the eyes open?"], "the edited one, nothing else"
