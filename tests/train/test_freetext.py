@@ -36,7 +36,10 @@ from train.evaluation.labelled import Known
             {"lighting": "balanced", "sharpness": "blurred"},
         ),
         ("The image shows a frontal pose. It is sharp, which keeps marks.", {"pose": "frontal", "sharpness": "sharp"}),
-        ("The face is turned towards the camera, and the mouth is slightly open.", {"pose": "frontal"}),
+        (
+            "The face is turned towards the camera, and the mouth is slightly open.",
+            {"pose": "frontal", "mouth": "open"},
+        ),
         ("The image is too soft to judge pores and fine lines.", {"sharpness": "blurred"}),
         ("The image is neither sharp nor blurred.", {}),
         ("The light is bright and the picture is sharp.", {"lighting": "bright", "sharpness": "sharp"}),
@@ -111,7 +114,7 @@ def test_verdicts():
     [
         ("The chin is level.", {"chin": True}),
         ("The chin is raised.", {"chin": False}),
-        ("The chin is nearly level.", {}),
+        ("The chin is nearly level.", {"chin": True}),
         ("The jaw is tapered, the nose is narrow and the lips are full.", {"jaw": False, "nose": True}),
         ("The eyebrows sit high above the eyes.", {"brows": False}),
         ("The light comes mainly from the viewer's left.", {"light side": False}),

@@ -4,8 +4,9 @@ Input: an answer's text. Output: facts with their values, an age range, and what
 values of one fact, repeated sentences. What this file does not know: labels, images, models.
 
 Patterns are whole words in any case. A clause that hedges ("could be", "not clear", "White or Asian would both fit")
-makes no claim but for the words that carry gender anyway (man, she), and what a denial reaches ("not smiling", "no sign
-of anger or fear") is none either. Unusual wordings are missed: what is found is a lower bound.
+makes no claim but for the words that carry gender anyway (man, she) and a mouth "slightly open", and what a denial
+reaches ("not smiling", "no sign of anger or fear") is none either. Unusual wordings are missed: what is found is a
+lower bound.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ SHAPES: Mapping[str, Mapping[str, str]] = {
     "chin": {
         "lowered": r"(?:chin is lowered|bent slightly down)",
         "raised": r"(?:chin is raised|tipped slightly back)",
-        "level": r"(?:chin is level|held level)",
+        "level": r"(?:chin is (?:nearly )?level|held level)",
     },
     "tilt": {"tilted": r"tilted to one side", "upright": r"(?:(?:no|without a) sideways tilt|eyes are on one level)"},
     "light side": {
@@ -136,7 +137,8 @@ _PATTERNS = {
     for fact, values in _EVERY.items()
 }
 _HEDGE = re.compile(
-    r"\b(?:could be|might be|may be|not clear|unclear|cannot|can't|hard to|nearly|almost|slightly|either|whether"
+    r"\b(?:could be|might be|may be|not clear|unclear|cannot|can't|hard to|nearly(?! level)|almost"
+    r"|slightly(?! (?:open|parted))|either|whether"
     r"|would both|neither|if |mild|outside|mixed|such as)\b|\bor as\b",
     re.IGNORECASE,
 )

@@ -35,16 +35,17 @@ _COLUMN = {name: index for index, name in enumerate(data.MEASUREMENTS)}
 # pale skin bright light (docs/decisions.md); shared with what models are measured against.
 DARK, BALANCED, BRIGHT = labelled.DARK, labelled.BALANCED, labelled.BRIGHT
 Bars = tuple[float, tuple[float, float] | None, float]
-# The tower's own estimate decides what is said of light, sharpness, mouth, pose, chin and side of the light, as long as
-# the measurement does not say another thing: below the first bar the low name, above the last the high one, between
-# the middle ones (if there are any) the middle one, else nothing. Of `val` faces whose measurement has a name, 3 %,
-# 2 %, 1 %, 1 %, 6 % and 3 % then got a wrong one. How the head leans to a side is not said: the tower hardly sees it
-# (correlation with the mesh 0.4).
+# The tower's own estimate decides what is said of light, sharpness, mouth, pose, chin, side of the light and shapes, as
+# long as the measurement does not say another thing: below the first bar the low name, above the last the high one,
+# between the middle ones (if there are any) the middle one, else nothing. Of `val` faces whose measurement has a name,
+# 3 %, 2 %, 1 %, 1 %, 6 % and 3 % then got a wrong one, and of the shapes none. How the head leans to a side is not
+# said: the tower hardly sees it (correlation with the mesh 0.4).
 SEEN_LIGHT: Bars = (0.34, (0.425, 0.545), 0.65)  # mean grey
 SEEN_MOUTH: Bars = (0.03, None, 0.2)  # lip gap over mouth width
 SEEN_POSE: Bars = (-14.0, (-5.0, 5.0), 14.0)  # degrees of yaw
 SEEN_PITCH: Bars = (-7.0, (-3.0, 3.0), 7.0)  # degrees from `labelled.PITCH_LEVEL_DEG`
 SEEN_SIDE: Bars = (-0.55, (-0.25, 0.25), 0.55)  # `augment.pixel_stats`, light on the left less on the right
+SEEN_SHAPE = 0.25  # so far beyond a shape's bars, in distances between them
 SEEN_SHARPNESS = 0.005  # so far inside the quantiles by which sharpness is named
 SMILE_LIFT = 0.085  # mouth corners above the mouth's centre, over the outer eye distance
 
@@ -187,7 +188,11 @@ class FactReader:
 
         def shape(fact: str) -> str | None:
             name, low, high, below, above = labelled.SHAPES[fact]
-            return _band(value[name], low, high, (below, None, above))
+            measured = _band(value[name], low, high, (below, None, above))
+            if seen_mesh is None or np.isnan(value[name]):
+                return measured
+            far = SEEN_SHAPE * (high - low)
+            return _stated(measured, seen_mesh[_COLUMN[name]], (low - far, None, high + far), (below, None, above))
 
         s, k = self.stats, self.skin
         grey = stats[3] < labelled.GREY

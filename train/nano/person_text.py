@@ -1,9 +1,9 @@
 """The measured teacher about the person: demographics, structure, skin, expression, pose.
 
-Every function takes `Facts` and a random generator and returns one plain paragraph. What was measured is always said,
-its middle too ("of medium width"), and at one place: greedy decoding takes the likeliest next word, so a value that has
-two wordings, or shares its place with leaving it out, would hardly ever be said. Frames vary, values do not. Wording is
-the project's own.
+Every function takes `Facts` and a random generator and returns one plain paragraph. Shapes and chin are said where they
+stand out, a mouth where it is clearly open or closed: a word for the middle ("of medium width", "slightly open") was
+said of everybody, and wrong of those at the ends. Frames vary, values do not: of two wordings each is less likely than
+leaving the value out, and greedy decoding takes the likeliest. Wording is the project's own.
 """
 
 from __future__ import annotations
@@ -16,25 +16,15 @@ from train.nano.phrases import RACE_WORDS, age_phrase, join, listed, look, pick,
 
 YOUNG = 3  # years; of younger faces nose and lips are not described
 
-FACE: Mapping[str | None, str] = {
-    "long": "long and narrow",
-    "round": "round and wide",
-    None: "neither long nor wide",
-}
-JAW: Mapping[str | None, str] = {"broad": "broad", "tapered": "tapered", None: "of medium width"}
-NOSE: Mapping[str | None, str] = {"broad": "broad at the base", "narrow": "narrow", None: "of medium width"}
-LIPS: Mapping[str | None, str] = {"full": "full", "thin": "thin", None: "neither full nor thin"}
-BROWS: Mapping[str | None, str] = {
-    "raised": "high above the eyes",
-    "low": "close to the eyes",
-    None: "at a medium height",
-}
+FACE = {"long": "long and narrow", "round": "round and wide"}
+NOSE = {"broad": "broad at the base", "narrow": "narrow"}
+BROWS = {"raised": "high above the eyes", "low": "close to the eyes"}
+NO_SHAPE = "no proportion of the face stands out clearly"
 DETAIL: Mapping[str | None, str] = {
     "sharp": "sharp enough to show fine detail",
     "blurred": "too soft to judge pores and fine lines",
     None: "neither clearly sharp nor clearly blurred, so very fine detail is limited",
 }
-MOUTH: Mapping[str | None, str] = {"open": "open", "closed": "closed", None: "slightly open"}
 EYES = {"wide": "wide open", "narrowed": "narrowed"}  # else unsaid: "normally open" was said of closed ones, too
 # (years below which it is said, whose skin it looks like)
 SKIN_OF = ((13, "a child"), (34, "a young adult"), (46, "an adult"), (62, "an adult in middle life"))
@@ -49,9 +39,7 @@ FEELING: Mapping[str | None, str] = {
     "contempt": "a dismissive attitude",
     None: "no clear emotion",
 }
-MILD = "mild"  # the expression of a face for which no word is sure
-# "Level" and "nearly level" were as frequent as each other; which of the two was said of all chins was chance.
-PITCH: Mapping[str | None, str] = {"down": "lowered", "up": "raised", "level": "nearly level", None: "nearly level"}
+PITCH = {"down": "lowered", "up": "raised"}
 
 
 def race_sentence(facts: Facts, rng: random.Random) -> str:
@@ -61,18 +49,25 @@ def race_sentence(facts: Facts, rng: random.Random) -> str:
 
 
 def face_sentence(facts: Facts, rng: random.Random) -> str | None:
-    if facts.yaw_deg is None:
-        return None
-    return pick(rng, "the face is ", "in its proportions, the face is ") + FACE[facts.face_shape]
+    return f"the face is {FACE[facts.face_shape]}" if facts.face_shape else None
 
 
 def features_sentence(facts: Facts, rng: random.Random) -> str | None:
-    if facts.yaw_deg is None:
-        return None
-    parts = [f"the jaw is {JAW[facts.jaw]}"]
+    parts = [f"the jaw is {facts.jaw}"] if facts.jaw else []
     if (facts.years or 0) > YOUNG:
-        parts += [f"the nose is {NOSE[facts.nose]}", f"the lips are {LIPS[facts.lips]}"]
-    return listed(parts)
+        parts += [f"the nose is {NOSE[facts.nose]}"] if facts.nose else []
+        parts += [f"the lips are {facts.lips}"] if facts.lips else []
+    return listed(parts) if parts else None
+
+
+def brows_sentence(facts: Facts, rng: random.Random) -> str | None:
+    return f"the eyebrows sit {BROWS[facts.brows]}" if facts.brows else None
+
+
+def shape_sentences(facts: Facts, rng: random.Random) -> list[str]:
+    """At least one; of a face that was measured."""
+    found = [write(facts, rng) for write in (face_sentence, features_sentence, brows_sentence)]
+    return [text for text in found if text] or [NO_SHAPE]
 
 
 def detail_sentence(facts: Facts, rng: random.Random) -> str:
@@ -80,14 +75,20 @@ def detail_sentence(facts: Facts, rng: random.Random) -> str:
 
 
 def expression_sentence(facts: Facts, rng: random.Random) -> str:
-    return pick(rng, "the person shows ", "the face has ") + f"{with_article(look(facts) or MILD)} expression"
+    return pick(rng, "the person shows ", "the face has ") + shown(facts)
+
+
+def shown(facts: Facts) -> str:
+    """The expression with its article. No word is sure of most faces: with an open mouth the expression is not mild."""
+    if not look(facts) and facts.mouth == "open":
+        return "an expression that is hard to name"
+    return f"{with_article(look(facts) or 'mild')} expression"
 
 
 def mouth_and_eyes_sentence(facts: Facts, rng: random.Random) -> str | None:
-    if facts.yaw_deg is None:
-        return None
-    eyes = f" and the eyes are {EYES[facts.eyes]}" if facts.eyes else ""
-    return f"the mouth is {MOUTH[facts.mouth]}{eyes}"
+    parts = [f"the mouth is {facts.mouth}"] if facts.mouth else []
+    parts += [f"the eyes are {EYES[facts.eyes]}"] if facts.eyes else []
+    return listed(parts) if parts else None
 
 
 def direction_sentence(facts: Facts, rng: random.Random) -> str | None:
@@ -102,7 +103,7 @@ def direction_sentence(facts: Facts, rng: random.Random) -> str | None:
 
 
 def chin_sentence(facts: Facts, rng: random.Random) -> str | None:
-    return None if facts.yaw_deg is None else f"the chin is {PITCH[facts.pitch]}"
+    return f"the chin is {PITCH[facts.pitch]}" if facts.pitch in PITCH else None
 
 
 def demographic(facts: Facts, rng: random.Random) -> str:
@@ -118,14 +119,7 @@ def structure(facts: Facts, rng: random.Random) -> str:
     if facts.yaw_deg is None:
         return "The structure of the face cannot be measured in this picture."
     limit = "because the head is turned, the proportions are foreshortened" if facts.pose in ("left", "right") else None
-    return join(
-        [
-            face_sentence(facts, rng),
-            features_sentence(facts, rng),
-            f"the eyebrows sit {BROWS[facts.brows]}",
-            limit,
-        ],
-    )
+    return join([*shape_sentences(facts, rng), limit])
 
 
 def skin(facts: Facts, rng: random.Random) -> str:

@@ -10,8 +10,8 @@ import random
 from collections.abc import Mapping
 
 from train.nano.facts import Facts
-from train.nano.person_text import MILD, MOUTH, direction_sentence
-from train.nano.phrases import age_phrase, join, look, pick, subject, with_article
+from train.nano.person_text import direction_sentence, shown
+from train.nano.phrases import age_phrase, join, look, pick, subject
 
 LIGHT: Mapping[str | None, str] = {"dark": "dark", "balanced": "balanced", "bright": "bright", None: "moderate"}
 SIDE: Mapping[str | None, str] = {
@@ -111,11 +111,12 @@ def forensic(facts: Facts, rng: random.Random) -> str:
 def detail(facts: Facts, rng: random.Random) -> str:
     """Expression and head in the words of the answers about them: what one of them has learnt, all have."""
     frame = pick(rng, "a close-up of", "the image shows the face of")
-    seen = look(facts) or (MILD if facts.yaw_deg is not None else None)  # unmeasured, it is not even mild
-    first = f"{frame} {subject(facts)}" + (f" with {with_article(seen)} expression" if seen else "")
+    known = look(facts) or facts.yaw_deg is not None  # unmeasured, it is not even mild
+    seen = f" with {shown(facts)}" if known else ""
+    first = f"{frame} {subject(facts)}{seen}"
     age = pick(rng, "the person seems to be ", "the apparent age is ") + age_phrase(facts, rng)
     head = direction_sentence(facts, rng)
-    place = f"{head}, and the mouth is {MOUTH[facts.mouth]}" if head else None
+    place = f"{head}, and the mouth is {facts.mouth}" if head and facts.mouth else head
     quality = f"the light is {LIGHT[light_of(facts)]} and the picture is {SHARP[facts.sharpness]}"
     colour = "it is black and white" if facts.colour == "greyscale" else None
     return join([first, age, place, quality, colour])

@@ -16,14 +16,32 @@ from train.nano.phrases import Turns, pick, sentence
 
 Sentence = Callable[[Facts, random.Random], str | None]
 
-# (ways to ask, the sentence; None where nothing was measured)
+
+def _or_nothing(write: Sentence) -> Sentence:
+    """Asked for, a shape that does not stand out is told as such."""
+
+    def written(facts: Facts, rng: random.Random) -> str | None:
+        return write(facts, rng) or (None if facts.yaw_deg is None else person_text.NO_SHAPE)
+
+    return written
+
+
+def _level_too(facts: Facts, rng: random.Random) -> str | None:
+    """Asked for, a level chin is told as well."""
+    return "the chin is nearly level" if facts.pitch == "level" else person_text.chin_sentence(facts, rng)
+
+
+# (ways to ask, the sentence; None where nothing was measured or may be said)
 _MOUTH = (("Describe the mouth and the eyes.", "Are mouth and eyes open?"), person_text.mouth_and_eyes_sentence)
 _DIRECTION = (("Which way does the face point?", "Is the head turned, and where to?"), person_text.direction_sentence)
-_CHIN = (("How is the chin held?", "Is the chin raised?"), person_text.chin_sentence)
+_CHIN = (("How is the chin held?", "Is the chin raised?"), _level_too)
 _ABOUT_THE_PERSON: tuple[tuple[tuple[str, ...], Sentence], ...] = (
     (("What ethnicity does the face suggest?", "And the ethnicity?"), person_text.race_sentence),
-    (("What shape is the face?", "Is the face long or round?"), person_text.face_sentence),
-    (("Describe the jaw, the nose and the lips.", "How are jaw, nose and lips?"), person_text.features_sentence),
+    (("What shape is the face?", "Is the face long or round?"), _or_nothing(person_text.face_sentence)),
+    (
+        ("Describe the jaw, the nose and the lips.", "How are jaw, nose and lips?"),
+        _or_nothing(person_text.features_sentence),
+    ),
     (("What expression is it?", "Which expression does the face show?"), person_text.expression_sentence),
     _MOUTH,
     _DIRECTION,

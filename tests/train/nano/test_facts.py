@@ -135,18 +135,29 @@ def test_a_pose_is_stated_where_the_encoder_sees_it_and_asked_about_as_measured(
 @pytest.mark.parametrize(
     ("pitch", "seen", "said"),
     [
-        (8, 9, "is nearly level"),
-        (8, 14, "is nearly level"),
-        (8, 20, "is nearly level"),
-        (20, 16, "is lowered"),
-        (20, 8, "is nearly level"),
-        (-5, -1, "is raised"),
-        (-5, 20, "is nearly level"),
+        (8, 9, None),
+        (8, 14, None),
+        (8, 20, None),
+        (20, 16, "the chin is lowered"),
+        (20, 8, None),
+        (-5, -1, "the chin is raised"),
+        (-5, 20, None),
     ],
 )
-def test_a_chin_is_called_level_or_not_where_the_encoder_sees_it(pitch, seen, said):
+def test_a_chin_that_is_not_level_is_said_where_the_encoder_sees_it(pitch, seen, said):
     """Degrees of the mesh, whose level is 7.8."""
-    assert said in person_text.chin_sentence(read(pitch=pitch, seen_pitch=seen), random.Random(0))
+    found = read(pitch=pitch, seen_pitch=seen)
+    assert person_text.chin_sentence(found, random.Random(0)) == said
+    assert ("chin" in wording.WRITERS["pose"](found, random.Random(0))) == (said is not None)
+    asked = {
+        answer
+        for seed in range(60)
+        for ((question, answer),) in single(found, random.Random(seed))
+        if "chin" in question
+    }
+    assert asked == (
+        {"The chin is nearly level."} if seen == 9 else {said[0].upper() + said[1:] + "."} if said else set()
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,11 +231,39 @@ def test_a_value_has_one_wording(key):
     assert words(changed) - plain and plain - words(changed)
 
 
-def test_the_middle_of_a_range_is_said_and_an_unmeasured_face_is_not_described():
-    assert "slightly open" in wording.WRITERS["expression"](read(mouth=0.1), random.Random(0))
+def test_shapes_are_said_where_they_stand_out():
+    """Each is stated where the encoder sees it and the measurement does not say the opposite."""
+    column = data.MEASUREMENTS.index
+    usual = read(seen_mouth=0.3)
+    assert (usual.jaw, usual.face_shape, usual.lips) == (None, None, None)
+    assert wording.WRITERS["structure"](usual, random.Random(0)) == "No proportion of the face stands out clearly."
+    mesh = {name: (low - 0.02, high + 0.02, below, above) for name, low, high, below, above in labelled.SHAPES.values()}
+    for fact, (name, low, high, below, above) in labelled.SHAPES.items():
+        for measured, seen, said in ((high + 1, high + 1, above), (high + 1, (low + high) / 2, None),
+                                     ((low + high) / 2, low - 1, below), (high + 1, low - 1, None)):  # fmt: skip
+            values = np.array([(mesh[n][0] + mesh[n][1]) / 2 if n in mesh else 0.0 for n in data.MEASUREMENTS])
+            own, estimate = values.copy(), values.copy()
+            own[column(name)], estimate[column(name)] = measured, seen
+            found = reader().read(
+                mesh=own, seen_mesh=estimate, stats=STATS, skin=np.array([0.04, 0.0]), years_expected=30.0,
+                probabilities={"gender": np.eye(2)[1], "race": np.eye(5)[0], "expression": np.eye(8)[0]},
+                labels={"gender": 1, "race": 0, "age_group": 3, "age_years": 30, "expression": -1},
+            )  # fmt: skip
+            text = wording.WRITERS["structure"](found, random.Random(0))
+            assert (said is None) == (text == "No proportion of the face stands out clearly."), (fact, text)
+
+
+def test_a_mouth_in_between_is_not_mentioned_and_an_open_one_is_no_mild_expression():
+    text = wording.WRITERS["expression"](read(mouth=0.1, believed=0.5), random.Random(0))
+    assert "mouth" not in text and "a mild expression" in text
+    text = wording.WRITERS["expression"](read(mouth=0.3, believed=0.5), random.Random(0))
+    assert "an expression that is hard to name" in text and "mouth is open" in text
+
+
+def test_the_middle_of_light_is_said_and_an_unmeasured_face_is_not_described():
     assert "moderate" in wording.WRITERS["lighting"](read(grey=0.35), random.Random(0))
     assert "like that of an adult." in wording.WRITERS["skin"](read(years=40), random.Random(0))
-    unmeasured = read(yaw=float("nan"))
+    unmeasured = read(yaw=float("nan"), mouth=float("nan"))
     for key in ("structure", "pose"):
         assert "cannot be" in wording.WRITERS[key](unmeasured, random.Random(0))
     for key in ("expression", "forensic", "detail"):
@@ -264,7 +303,7 @@ def test_a_single_sentence_is_worded_as_in_the_long_answers():
     }
     alone = [turns for seed in range(40) for turns in single(found, random.Random(seed))]
     assert len(alone) > 100 and len({question for ((question, _),) in alone}) > 15
-    assert {answer for ((_, answer),) in alone} <= said
+    assert {answer for ((_, answer),) in alone} <= said | {"The chin is nearly level."}
 
 
 def test_light_and_sharpness_are_stated_where_the_encoder_sees_them():
@@ -284,6 +323,7 @@ def test_light_and_sharpness_are_stated_where_the_encoder_sees_them():
         (0.3, 0.25, "open"),
         (0.1, 0.25, "open"),  # the measurement names nothing, the encoder does
         (0.3, 0.1, None),  # the encoder is in between
+        (0.1, 0.1, None),
         (0.3, 0.02, None),  # it sees the other thing
         (0.01, 0.02, "closed"),
         (float("nan"), 0.25, None),  # nobody measured it
@@ -297,7 +337,13 @@ def test_the_mouth_is_stated_as_the_encoder_sees_it_unless_measured_otherwise(me
 
 @pytest.mark.parametrize(
     ("measured", "seen", "said"),
-    [(0.35, 0.3, "dark"), (0.5, 0.5, "balanced"), (0.65, 0.7, "bright"), (0.5, 0.38, None), (0.5, 0.3, None)],
+    [
+        (0.35, 0.3, "dark"),
+        (0.5, 0.5, "balanced"),
+        (0.65, 0.7, "bright"),
+        (0.5, 0.38, None),
+        (0.5, 0.3, None),
+    ],
 )
 def test_light_is_stated_by_the_encoders_estimate(measured, seen, said):
     assert read(grey=measured, seen=np.array([seen, *STATS[1:]])).light == said
