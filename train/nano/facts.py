@@ -41,9 +41,9 @@ Bars = tuple[float, tuple[float, float] | None, float]
 # 3 %, 2 %, 1 %, 1 %, 6 % and 3 % then got a wrong one, and of the shapes none. How the head leans to a side is not
 # said: the tower hardly sees it (correlation with the mesh 0.4).
 SEEN_LIGHT: Bars = (0.34, (0.425, 0.545), 0.65)  # mean grey
-SEEN_MOUTH: Bars = (0.03, None, 0.2)  # lip gap over mouth width
+SEEN_MOUTH: Bars = (0.02, None, 0.22)  # lip gap over mouth width
 SEEN_POSE: Bars = (-14.0, (-5.0, 5.0), 14.0)  # degrees of yaw
-SEEN_PITCH: Bars = (-7.0, (-3.0, 3.0), 7.0)  # degrees from `labelled.PITCH_LEVEL_DEG`
+SEEN_PITCH: Bars = (-9.0, (-3.0, 3.0), 9.0)  # degrees from `labelled.PITCH_LEVEL_DEG`
 SEEN_SIDE: Bars = (-0.55, (-0.25, 0.25), 0.55)  # `augment.pixel_stats`, light on the left less on the right
 SEEN_SHAPE = 0.25  # so far beyond a shape's bars, in distances between them
 SEEN_SHARPNESS = 0.005  # so far inside the quantiles by which sharpness is named
