@@ -138,9 +138,9 @@ def test_a_pose_is_stated_where_the_encoder_sees_it_and_asked_about_as_measured(
         (8, 9, None),
         (8, 14, None),
         (8, 20, None),
-        (20, 16, "the chin is lowered"),
+        (20, 18, "the chin is lowered"),
         (20, 8, None),
-        (-5, -1, "the chin is raised"),
+        (-5, -2, "the chin is raised"),
         (-5, 20, None),
     ],
 )
@@ -325,7 +325,7 @@ def test_light_and_sharpness_are_stated_where_the_encoder_sees_them():
         (0.3, 0.1, None),  # the encoder is in between
         (0.1, 0.1, None),
         (0.3, 0.02, None),  # it sees the other thing
-        (0.01, 0.02, "closed"),
+        (0.01, 0.01, "closed"),
         (float("nan"), 0.25, None),  # nobody measured it
     ],
 )
