@@ -117,7 +117,6 @@ def detail(facts: Facts, rng: random.Random) -> str:
     first = f"{frame} {subject(facts)}{seen}"
     age = pick(rng, "the person seems to be ", "the apparent age is ") + age_phrase(facts, rng)
     head = direction_sentence(facts, rng)
-    place = f"{head}, and the mouth is {facts.mouth}" if head and facts.mouth else head
     quality = f"the light is {LIGHT[light_of(facts)]} and the picture is {SHARP[facts.sharpness]}"
     colour = "it is black and white" if facts.colour == "greyscale" else None
-    return join([first, age, place, quality, colour])
+    return join([first, age, head, quality, colour])

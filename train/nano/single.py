@@ -65,13 +65,12 @@ _ABOUT_THE_PICTURE: tuple[tuple[tuple[str, ...], Sentence], ...] = (
 def single(facts: Facts, rng: random.Random) -> list[Turns]:
     """Two facts of the person and three of the picture, each question with its sentence; fewer where less is known.
     Dark and bright pictures and turned heads are few, so there light and direction are asked for always, chins that are
-    not level and pictures without colour often; the mouth is asked for more often than other facts, because a mouth's
-    error stands in two of the eight answers."""
+    not level and pictures without colour often. Not so the mouth: it is asked for only where it is clear, and asked for
+    more often it was named of most faces."""
     chosen = [*rng.sample(_ABOUT_THE_PERSON, 2), *rng.sample(_ABOUT_THE_PICTURE, 3)]
     for fact, wanted in (
         (_LIGHT, True),
         (_DIRECTION, facts.pose in ("left", "right")),
-        (_MOUTH, rng.random() < 0.5),
         (_CHIN, facts.pitch in ("up", "down") and rng.random() < 0.5),
         (_COLOUR, facts.colour == "greyscale" and rng.random() < 0.5),
     ):
