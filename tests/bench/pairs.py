@@ -38,7 +38,7 @@ MESH = {
     "nose_width": (0.43, 0.56),
 }
 STATS = ((0.25, 0.4, -0.05, 0.0, -0.3), (0.75, 1.0, 0.25, 0.5, 0.3))
-SKIN = ((0.02, -0.3), (0.08, 0.3))
+CHEEKS = (-0.3, 0.3)
 Rows = list[tuple[list[int], list[int]]]  # token ids and labels
 
 
@@ -81,14 +81,14 @@ class Drawn:
     def facts(self, view: int) -> Facts:
         rng = np.random.default_rng(self.seed)
         mesh = np.array([rng.uniform(*MESH[name]) for name in data.MEASUREMENTS])
-        stats, skin = (rng.uniform(*bounds, (400, len(bounds[0]))) for bounds in (STATS, SKIN))
+        stats = rng.uniform(*STATS, (400, len(STATS[0])))
         age = int(rng.integers(len(data.AGE_GROUPS)))
         sizes = {"gender": len(data.GENDERS), "race": len(data.RACES), "expression": len(data.EXPRESSIONS)}
         labels = {name: int(rng.integers(size)) for name, size in sizes.items()}
-        return FactReader(stats, skin).read(
+        return FactReader(stats).read(
             mesh=mesh,
             stats=stats[0],
-            skin=skin[0],
+            cheeks=float(rng.uniform(*CHEEKS)),
             probabilities={name: np.eye(size)[labels[name]] for name, size in sizes.items()},
             years_expected=10.0 * age,
             labels=labels | {"age_group": age, "age_years": 10 * age, "expression": data.MISSING},

@@ -162,12 +162,12 @@ def test_every_answer_passes_the_checks(faces, tmp_path):
 
 
 def test_thresholds_of_an_older_data_set_are_read(faces, tmp_path):
-    """They had the level of the cheeks before what is compared now."""
+    """They held statistics of the cheeks as well."""
     rows = read_labels(faces).rows
     teacher = MeasuredTeacher(rows, faces, tmp_path, None, 0)
     teacher.save()
     kept = json.loads((tmp_path / THRESHOLDS).read_text())
-    kept["skin"] = [[9.0, *row] for row in kept["skin"]]
+    kept["skin"] = [[9.0, 0.04, 0.1]] * len(rows)
     (tmp_path / THRESHOLDS).write_text(json.dumps(kept))
     older = MeasuredTeacher(rows, faces, tmp_path, None, 0)
     assert [older.facts_of(row) for row in rows] == [teacher.facts_of(row) for row in rows]

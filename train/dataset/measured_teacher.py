@@ -76,7 +76,7 @@ class MeasuredTeacher:
         self._file = out / THRESHOLDS
         self._thresholds = self._sample(rows)
         arrays = json.loads(self._thresholds)
-        self._reader = facts.FactReader(np.asarray(arrays["stats"]), np.asarray(arrays["skin"])[:, -2:])
+        self._reader = facts.FactReader(np.asarray(arrays["stats"]))
         self.settings = MeasuredSettings(
             seed, _digest(self._thresholds.encode()), _digest(file.read_bytes()) if file else ""
         )
@@ -92,20 +92,19 @@ class MeasuredTeacher:
         if self._file.exists():
             return self._file.read_text()
         step = max(1, len(rows) // SAMPLE)
-        measured = [_measure(row) for row in rows[::step]]
-        stats, skin = (np.round(np.stack(part), 5).tolist() for part in zip(*measured, strict=True))
-        return json.dumps({"stats": stats, "skin": skin})
+        stats = np.stack([_measure(row)[0] for row in rows[::step]])
+        return json.dumps({"stats": np.round(stats, 5).tolist()})
 
     def facts_of(self, row: LabelRow) -> tuple[facts.Facts, bool]:
         """(facts of one image, whether its mesh was measured). Fields that need the mesh are None without one."""
-        stats, skin = _measure(row)
+        stats, cheeks = _measure(row)
         mesh = self._mesh.get(row.file)
         low, high, middle = face_of(row.age)
         gender, race = data.GENDERS.index(row.gender), _index(data.RACES, row.race)
         read = self._reader.read(
             mesh=np.full(len(data.MEASUREMENTS), np.nan) if mesh is None else mesh,
             stats=stats,
-            skin=skin,
+            cheeks=cheeks,
             # A label is as sure as anything can be here; of expressions nothing is known.
             probabilities={
                 "gender": np.eye(len(data.GENDERS))[gender],
@@ -124,7 +123,7 @@ class MeasuredTeacher:
         # FairFace's own groups are not nano's, so they are worded from the label (train.dataset.measured_wording).
         read = dataclasses.replace(read, race=None, race_label=None, age_range=(low, high))
         if mesh is None:  # where the cheeks are is not known
-            read = dataclasses.replace(read, texture=None, light_side=None)
+            read = dataclasses.replace(read, light_side=None)
         return read, mesh is not None
 
     def answer(self, row: LabelRow, read: facts.Facts, mesh: bool, attribute: str, request: str, attempt: int) -> Reply:
@@ -135,15 +134,15 @@ class MeasuredTeacher:
         return Reply(text, None, "stop", MODEL, None, {"facts": known, "mesh": mesh})
 
 
-def _measure(row: LabelRow) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel statistics (`pixel_stats`) and cheek statistics (`skin_stats`) of one image as nano sees it."""
+def _measure(row: LabelRow) -> tuple[np.ndarray, float]:
+    """`pixel_stats` (5,) and `cheek_difference` of one image as nano sees it."""
     import torch
 
     from train.nano.augment import pixel_stats
 
     square = data.square(load_image(read_image(row.path, row.digest)), SIDE)
     pixels = np.ascontiguousarray(square.transpose(2, 0, 1)[None], dtype=np.float32) / 255
-    return pixel_stats(torch.from_numpy(pixels))[0].numpy(), facts.skin_stats(pixels)[0]
+    return pixel_stats(torch.from_numpy(pixels))[0].numpy(), float(facts.cheek_difference(pixels)[0])
 
 
 def _read_measurements(file: Path) -> dict[str, np.ndarray]:

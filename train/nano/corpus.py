@@ -62,7 +62,7 @@ class Views:
         self.unusual_light = (grey < UNUSUAL_LIGHT[0]) | (grey > UNUSUAL_LIGHT[1])
         self.turned = np.abs(yaw) >= YAW_TURNED_DEG
         known = self.train & ~self.table["changed"]
-        self.reader = FactReader(self.table["stats"][known], self.table["skin"][known])
+        self.reader = FactReader(self.table["stats"][known])
 
     def __len__(self) -> int:
         return len(self.train)
@@ -73,7 +73,7 @@ class Views:
         return self.reader.read(
             mesh=self.table["measurements"][view],
             stats=self.table["stats"][view],
-            skin=self.table["skin"][view],
+            cheeks=float(self.table["cheeks"][view]),
             probabilities={name: value[view] for name, value in self.probabilities.items()},
             years_expected=float(self.years[view]),
             labels={name: float(getattr(self.faces, name)[row]) for name in labels},

@@ -41,7 +41,7 @@ Bars = tuple[float, tuple[float, float] | None, float]
 # 3 %, 2 %, 1 %, 1 %, 6 % and 3 % then got a wrong one, and of the shapes none. How the head leans to a side is not
 # said: the tower hardly sees it (correlation with the mesh 0.4).
 SEEN_LIGHT: Bars = (0.34, (0.425, 0.545), 0.65)  # mean grey
-SEEN_MOUTH: Bars = (0.02, None, 0.22)  # lip gap over mouth width
+SEEN_MOUTH: Bars = (0.02, None, 0.15)  # lip gap over mouth width
 SEEN_POSE: Bars = (-14.0, (-5.0, 5.0), 14.0)  # degrees of yaw
 SEEN_PITCH: Bars = (-9.0, (-3.0, 3.0), 9.0)  # degrees from `labelled.PITCH_LEVEL_DEG`
 SEEN_SIDE: Bars = (-0.55, (-0.25, 0.25), 0.55)  # `augment.pixel_stats`, light on the left less on the right
@@ -83,7 +83,6 @@ class Facts:
     sharpness_label: str | None
     colour: str | None  # greyscale
     light_side: str | None  # left, right, even, nearly even; None also where the head is turned
-    texture: str | None  # smooth, textured; of sharp pictures only
 
 
 def _band(value: float, low: float, high: float, names: tuple[str | None, str | None, str | None]) -> str | None:
@@ -133,27 +132,27 @@ def pose_of(yaw_deg: float) -> str | None:
 class FactReader:
     """Turns rows into `Facts`; thresholds of pixel measurements are quantiles of the training images."""
 
-    def __init__(self, train_stats: np.ndarray, train_skin: np.ndarray) -> None:
-        """train_stats (n, 5): `encoder.pixel_stats` of training crops; train_skin (n, 2): `skin_stats`."""
-        quantiles = (0.25, 0.75, 0.85)
+    def __init__(self, train_stats: np.ndarray) -> None:
+        """train_stats (n, 5): `augment.pixel_stats` of training crops."""
+        quantiles = (0.25, 0.75)
         self.stats = dict(zip(quantiles, np.quantile(train_stats, quantiles, axis=0), strict=True))
-        self.skin = dict(zip(quantiles, np.quantile(train_skin, quantiles, axis=0), strict=True))
 
     def read(
         self,
         *,
         mesh: np.ndarray,
         stats: np.ndarray,
-        skin: np.ndarray,
+        cheeks: float,
         probabilities: dict[str, np.ndarray],
         years_expected: float,
         labels: dict[str, float],
         seen: np.ndarray | None = None,
         seen_mesh: np.ndarray | None = None,
     ) -> Facts:
-        """mesh (13,) with NaN where unknown; stats (5,), skin (2,); probabilities per head; labels with -1 for
-        unknown: gender, race, age_group, age_years, expression.  seen (5,) and seen_mesh (13,): the encoder's own
-        estimates of `stats` and `mesh`, which have a say in what is stated (None: all is stated as measured)."""
+        """mesh (13,) with NaN where unknown; stats (5,); cheeks: `cheek_difference`; probabilities per head; labels
+        with -1 for unknown: gender, race, age_group, age_years, expression.
+        seen (5,) and seen_mesh (13,): the encoder's own estimates of `stats` and `mesh`, which have a say in what is
+        stated (None: all is stated as measured)."""
         gender_p, race_p, expression_p = (probabilities[name] for name in ("gender", "race", "expression"))
         gender_label = data.GENDERS[int(labels["gender"])] if labels["gender"] >= 0 else None
         race_label = data.RACES[int(labels["race"])] if labels["race"] >= 0 else None
@@ -194,15 +193,15 @@ class FactReader:
             far = SEEN_SHAPE * (high - low)
             return _stated(measured, seen_mesh[_COLUMN[name]], (low - far, None, high + far), (below, None, above))
 
-        s, k = self.stats, self.skin
+        s = self.stats
         grey = stats[3] < labelled.GREY
         pose = pose_of(value["yaw_deg"])
         frontal = pose == "frontal"  # else a cheek's place may show the background
         side = None
         if frontal:
             even, apart = labelled.CHEEKS
-            between = "even" if abs(skin[1]) < even else "nearly even"
-            side = _band(skin[1], -apart, apart, ("right", between, "left"))
+            between = "even" if abs(cheeks) < even else "nearly even"
+            side = _band(cheeks, -apart, apart, ("right", between, "left"))
         sharpness, light = self._sharpness(stats), _light(stats)
         mouth = _band(value["mouth_open"], labelled.MOUTH_CLOSED, labelled.MOUTH_OPEN, ("closed", None, "open"))
         stated_sharpness, stated_light, stated_mouth, stated_pose = sharpness, light, mouth, pose
@@ -247,9 +246,6 @@ class FactReader:
             sharpness_label=sharpness,
             colour="greyscale" if grey else None,
             light_side=side,
-            texture=_band(skin[0], k[0.25][0], k[0.85][0], ("smooth", None, "textured"))
-            if stated_sharpness == "sharp"
-            else None,
         )
 
     def _sharpness(self, stats: np.ndarray) -> str | None:
@@ -262,12 +258,8 @@ def _light(stats: np.ndarray) -> str | None:
     return "dark" if stats[0] < DARK else "bright" if stats[0] > BRIGHT else None
 
 
-def skin_stats(pixels: np.ndarray) -> np.ndarray:
-    """(n, 3, 112, 112) in 0..1 -> (n, 2): the cheeks' fine texture (mean absolute difference of neighbouring pixels
-    over their mean luminance), and the left cheek's luminance less the right one's over that mean."""
+def cheek_difference(pixels: np.ndarray) -> np.ndarray:
+    """(n, 3, 112, 112) in 0..1 -> (n,): the left cheek's luminance less the right one's, over their mean."""
     grey = pixels[:, 0] * 0.299 + pixels[:, 1] * 0.587 + pixels[:, 2] * 0.114
-    left, right = (grey[:, rows, columns] for rows, columns in (labelled.LEFT_CHEEK, labelled.RIGHT_CHEEK))
-    sides = np.stack([left.mean((1, 2)), right.mean((1, 2))])
-    level = sides.mean(0)
-    fine = sum(np.abs(np.diff(cheek, axis=2)).mean((1, 2)) for cheek in (left, right))
-    return np.stack([fine / (level + 0.05), (sides[0] - sides[1]) / (level + 0.05)], axis=1)
+    left, right = (grey[:, rows, columns].mean((1, 2)) for rows, columns in (labelled.LEFT_CHEEK, labelled.RIGHT_CHEEK))
+    return (left - right) / ((left + right) / 2 + 0.05)

@@ -17,7 +17,7 @@ import torch
 from train.evaluation.tasks import YAW_TURNED_DEG
 from train.nano import augment, data, heads
 from train.nano.encoder import FaceNet, load_encoder, validate
-from train.nano.facts import skin_stats
+from train.nano.facts import cheek_difference
 from train.nano.pretrained import PATCH_PX, WIDTH
 from train.nano.targets import EXPRESSION_DRAWS, Targets
 
@@ -66,7 +66,7 @@ def encode(folder: Path, work: Path, *, tower: Path | None = None, batch: int = 
             "changed": np.full(len(rows), view != "whole"),
             "measurements": mesh.numpy(),
             "stats": augment.pixel_stats(pixels).numpy(),
-            "skin": skin_stats(pixels.numpy()),
+            "cheeks": cheek_difference(pixels.numpy()),
         }
         for name, value in found.items():
             columns.setdefault(name, []).append(value)

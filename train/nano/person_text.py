@@ -1,9 +1,10 @@
 """The measured teacher about the person: demographics, structure, skin, expression, pose.
 
 Every function takes `Facts` and a random generator and returns one plain paragraph. Shapes and chin are said where they
-stand out, a mouth where it is clearly open or closed: a word for the middle ("of medium width", "slightly open") was
-said of everybody, and wrong of those at the ends. Frames vary, values do not: of two wordings each is less likely than
-leaving the value out, and greedy decoding takes the likeliest. Wording is the project's own.
+stand out, a mouth where it is clearly open: a word for the middle ("of medium width", "slightly open") was said of
+everybody, and wrong of those at the ends; "closed" was said of open mouths, "open" hardly ever of closed ones. Frames
+vary, values do not: of two wordings each is less likely than leaving the value out, and greedy decoding takes the
+likeliest. Wording is the project's own.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def shown(facts: Facts) -> str:
 
 
 def mouth_and_eyes_sentence(facts: Facts, rng: random.Random) -> str | None:
-    parts = [f"the mouth is {facts.mouth}"] if facts.mouth else []
+    parts = ["the mouth is open"] if facts.mouth == "open" else []
     parts += [f"the eyes are {EYES[facts.eyes]}"] if facts.eyes else []
     return listed(parts) if parts else None
 
@@ -123,14 +124,11 @@ def structure(facts: Facts, rng: random.Random) -> str:
 
 
 def skin(facts: Facts, rng: random.Random) -> str:
+    """Nothing of the cheeks' texture: what pixels tell of it are the blocks of a compressed picture as well."""
     grey = "colour cannot be judged in a black-and-white picture" if facts.colour == "greyscale" else None
-    texture = {
-        "smooth": "hardly any fine texture can be seen on the cheeks",
-        "textured": "fine texture is visible on the cheeks",
-    }.get(facts.texture or "")
     years = facts.years or 30
     of = next((of for limit, of in SKIN_OF if years < limit), "an older person")
-    return join([f"the skin looks like that of {of}", grey, detail_sentence(facts, rng), texture])
+    return join([f"the skin looks like that of {of}", grey, detail_sentence(facts, rng)])
 
 
 def expression(facts: Facts, rng: random.Random) -> str:

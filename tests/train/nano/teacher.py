@@ -9,7 +9,7 @@ STATS = np.array([0.45, 0.7, 0.5, 0.5, 0.0])
 
 def reader():
     rng = np.random.default_rng(0)
-    return facts.FactReader(STATS + rng.normal(0, 0.1, (500, 5)), rng.normal([0.04, 0.0], 0.01, (500, 2)))
+    return facts.FactReader(STATS + rng.normal(0, 0.1, (500, 5)))
 
 
 def read(
@@ -60,7 +60,7 @@ def read(
         stats=np.array([grey, *STATS[1:]]) if stats is None else stats,
         seen=seen,
         seen_mesh=seen_mesh,
-        skin=np.array([0.04, side]),
+        cheeks=side,
         probabilities={
             "gender": np.array([1 - gender, gender]),
             "race": np.array([(1 - race) / 2, race, (1 - race) / 2, 0, 0]),

@@ -118,3 +118,8 @@ def test_the_mouth_is_named_in_one_answer_only():
     """A mouth's error would otherwise stand in two of the eight."""
     said = {key for key, write in wording.WRITERS.items() if "mouth is" in write(read(), random.Random(0))}
     assert said == {"expression"}
+
+
+def test_the_texture_of_the_skin_is_not_told_by_its_pixels():
+    """Of an audit's four "fine texture", three were the blocks of a compressed picture."""
+    assert "texture" not in " ".join(write(read(), random.Random(0)) for write in wording.WRITERS.values())
