@@ -31,15 +31,8 @@ def _level_too(facts: Facts, rng: random.Random) -> str | None:
     return "the chin is nearly level" if facts.pitch == "level" else person_text.chin_sentence(facts, rng)
 
 
-def _closed_too(facts: Facts, rng: random.Random) -> str | None:
-    """Asked for, a closed mouth is told as well."""
-    if facts.mouth == "closed" and not facts.eyes:
-        return "the mouth is closed"
-    return person_text.mouth_and_eyes_sentence(facts, rng)
-
-
 # (ways to ask, the sentence; None where nothing was measured or may be said)
-_MOUTH = (("Describe the mouth and the eyes.", "Are mouth and eyes open?"), _closed_too)
+_MOUTH = (("Describe the mouth and the eyes.", "Are mouth and eyes open?"), person_text.mouth_and_eyes_sentence)
 _DIRECTION = (("Which way does the face point?", "Is the head turned, and where to?"), person_text.direction_sentence)
 _CHIN = (("How is the chin held?", "Is the chin raised?"), _level_too)
 _ABOUT_THE_PERSON: tuple[tuple[tuple[str, ...], Sentence], ...] = (
