@@ -96,8 +96,8 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
     """What FaceLLM-nano learns from one view: its labels as multiple choice and as the profile asks for them, what else
     is known as JSON, single facts, and some attributes at length. What is rare in the set (turned faces, groups other
     than White, dark and bright pictures) is asked more often, or the decoder settles on the frequent answer before it
-    has learnt to look. Gender is asked of men twice as often: asked alike, the decoder took 10 % of the held-out men
-    for women and 6 % of the women for men. Most letters are asked for two or three times, with the options in another
+    has learnt to look. Gender is asked of men four times and of women three times: asked alike, the decoder took 10 %
+    of the held-out men for women and 6 % of the women for men; asked twice as often, 4 and 14 %. Most letters are asked for two or three times, with the options in another
     order: what a linear reader of the projected tokens tells at once (gender 93 %, pose 97 %) takes a small decoder
     long to say."""
     facts, labelled = views.facts(view), bool(views.utk[view])
@@ -109,7 +109,7 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
         attributes[1] = rng.choice(("lighting", "forensic", "detail"))
     if labelled:
         frequent = facts.race_label == "White"
-        tasks = ["age", *["gender"] * (6 if facts.gender_label == "Male" else 3)]
+        tasks = ["age", *["gender"] * (4 if facts.gender_label == "Male" else 3)]
         tasks += some(rng, ("age", 0.5), ("race", 0.8 if frequent else 1.0), ("race", 0.0 if frequent else 0.6))
         fields = some(rng, ("age_group", 0.5), ("gender", 0.7), ("ethnicity", 0.5 if frequent else 0.7))
     else:
