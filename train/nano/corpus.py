@@ -97,9 +97,9 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
     is known as JSON, single facts, and some attributes at length. What is rare in the set (turned faces, groups other
     than White, dark and bright pictures) is asked more often, or the decoder settles on the frequent answer before it
     has learnt to look. Gender is asked of men four times and of women three times: asked alike, the decoder took 10 %
-    of the held-out men for women and 6 % of the women for men; asked twice as often, 4 and 14 %. Most letters are asked for two or three times, with the options in another
-    order: what a linear reader of the projected tokens tells at once (gender 93 %, pose 97 %) takes a small decoder
-    long to say."""
+    of the held-out men for women and 6 % of the women for men; asked twice as often, 4 and 14 %. Most letters are asked
+    for two or three times, with the options in another order: what a linear reader of the projected tokens tells at
+    once (gender 93 %, pose 97 %) takes a small decoder long to say."""
     facts, labelled = views.facts(view), bool(views.utk[view])
     attributes = rng.sample(list(WRITERS), 3)
     turned, unusual_light = views.turned[view], views.unusual_light[view]
