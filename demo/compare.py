@@ -133,7 +133,7 @@ def build(ctx: Context, parameters: list) -> Tab:
     choices = [("All attributes", ALL)]
     choices += [(a.title, a.key) for a in policy.attributes(ctx.sensitive)] + [("Your own question", OWN)]
     with gr.Row(elem_classes="toolbar"):
-        choice = gr.Dropdown(choices, value="structure", label="Question", elem_id="compare-question", min_width=220)
+        choice = gr.Dropdown(choices, value="detail", label="Question", elem_id="compare-question", min_width=220)
         go, stop = buttons("compare", "Compare")
         blind = gr.Checkbox(
             False,

@@ -242,10 +242,10 @@ def test_compare_blind_vote_is_stored_and_revealed(with_photo, site):
     rows = sqlite3.connect(site.ctx.votes.path).execute("SELECT key, winner, left FROM votes").fetchall()
     assert len(rows) == before + 1
     key, winner, left = rows[-1]
-    assert key == "structure" and winner == left
+    assert key == "detail" and winner == left
     page.locator("#tally-box button").first.click()
     page.wait_for_selector(".rate >> visible=true")
-    assert b"structure" in link_bytes(page, 'a[download="facellm-votes.csv"]')
+    assert b"detail" in link_bytes(page, 'a[download="facellm-votes.csv"]')
 
 
 def test_compare_marks_words_and_measures_both_sides(with_photo):
