@@ -17,7 +17,7 @@ from train.nano.wording import WRITERS
 
 OLDEST = (70, 90)  # years that "more than 70" is worded as
 _NAMES = {"Latino_Hispanic": "Latino or Hispanic", "Others": None}
-_NEED_MESH = {"structure", "skin", "expression", "pose"}
+_NEED_MESH = {"structure", "expression", "pose"}
 
 
 def face_of(age: str) -> tuple[int, int, float]:
