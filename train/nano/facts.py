@@ -38,7 +38,7 @@ Bars = tuple[float, tuple[float, float] | None, float]
 # The tower's own estimate decides what is said of light, sharpness, mouth, pose, chin, side of the light and shapes, as
 # long as the measurement does not say another thing: below the first bar the low name, above the last the high one,
 # between the middle ones (if there are any) the middle one, else nothing. Of `val` faces whose measurement has a name,
-# 3 %, 2 %, 1 %, 1 %, 6 % and 3 % then got a wrong one, and of the shapes none. How the head leans to a side is not
+# 3 %, 2 %, 1 %, 1 %, 6 % and 3 % then got a wrong one, one of 3,024 shapes. How the head leans to a side is not
 # said: the tower hardly sees it (correlation with the mesh 0.4).
 SEEN_LIGHT: Bars = (0.34, (0.425, 0.545), 0.65)  # mean grey
 SEEN_MOUTH: Bars = (0.02, None, 0.15)  # lip gap over mouth width
