@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import sys
 
-from demo.memory import tidy_heaps
-from demo.options import OptionError, check_mcp, free_port, read_options
+from demo.runtime.heap import tidy_heaps
+from demo.runtime.options import OptionError, check_mcp, free_port, read_options
 from facellm.errors import FaceLLMError
 
 
@@ -20,22 +20,22 @@ def main(argv: list[str] | None = None) -> int:
         options = read_options(sys.argv[1:] if argv is None else argv)
         port = free_port(options)
         tidy_heaps()
-        from demo import worker
+        from demo.runtime import host
 
-        worker.check_model_name(options)
+        host.check_model_name(options)
         check_mcp(options)
-        from demo import blocks  # Gradio takes seconds to import: --help and a wrong option must not
+        from demo import layout  # Gradio takes seconds to import: --help and a wrong option must not
 
-        page, ctx = blocks.build(options)
-        worker.serve(ctx.host)
+        page, ctx = layout.build(options)
+        host.serve(ctx.host)
         try:
-            page.launch(**blocks.launch_arguments(ctx, port))
+            page.launch(**layout.launch_arguments(ctx, port))
         except OSError:
             raise OptionError(f"Port {port} on {options.host} was just taken: choose another with --port.") from None
     except FaceLLMError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
-    blocks.close_side_doors(page)
+    layout.close_side_doors(page)
     print(f"FaceLLM is at http://{options.host}:{port}", flush=True)
     ctx.host.start()
     page.block_thread()

@@ -15,19 +15,20 @@ from typing import Any
 
 import gradio as gr
 
+from demo.page import texts
+from demo.runtime.context import Context
+from demo.runtime.host import sentence
+from demo.runtime.jobs import MODEL, need_both
+from demo.runtime.photos import Photo, read_photo
+from demo.runtime.streaming import Cell, fill
+from demo.runtime.tickets import Ticket
+from demo.tabs import parameters as settings
+from demo.tabs import profile
+from demo.tabs.photo import PhotoInput
+from demo.tabs.rounds import questions
 from facellm import policy
 from facellm.attributes import Attribute, select
 from facellm.errors import FaceLLMError
-
-from . import profile, settings, texts
-from .common import Context
-from .jobs import MODEL, need_both
-from .photo import Photo, read_photo
-from .photo_panel import PhotoInput
-from .rounds import questions
-from .runs import Ticket
-from .streaming import Cell, fill
-from .worker import sentence
 
 # Seconds between two partial results of an endpoint whose result is JSON.
 REPORT_EVERY = 0.5

@@ -8,17 +8,17 @@ Importing this package imports neither torch nor transformers: both take seconds
 
 from typing import TYPE_CHECKING
 
-from .attributes import ATTRIBUTES, Attribute, attribute
+from facellm.attributes import ATTRIBUTES, Attribute, attribute
 
 if TYPE_CHECKING:
-    from .errors import FaceLLMError
-    from .model import FaceLLM, load
-    from .remote import connect
+    from facellm.api import FaceLLM, load
+    from facellm.client.client import connect
+    from facellm.errors import FaceLLMError
 
 __version__ = "0.1.0"
 __all__ = ["ATTRIBUTES", "Attribute", "FaceLLM", "FaceLLMError", "attribute", "connect", "load"]
 
-_LAZY = {"load": "model", "FaceLLM": "model", "FaceLLMError": "errors", "connect": "remote"}
+_LAZY = {"load": "api", "FaceLLM": "api", "FaceLLMError": "errors", "connect": "client.client"}
 
 
 def __getattr__(name: str):

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .errors import FaceLLMError
+from facellm.errors import FaceLLMError
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .attributes import Attribute, select
-from .errors import FaceLLMError
-from .faces import FaceView, view_face
-from .images import load_image
-from .results import WHICH, Answer, Comparison, Delta, Report, Row
+from facellm.attributes import Attribute, select
+from facellm.errors import FaceLLMError
+from facellm.results import WHICH, Answer, Comparison, Delta, Report, Row
+from facellm.vision.faces import FaceView, view_face
+from facellm.vision.images import load_image
 
 if TYPE_CHECKING:
-    from .profile import Profile
-    from .sampling import Sampling
+    from facellm.engine.sampling import Sampling
+    from facellm.profile import Profile
 
 ImageSource = Any  # path, bytes, PIL image, numpy array, binary file, or a FaceView
 
@@ -135,7 +135,7 @@ class Questions(ABC):
 
 def make_sampling(sampling: Sampling | None, settings: dict[str, Any]) -> Sampling:
     """The Sampling given, or one of the keyword settings.  Raises FaceLLMError for an unknown or doubled setting."""
-    from .sampling import Sampling  # imports torch: not before something is asked
+    from facellm.engine.sampling import Sampling  # imports torch: not before something is asked
 
     known = Sampling.__dataclass_fields__
     for name in settings:

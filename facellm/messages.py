@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import FaceLLMError
+from facellm.errors import FaceLLMError
 
 Turn = tuple[str, str]  # (question, answer)
 

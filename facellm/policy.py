@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
-from .attributes import ATTRIBUTES, Attribute
-from .errors import FaceLLMError
+from facellm.attributes import ATTRIBUTES, Attribute
+from facellm.errors import FaceLLMError
 
 REFUSED = "Ethnicity and emotion are switched off by the operator (FACELLM_SENSITIVE=off); ask about something else."
 REMOVED = "(Left out here: sentences about ethnicity or emotion, which the operator switched off.)"

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .attributes import sensitive_allowed
-from .errors import FaceLLMError
+from facellm.attributes import sensitive_allowed
+from facellm.errors import FaceLLMError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from .engine import Engine
+    from facellm.engine.engine import Engine
 
 
 @dataclass(frozen=True)

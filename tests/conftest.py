@@ -1,8 +1,9 @@
 """What several tests share: tiny models, opened once, and no network."""
 
 import os
-from pathlib import Path
 from types import SimpleNamespace
+
+from tests.paths import SHARED
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
@@ -29,7 +30,7 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="session")
 def loaded(folders):
     """Base and adapter in float32 on the CPU."""
-    from facellm.loading import open_model
+    from facellm.weights.load import open_model
 
     return open_model(str(folders.base), adapter=str(folders.adapter), dtype="float32", device="cpu")
 
@@ -37,7 +38,7 @@ def loaded(folders):
 @pytest.fixture
 def engine(loaded):
     """A new engine (empty caches) on the shared weights."""
-    from facellm.engine import Engine
+    from facellm.engine.engine import Engine
 
     return Engine(loaded)
 
@@ -45,7 +46,7 @@ def engine(loaded):
 @pytest.fixture(scope="session")
 def model(loaded):
     """The Python interface on the shared weights."""
-    from facellm.model import FaceLLM
+    from facellm.api import FaceLLM
 
     return FaceLLM(loaded)
 
@@ -53,7 +54,7 @@ def model(loaded):
 @pytest.fixture(scope="module")
 def here(loaded):
     """A model of the module's own, for a server: its scheduler and caches are nobody else's."""
-    from facellm.model import FaceLLM
+    from facellm.api import FaceLLM
 
     return FaceLLM(loaded)
 
@@ -61,7 +62,7 @@ def here(loaded):
 @pytest.fixture(scope="module")
 def server(here):
     """A server over `here`, with its `url`."""
-    from facellm.serve import make_app
+    from facellm.server.app import make_app
     from tests.served import InThread
 
     with InThread(make_app(here)) as server:
@@ -77,7 +78,7 @@ def photo():
 @pytest.fixture(scope="session")
 def shared():
     """The reference data beside the checkout; tests that need it are skipped where it is not there."""
-    folder = Path(__file__).resolve().parents[2] / "shared"
+    folder = SHARED
     if not folder.is_dir():
         pytest.skip("the reference data in ../shared is not here")
     return folder

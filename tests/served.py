@@ -12,8 +12,8 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 
-from facellm.serve import make_app
-from facellm.serve_request import read_chat
+from facellm.server.app import make_app
+from facellm.server.requests import read_chat
 
 
 def free_socket(port: int = 0) -> socket.socket:

@@ -54,7 +54,7 @@ def make_processor(image_side: int = IMAGE_SIDE):
     from tokenizers import Tokenizer
     from transformers import GotOcr2ImageProcessorPil, PreTrainedTokenizerFast
 
-    from facellm.processor import FaceProcessor
+    from facellm.weights.processor import FaceProcessor
 
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(_trained_bpe()),

@@ -14,19 +14,22 @@ from facellm.errors import FaceLLMError
 # verb -> (module, what it does)
 VERBS = {
     "dataset": (
-        "train.dataset.verb",
+        "train.dataset.dataset",
         "ask a teacher eight questions about every FairFace image and write the training set",
     ),
-    "audit": ("train.audit.verb", "judge a sample of a data set's answers sentence by sentence, and report"),
-    "lora": ("train.adapters.lora", "train a LoRA adapter on the decoder of an InternVL"),
-    "export": ("train.adapters.export", "merge an adapter into its base as a checkpoint of its own"),
-    "ablate": ("train.adapters.ablate", "train and measure one adapter for each rank"),
-    "benchmark": ("train.evaluation.benchmark", "build a multiple-choice benchmark from labelled faces"),
-    "evaluate": ("train.evaluation.evaluate", "measure a model on multiple-choice questions"),
-    "calibrate": ("train.evaluation.calibrate", "fit the profile's temperatures on labelled faces"),
-    "freetext": ("train.evaluation.freetext", "check what a model writes about labelled faces against the labels"),
-    "agreement": ("train.agreement.verb", "compare people's answers with synthetic ones, and what is learnt from each"),
-    "bias": ("train.bias.verb", "compare the figures of groups of people"),
+    "audit": ("train.people.audit.audit", "judge a sample of a data set's answers sentence by sentence, and report"),
+    "lora": ("train.lora.lora", "train a LoRA adapter on the decoder of an InternVL"),
+    "export": ("train.lora.export", "merge an adapter into its base as a checkpoint of its own"),
+    "ablate": ("train.lora.ablate", "train and measure one adapter for each rank"),
+    "benchmark": ("train.evaluate.benchmark", "build a multiple-choice benchmark from labelled faces"),
+    "evaluate": ("train.evaluate.evaluate", "measure a model on multiple-choice questions"),
+    "calibrate": ("train.evaluate.calibrate", "fit the profile's temperatures on labelled faces"),
+    "freetext": ("train.evaluate.freetext", "check what a model writes about labelled faces against the labels"),
+    "agreement": (
+        "train.people.agreement.agreement",
+        "compare people's answers with synthetic ones, and what is learnt from each",
+    ),
+    "bias": ("train.bias.bias", "compare the figures of groups of people"),
 }
 
 

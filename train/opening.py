@@ -15,7 +15,7 @@ from facellm.errors import FaceLLMError
 from train import journal
 
 if TYPE_CHECKING:
-    from facellm.loading import LoadedModel
+    from facellm.weights.load import LoadedModel
 
 
 def add_options(p: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def open_chosen(args: argparse.Namespace) -> tuple[LoadedModel, tuple[str, ...]]
 
     Raises FaceLLMError where the model does not answer as what was asked for.
     """
-    from facellm.loading import open_model
+    from facellm.weights.load import open_model
 
     loaded = open_model(
         args.model,
@@ -58,7 +58,7 @@ def about(loaded: LoadedModel, args: argparse.Namespace) -> dict[str, Any]:
 
     What is a path is listed under "paths" and decides nothing: the fingerprint knows the weights, on every machine.
     """
-    from facellm.registry import MODELS
+    from facellm.weights.registry import MODELS
 
     report = loaded.report
     in_folder = report.name not in MODELS and Path(report.name).is_dir()

@@ -48,9 +48,9 @@ def run(args: argparse.Namespace, wanted: list[str]) -> int:
     import torch
     from transformers.utils import logging
 
-    from . import inference, report, startup, timing
-    from .models import SHAPES, subject
-    from .training import lora_step
+    from tests.bench import inference, report, startup, timing
+    from tests.bench.models import SHAPES, subject
+    from tests.bench.training import lora_step
 
     logging.disable_progress_bar()
     timing.use_clock(args.clock)

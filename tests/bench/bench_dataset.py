@@ -29,14 +29,14 @@ import numpy as np
 from PIL import Image
 
 from facellm.attributes import ATTRIBUTES
+from tests.paths import ROOT
 from tests.train.kills import run_with_kills
-from tests.train.teacher_server import ANSWERS, BY_QUESTION, TeacherServer, completion, write_faces
-from train.dataset import teacher_prompt
-from train.dataset.openai_teacher import Settings, Teacher
-from train.dataset.teacher_plan import data_url
-from train.labels import LabelRow, read_labels
+from tests.train.teachers.teacher_server import ANSWERS, BY_QUESTION, TeacherServer, completion, write_faces
+from train.faces.label_rows import LabelRow, read_labels
+from train.teachers import prompt
+from train.teachers.openai import Settings, Teacher
+from train.teachers.plan import data_url
 
-ROOT = Path(__file__).resolve().parents[2]
 LABELS = ROOT.parent / "shared" / "data" / "fairface" / "fairface_label_val.csv"
 MODEL = "gpt-4o-2024-11-20"
 PAUSE = 1.0  # seconds between requests, as in the published scripts
@@ -120,11 +120,11 @@ async def one_at_a_time(url: str, row: LabelRow, number: int) -> float:
     """Seconds an answer takes when the next is asked for a second after the last has come."""
     image = data_url(row.path, row.digest)
     async with Teacher(Settings(MODEL, url), 1, lambda kind, text: None) as teacher:
-        await teacher.ask(teacher_prompt.SYSTEM, "warm-up " + ATTRIBUTES[0].question, image)
+        await teacher.ask(prompt.SYSTEM, "warm-up " + ATTRIBUTES[0].question, image)
         began = time.perf_counter()
         for place in range(number):
-            question = teacher_prompt.question(ATTRIBUTES[place % len(ATTRIBUTES)], row)
-            await teacher.ask(teacher_prompt.SYSTEM, question, image)
+            question = prompt.question(ATTRIBUTES[place % len(ATTRIBUTES)], row)
+            await teacher.ask(prompt.SYSTEM, question, image)
             await asyncio.sleep(PAUSE)
         return (time.perf_counter() - began) / number
 

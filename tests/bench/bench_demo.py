@@ -35,8 +35,8 @@ import httpx
 from PIL import Image
 
 from facellm.attributes import ATTRIBUTES
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 # Of the crowd: with a seed for everybody, as many different right answers as there are visitors, nearly.
 TEMPERATURE = 0.8
 

@@ -40,13 +40,13 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(args.threads)  # before torch
     import torch
 
-    from facellm.images import load_image
-    from facellm.loading import open_model
-    from train.evaluation import facexbench
-    from train.evaluation.answering import NEW_TOKENS
-    from train.evaluation.batched import Ask, Batched
-    from train.evaluation.prompts import LETTERS, setting_prompt
-    from train.evaluation.scoring import extract
+    from facellm.engine.offline import Ask, Batched
+    from facellm.vision.images import load_image
+    from facellm.weights.load import open_model
+    from train.evaluate import facexbench
+    from train.evaluate.answering import NEW_TOKENS
+    from train.evaluate.extraction import extract
+    from train.evaluate.prompts import LETTERS, setting_prompt
 
     class Alone(Batched):
         """Without the shared prefix: every question in a row of its own."""
@@ -123,7 +123,7 @@ def main() -> None:
 
 def row_tokens(batched, asks, ids) -> int:
     """Tokens of all rows that `score` would pass through the decoder."""
-    from train.evaluation.batched import Row
+    from facellm.engine.offline import Row
 
     label = {x: [*batched._label(x), batched.tokenizer.eos_token_id] for ask in asks for x in ask.labels}
     rows = (

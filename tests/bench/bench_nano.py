@@ -12,16 +12,17 @@ import os
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 
-PORTRAIT = Path(__file__).parents[2] / "demo" / "examples" / "astronaut.jpg"
+from tests.paths import EXAMPLES
+
+PORTRAIT = EXAMPLES / "astronaut.jpg"
 ONCE = """
 import json, resource, sys, time
 began = time.perf_counter()
 import torch, transformers, peft
 imported = time.perf_counter()
 from facellm import load
-from facellm.images import load_image
+from facellm.vision.images import load_image
 model = load("nano")
 loaded = time.perf_counter()
 view = model.view(load_image(sys.argv[1]))

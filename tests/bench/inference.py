@@ -1,7 +1,7 @@
 """B1 to B5 and B7: what answering costs, against the published way, against one visitor after another, and against
 the memory's bandwidth.
 
-The published way is one `generate` call for each question, the image encoded anew each time (facellm/plain.py), on
+The published way is one `generate` call for each question, the image encoded anew each time (facellm/engine/reference.py), on
 base and merged FaceLLM as two checkpoints. Pictures are made up and answers have a fixed length: both sides do the same
 work whatever the weights say. What this file does not know: how results are printed.
 """
@@ -16,22 +16,20 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 from PIL import Image
 
 from facellm.attributes import ATTRIBUTES
-from facellm.plain import generate
+from facellm.engine.reference import generate
+from facellm.engine.sampling import Sampling
 from facellm.profile import fields_for, measure
 from facellm.results import Row
-from facellm.sampling import Sampling
 from tests import tiny
+from tests.bench.models import Subject
+from tests.bench.timing import Result, in_model_thread, percentile, race, result, wait
+from tests.paths import ROOT
 
-from .models import Subject
-from .timing import Result, in_model_thread, percentile, race, result, wait
-
-ROOT = Path(__file__).parents[2]
 EIGHT = [Row("facellm", a.question, key=a.key) for a in ATTRIBUTES]
 SIXTEEN = [Row("base", a.question, key=a.key) for a in ATTRIBUTES] + EIGHT
 VISITORS = 8

@@ -16,15 +16,14 @@ from typing import Any
 
 import torch
 
-from facellm.adapter import AdapterSwitch
-from facellm.engine import Engine
-from facellm.loading import LoadedModel, LoadReport, open_model, quantization_config
-from facellm.processor import FaceProcessor
-from facellm.registry import NANO
+from facellm.engine.engine import Engine
 from facellm.results import WHICH
+from facellm.weights.adapter_switch import AdapterSwitch
+from facellm.weights.load import LoadedModel, LoadReport, open_model, quantization_config
+from facellm.weights.processor import FaceProcessor
+from facellm.weights.registry import NANO
 from tests import tiny
-
-from .timing import in_model_thread
+from tests.bench.timing import in_model_thread
 
 LORA = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 # layers, hidden, MLP width, heads, kv heads of the decoder; layers, hidden, MLP width, heads of the encoder.

@@ -1,7 +1,7 @@
 """The question-answer pairs of one image in a benchmarked training step, as token ids and labels.
 
 `attributes`: the eight attribute questions with random answers of GPT-4o's usual lengths, as FairFaceGPT has them.
-`taught`: what nano is trained on (train.nano.corpus), of a face whose facts are drawn at random; no picture is seen.
+`taught`: what nano is trained on (train.nano.language.corpus), of a face whose facts are drawn at random; no picture is seen.
 What this file does not know: models, steps, time.
 """
 
@@ -15,10 +15,11 @@ import numpy as np
 
 from facellm.attributes import ATTRIBUTES
 from facellm.messages import build_messages, expand_image, render
-from train.adapters.data import Example, tokenize
-from train.adapters.packing import IGNORE
-from train.nano import corpus, data
-from train.nano.facts import FactReader, Facts
+from train.faces.facts import FactReader, Facts
+from train.lora.conversations import Example, tokenize
+from train.lora.packing import IGNORE
+from train.nano.language import corpus
+from train.nano.vision import faces
 
 ANSWER_TOKENS = (60, 120)
 # Ranges to draw measurements from, about those of the training faces' middle nine tenths.
@@ -80,10 +81,10 @@ class Drawn:
 
     def facts(self, view: int) -> Facts:
         rng = np.random.default_rng(self.seed)
-        mesh = np.array([rng.uniform(*MESH[name]) for name in data.MEASUREMENTS])
+        mesh = np.array([rng.uniform(*MESH[name]) for name in faces.MEASUREMENTS])
         stats = rng.uniform(*STATS, (400, len(STATS[0])))
-        age = int(rng.integers(len(data.AGE_GROUPS)))
-        sizes = {"gender": len(data.GENDERS), "race": len(data.RACES), "expression": len(data.EXPRESSIONS)}
+        age = int(rng.integers(len(faces.AGE_GROUPS)))
+        sizes = {"gender": len(faces.GENDERS), "race": len(faces.RACES), "expression": len(faces.EXPRESSIONS)}
         labels = {name: int(rng.integers(size)) for name, size in sizes.items()}
         return FactReader(stats).read(
             mesh=mesh,
@@ -91,5 +92,5 @@ class Drawn:
             cheeks=float(rng.uniform(*CHEEKS)),
             probabilities={name: np.eye(size)[labels[name]] for name, size in sizes.items()},
             years_expected=10.0 * age,
-            labels=labels | {"age_group": age, "age_years": 10 * age, "expression": data.MISSING},
+            labels=labels | {"age_group": age, "age_years": 10 * age, "expression": faces.MISSING},
         )

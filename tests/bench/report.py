@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from .timing import Result
+from tests.bench.timing import Result
 
 BEGIN, END = "<!-- tables: written by python -m tests.bench -->", "<!-- end of the tables -->"
 TITLES = {

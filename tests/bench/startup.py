@@ -8,12 +8,11 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from pathlib import Path
 
-from .bench_demo import serving
-from .timing import Result, race, result, seconds
+from tests.bench.bench_demo import serving
+from tests.bench.timing import Result, race, result, seconds
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 NOTHING = "pass"
 LIBRARIES = "import torch, transformers, peft"
 PAGE = "import torch, transformers, gradio"

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from facellm import model_thread
+from facellm.engine import model_thread
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""B6: one LoRA step for each question-answer pair, packed (train/adapters/packing.py) against plain.
+"""B6: one LoRA step for each question-answer pair, packed (train/lora/packing.py) against plain.
 
 Plain is what the published scripts do: every pair is a sequence of its own with its own image, padded to the longest of
 its batch; pairs of similar length share a batch. Both sides run encoder, decoder, backward pass and optimiser over the
@@ -18,14 +18,13 @@ from pathlib import Path
 import torch
 
 from tests import tiny
-from train.adapters.packing import IGNORE, answer_loss, collate, pack, packed_forward, use_packed_attention
-from train.adapters.trainer import collate_plain
+from tests.bench import pairs
+from tests.bench.models import LORA, Subject
+from tests.bench.timing import Result, in_model_thread, race, result
+from tests.paths import ROOT
+from train.lora.packing import IGNORE, answer_loss, collate, pack, packed_forward, use_packed_attention
+from train.lora.trainer import collate_plain
 
-from . import pairs
-from .models import LORA, Subject
-from .timing import Result, in_model_thread, race, result
-
-ROOT = Path(__file__).parents[2]
 IMAGES = 2  # in a micro-batch
 PLAIN_ROWS = 16  # in a batch of the plain way
 PAIRS = {"attributes": pairs.attributes, "taught": pairs.taught}
@@ -39,7 +38,7 @@ class Steps:
         from peft import LoraConfig, get_peft_model
         from transformers import InternVLForConditionalGeneration
 
-        from facellm.processor import FaceProcessor
+        from facellm.weights.processor import FaceProcessor
 
         torch.manual_seed(0)
         processor = FaceProcessor.from_pretrained(folder)
@@ -136,7 +135,7 @@ def _memory(subject: Subject, kind: str, way: str) -> float:
 
 def main() -> None:
     """`python -m tests.bench.training packed|plain attributes|taught FOLDER`: MiB of two steps."""
-    from .memory import status
+    from tests.bench.memory import status
 
     way, kind, folder = sys.argv[1:]
     steps = Steps(folder, kind)

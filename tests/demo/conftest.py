@@ -16,9 +16,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from demo import blocks, worker
-from demo.options import Options, free_port
-from demo.photo import EXAMPLES
+from demo import layout
+from demo.runtime import host as worker
+from demo.runtime.options import Options, free_port
+from demo.runtime.photos import EXAMPLES
+from tests.paths import ROOT
 from tests.served import InThread
 
 CHROMIUM_ARGUMENTS = [
@@ -32,7 +34,7 @@ CHROMIUM_ARGUMENTS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
-NANO = Path(worker.__file__).parents[1] / "facellm" / "nano"
+NANO = ROOT / "facellm" / "nano"
 # ms: for everything that waits on the model; generous, because two busy cores may serve it
 PATIENCE = 240_000
 
@@ -64,10 +66,10 @@ def options(served_model, tmp_path_factory):
 def launch(options: Options, host: worker.Host | None = None) -> SimpleNamespace:
     """Serve the page as app.py does.  url, ctx, page, app."""
     port = free_port(options)
-    page, ctx = blocks.build(options, host)
+    page, ctx = layout.build(options, host)
     worker.serve(ctx.host)
-    app, url, _ = page.launch(**blocks.launch_arguments(ctx, port))
-    blocks.close_side_doors(page)
+    app, url, _ = page.launch(**layout.launch_arguments(ctx, port))
+    layout.close_side_doors(page)
     return SimpleNamespace(url=url.rstrip("/"), ctx=ctx, page=page, app=app)
 
 
@@ -92,7 +94,7 @@ def local_site(options):
 @pytest.fixture(scope="session")
 def server(local_site):
     """The application of `python -m facellm serve` on the local page's weights."""
-    from facellm.serve import make_app
+    from facellm.server.app import make_app
 
     with InThread(make_app(local_site.ctx.host.model)) as running:
         yield running

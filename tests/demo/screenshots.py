@@ -15,10 +15,11 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from demo.options import read_options
+from demo.runtime.options import read_options
 from tests.demo.conftest import CHROMIUM_ARGUMENTS, PATIENCE, launch
+from tests.paths import ROOT
 
-OUT = Path(__file__).parents[2] / "docs" / "screenshots"
+OUT = ROOT / "docs" / "screenshots"
 SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
 MOST_BYTES, TALLEST = 200_000, 2400
 

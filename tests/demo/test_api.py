@@ -24,7 +24,7 @@ def client(local_site):
 
 @pytest.fixture(scope="module")
 def face():
-    from demo.photo import EXAMPLES
+    from demo.runtime.photos import EXAMPLES
 
     return handle_file(str(EXAMPLES / "collins.jpg"))
 

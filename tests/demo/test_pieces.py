@@ -15,15 +15,18 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
 
-from demo import about, api, attributes, blocks, chat, compare, jobs, plots, profile, report, rounds, settings, texts
-from demo.common import Context, sides
-from demo.options import Options
-from demo.photo import EXAMPLES, Photos, choose_face, read_photo
-from demo.photo_panel import PORTRAITS, stage
-from demo.runs import Runs, Ticket
-from demo.streaming import Cell, fill
+from demo import api, layout
+from demo.page import plots, texts
+from demo.runtime import jobs
+from demo.runtime.context import Context, sides
+from demo.runtime.host import Host, Status, sentence
+from demo.runtime.options import Options
+from demo.runtime.photos import EXAMPLES, Photos, choose_face, read_photo
+from demo.runtime.streaming import Cell, fill
+from demo.runtime.tickets import Runs, Ticket
+from demo.tabs import about, attributes, chat, compare, downloads, parameters, profile, rounds
+from demo.tabs.photo import PORTRAITS, stage
 from demo.votes import Votes
-from demo.worker import Host, Status, sentence
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 
@@ -65,7 +68,7 @@ def test_turns_pair_questions_with_answers_and_drop_what_has_none():
     messages = say("a", "b", "c")
     messages[1]["content"] = [{"type": "text", "text": "b"}]  # as the page sends it back
     assert chat.turns(messages) == (("a", "b"),)
-    assert len(chat.turns(say(*"ab" * 50))) == settings.MAX_TURNS
+    assert len(chat.turns(say(*"ab" * 50))) == parameters.MAX_TURNS
 
 
 def test_answers_carry_their_model_and_go_back_without_it():
@@ -165,7 +168,7 @@ def test_one_model_alone_is_asked_by_default_and_cannot_be_compared(collins):
 def test_any_value_gives_parameters_or_a_sentence(value):
     for name in ("max_new_tokens", "temperature", "top_p", "seed", "tiles"):
         try:
-            made = settings.read(**{name: value}, look="whole")
+            made = parameters.read(**{name: value}, look="whole")
         except FaceLLMError as error:
             assert "must be a number" in str(error)
         else:
@@ -174,13 +177,13 @@ def test_any_value_gives_parameters_or_a_sentence(value):
 
 def test_a_seed_out_of_range_reaches_the_sentence_that_says_so():
     with gr.Blocks():
-        seed = settings.build()[4]
+        seed = parameters.build()[4]
     with pytest.raises(FaceLLMError, match=r"Seed is -1: .* from 0 to 2147483647\."):
-        settings.read(seed=seed.preprocess(-1))
+        parameters.read(seed=seed.preprocess(-1))
 
 
 def test_tiles_count_for_the_whole_photo_only():
-    assert settings.read(tiles=6).tiles == 1 and settings.read(tiles=6, look="whole").tiles == 6
+    assert parameters.read(tiles=6).tiles == 1 and parameters.read(tiles=6, look="whole").tiles == 6
 
 
 # -- tickets and photos -------------------------------------------------------------------------------------------
@@ -253,7 +256,7 @@ def test_a_photo_without_a_face_is_used_whole():
 def test_another_photo_brings_the_buttons_back(tab):
     """In a tab that still waits for its turn, too."""
     with gr.Blocks():
-        built = tab.build(context(stand_in()), settings.build())
+        built = tab.build(context(stand_in()), parameters.build())
     values = dict(zip(built.reset, built.cleared(), strict=True))
     buttons = {b: v for b, v in values.items() if isinstance(b, gr.Button)}
     shown = {b.elem_id: v["visible"] for b, v in buttons.items() if "visible" in v}
@@ -263,17 +266,17 @@ def test_another_photo_brings_the_buttons_back(tab):
 
 
 def test_a_link_opens_what_the_operator_allows():
-    tab, choice, box = blocks.open_link({"tab": "compare", "attribute": "expression"}, True)
+    tab, choice, box = layout.open_link({"tab": "compare", "attribute": "expression"}, True)
     assert tab["selected"] == "compare" and choice["value"] == "expression" and "expression" in box["value"]
-    assert blocks.open_link({"tab": "about", "attribute": "expression"}, False)[1:] == (gr.skip(), gr.skip())
-    assert blocks.open_link({"tab": "x", "attribute": "y"}, True) == (gr.skip(),) * 3
+    assert layout.open_link({"tab": "about", "attribute": "expression"}, False)[1:] == (gr.skip(), gr.skip())
+    assert layout.open_link({"tab": "x", "attribute": "y"}, True) == (gr.skip(),) * 3
 
 
 # -- streaming ----------------------------------------------------------------------------------------------------
 
 
 def test_cells_fill_to_what_the_model_says(host, model, collins):
-    few = settings.read(max_new_tokens=6)
+    few = parameters.read(max_new_tokens=6)
     cells = [Cell("facellm", a.question, a.key) for a in ATTRIBUTES]
     rounds = list(fill(host, collins.view, cells, few, Ticket(), every=0))
     assert len(rounds) > 3 and all(c.finished for c in cells)
@@ -284,13 +287,13 @@ def test_cells_fill_to_what_the_model_says(host, model, collins):
 def test_closing_and_cancelling_stop_the_model(host, model, collins):
     ticket = Ticket()
     cells = [Cell("facellm", "Describe this image.")]
-    stream = fill(host, collins.view, cells, settings.read(max_new_tokens=512), ticket, every=0)
+    stream = fill(host, collins.view, cells, parameters.read(max_new_tokens=512), ticket, every=0)
     next(stream)
     stream.close()
     assert ticket.cancel.is_set() and not model.engine.lock.locked()
     stopped = Ticket()
     stopped.cancel.set()
-    (last,) = list(fill(host, collins.view, cells, settings.read(max_new_tokens=512), stopped, every=60))[-1:]
+    (last,) = list(fill(host, collins.view, cells, parameters.read(max_new_tokens=512), stopped, every=60))[-1:]
     assert last[0].state == "stopped"
 
 
@@ -302,22 +305,22 @@ def finished(text="A <b>face</b>.\n\nSecond."):
 
 
 def test_report_escapes_and_holds_its_picture(collins):
-    made = report.to_dict([finished(), Cell("facellm", "unfinished")], collins, {"name": "nano"})
+    made = downloads.to_dict([finished(), Cell("facellm", "unfinished")], collins, {"name": "nano"})
     assert len(made["answers"]) == 1 and made["photo"]["faces"] == 1
-    page = report.to_html(made, collins)
+    page = downloads.to_html(made, collins)
     assert "<b>face</b>" not in page and "&lt;b&gt;" in page and "data:image/jpeg;base64," in page
     assert "http" not in page.replace("charset", "")
-    assert report.links([Cell("facellm", "x")], collins, {}) == ""
+    assert downloads.links([Cell("facellm", "x")], collins, {}) == ""
 
 
 def test_report_tells_how_each_answer_was_made(collins):
     cell = finished()
-    assert "The face that was described" in report.to_html(report.to_dict([cell], collins, {}), collins)
-    cell.parameters = settings.read(look="whole", tiles=6, temperature=0.7, seed=3)
-    made = report.to_dict([cell], collins, {})
+    assert "The face that was described" in downloads.to_html(downloads.to_dict([cell], collins, {}), collins)
+    cell.parameters = parameters.read(look="whole", tiles=6, temperature=0.7, seed=3)
+    made = downloads.to_dict([cell], collins, {})
     answer = made["answers"][0]
     assert [answer[k] for k in ("look", "tiles", "temperature", "seed")] == ["whole", 6, 0.7, 3]
-    page = report.to_html(made, collins)
+    page = downloads.to_html(made, collins)
     assert "The face that was described" not in page
     assert "whole photo in up to 6 tiles, temperature 0.7, seed 3, 4 tokens" in page
     assert attributes.foot(cell).count("4 tokens · 1.0 s · FaceLLM") == 1
@@ -399,7 +402,7 @@ def test_about_shows_measured_figures_or_where_to_get_them(tmp_path):
 
 
 def test_loading_failure_becomes_a_sentence_and_can_be_tried_again(monkeypatch, model):
-    from demo import worker
+    from demo.runtime import host as worker
 
     def refuse(options):
         raise FaceLLMError("The hub cannot be reached.")
@@ -409,7 +412,7 @@ def test_loading_failure_becomes_a_sentence_and_can_be_tried_again(monkeypatch, 
     host.start()
     with pytest.raises(FaceLLMError, match="cannot be reached"):
         list(host.wait())
-    assert host.status.state == "failed" and "cannot be reached" in blocks.pill(host.status, {})
+    assert host.status.state == "failed" and "cannot be reached" in layout.pill(host.status, {})
     monkeypatch.setattr(worker, "open_model", lambda options: model)
     host.start()
     list(host.wait())
@@ -430,7 +433,7 @@ def test_ticking_seconds_are_outside_what_a_screen_reader_announces():
     host = Host(Options())
     host._state, host._since = Status("loading", "Reading the weights", 3, 4), time.monotonic() - 12
     line = next(jobs.loading(host, Ticket()))
-    for html in (line, blocks.pill(host.status, {})):
+    for html in (line, layout.pill(host.status, {})):
         (said,) = re.findall(r'role="status">([^<]*)<', html)
         assert "eading the weights" in said and "12 s" not in said and "12 s" in html
 

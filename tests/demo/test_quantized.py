@@ -6,15 +6,14 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.demo.conftest import eventually
 from tests.demo.test_browser import DONE, set_slider, tab
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.browser
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

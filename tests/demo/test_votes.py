@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from demo.plots import win_rates
+from demo.page.plots import win_rates
 from demo.votes import COLUMNS, Votes, wilson
 from facellm.errors import FaceLLMError
 

@@ -9,8 +9,8 @@ import pytest
 from gradio.queueing import EventQueue
 from gradio_client import Client, handle_file
 
-from demo import worker
-from demo.jobs import MODEL
+from demo.runtime import host
+from demo.runtime.jobs import MODEL
 from facellm.errors import FaceLLMError
 from tests.demo.conftest import eventually, launch
 from tests.demo.test_browser import DONE, set_slider, tab
@@ -101,7 +101,7 @@ def test_the_page_opens_before_the_model_and_keeps_the_first_question(visit, ano
             raise answer
         return answer
 
-    monkeypatch.setattr(worker, "open_model", open_model)
+    monkeypatch.setattr(host, "open_model", open_model)
     here = another()
     here.ctx.host.start()
     page = visit(url=here.url, ready=False)
@@ -185,7 +185,7 @@ def test_no_memory_is_a_sentence_and_the_next_request_works(with_photo, site, mo
         raise OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(site.ctx.host, "stream", stream)
-    monkeypatch.setattr(worker, "free_memory", lambda: freed.append(True))
+    monkeypatch.setattr(host, "free_memory", lambda: freed.append(True))
     page.click("#attributes-go")
     page.wait_for_selector("#attributes-status [role=alert] >> text=/ran out of memory/")
     page.wait_for_selector("#attributes-go >> visible=true")
@@ -207,7 +207,7 @@ def test_a_file_that_is_too_large_is_a_sentence(visit, tmp_path, expected):
 
 
 def test_a_server_that_goes_away_is_a_sentence_and_works_again_when_it_is_back(visit, another, local_site):
-    from facellm.serve import make_app
+    from facellm.server.app import make_app
 
     model = local_site.ctx.host.model
     server = InThread(make_app(model))
@@ -229,7 +229,7 @@ def test_a_server_that_goes_away_is_a_sentence_and_works_again_when_it_is_back(v
 
 
 def test_a_page_waits_for_a_server_that_is_not_there_yet(visit, another, local_site):
-    from facellm.serve import make_app
+    from facellm.server.app import make_app
 
     app = make_app(local_site.ctx.host.model)
     with InThread(app) as server:

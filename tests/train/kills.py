@@ -15,9 +15,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.train.teacher_server import TeacherServer
+from tests.paths import ROOT
+from tests.train.teachers.teacher_server import TeacherServer
 
-ROOT = Path(__file__).resolve().parents[2]
 FAULTS = (
     ("status", 429, {"error": {"message": "slow"}}),
     ("status", 429, {"error": {"message": "slow"}}, {"Retry-After": "0.05"}),

@@ -1,1 +1,1 @@
-"""The figures of groups of people, side by side."""
+"""How a model treats groups of people, side by side."""

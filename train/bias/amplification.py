@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from train import stats
+from train.reports import stats
 
 GROUP_TO_TRAIT, TRAIT_TO_GROUP = "BiasAmp, group to trait", "BiasAmp, trait to group"
 CO_OCCURRENCE = "co-occurrence"

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from train import stats
 from train.bias.groups import ACCURACY, GROUPS, LEAST, Measure
+from train.reports import stats
 
 PERMUTATIONS = 10_000  # the smallest p is one in so many, so that Holm's correction over some 50 gaps can pass 0.05
 SIGNIFICANT = 0.05

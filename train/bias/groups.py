@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from facellm.profile import ETHNICITIES
-from train import stats
-from train.labels import LabelRow
+from train.faces.label_rows import LabelRow
+from train.reports import stats
 
 # FairFace's nine groups in four bands, so that intersections hold enough images.
 BANDS: Mapping[str, tuple[str, ...]] = {

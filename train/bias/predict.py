@@ -1,6 +1,6 @@
 """What a model says about each face whose group is known: calibrated profile labels and free-text answers.
 
-Input: labelled images (`train.labels`) and a model. Output: one JSONL line for each image and model, appended as they
+Input: labelled images (`train.faces.label_rows`) and a model. Output: one JSONL line for each image and model, appended as they
 come, so that a run that was killed goes on. What this file does not know: whether a prediction is right, groups.
 """
 
@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 from facellm.attributes import attribute
 from facellm.errors import FaceLLMError
-from facellm.images import load_image
 from facellm.profile import FIELDS, read_calibration, softmax
+from facellm.vision.images import load_image
 from train import journal
-from train.labels import LabelRow
+from train.faces.label_rows import LabelRow
 
 PROFILE = ("age_group", "gender", "ethnicity", "expression")  # fields whose labels are compared over groups
 ATTRIBUTES = ("demographic", "expression", "detail")  # answers whose words are compared over groups
@@ -59,7 +59,7 @@ class ModelPredictor:
         self, loaded: Any, attributes: Sequence[str] = ATTRIBUTES, *, new_tokens: int = NEW_TOKENS,
         rows: int | None = None,
     ) -> None:  # fmt: skip
-        from train.evaluation.batched import ROWS, Batched
+        from facellm.engine.offline import ROWS, Batched
 
         self.which: tuple[str, ...] = loaded.which
         self.fields = [f.for_model(loaded.is_nano) for f in FIELDS if f.key in PROFILE]
@@ -73,7 +73,7 @@ class ModelPredictor:
             yield from self._chunk(rows[start : start + CHUNK], which)
 
     def _chunk(self, rows: Sequence[LabelRow], which: str) -> Iterator[Prediction]:
-        from train.evaluation.batched import Ask
+        from facellm.engine.offline import Ask
 
         own = self.temperatures.get(which) or {}
         profiles: list[dict[str, dict[str, float]]] = [{} for _ in rows]

@@ -1,1 +1,1 @@
-"""FairFaceGPT: rows of label files, a teacher or measurements, answers on disk, the data set that comes of them."""
+"""FairFaceGPT: from stored answers to a data set that trainers read."""

@@ -16,8 +16,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from facellm.errors import FaceLLMError
-from train.dataset.answer_store import FILE, LOCK, AnswerStore
-from train.dataset.batch_parts import Parts
+from train.teachers.batch.parts import Parts
+from train.teachers.store import FILE, LOCK, AnswerStore
 
 
 def merge(store: AnswerStore, sources: Sequence[Path]) -> int:

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
-from train.adapters import recipe as recipes
-from train.dataset.batch_parts import MOST_REQUESTS
-from train.dataset.batch_run import POLL_SECONDS
-from train.dataset.openai_teacher import OPENAI_URL, Settings
+from train.lora import recipe as recipes
+from train.teachers.batch.batches import POLL_SECONDS
+from train.teachers.batch.parts import MOST_REQUESTS
+from train.teachers.openai import OPENAI_URL, Settings
 
 TEACHERS = ("openai", "measured")
 _EPILOG = """\

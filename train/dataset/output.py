@@ -26,11 +26,11 @@ from typing import IO, Any
 
 from facellm.errors import FaceLLMError
 from facellm.profile import AGE_GROUPS, GENDERS
-from train.adapters.data import IMAGE_MARK
-from train.dataset.answer_store import AnswerStore
-from train.dataset.card import card, plot
-from train.dataset.teacher_plan import Plan
-from train.labels import RACES, LabelRow
+from train.dataset.data_card import card, plot
+from train.faces.label_rows import RACES, LabelRow
+from train.lora.conversations import IMAGE_MARK
+from train.teachers.plan import Plan
+from train.teachers.store import AnswerStore
 
 NAME = "fairfacegpt"
 SHAREGPT = {"train": "dataset.json", "val": "dataset_val.json"}

@@ -47,16 +47,16 @@ def main() -> None:
         stage.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
     args = parser.parse_args()
     if args.stage == "encoder":
-        from train.nano.tuning import CYCLES, train
+        from train.nano.vision.tuning import CYCLES, train
 
         cycle = CYCLES[args.cycle]
         figures = train(args.data, args.onnx, args.work, cycle=cycle, epochs=args.epochs, max_minutes=args.max_minutes)
     elif args.stage == "features":
-        from train.nano.features import encode
+        from train.nano.vision.views import encode
 
         figures = {"views": encode(args.data, args.work, tower=args.tower)}
     elif args.stage == "corpus":
-        from train.nano.corpus import build
+        from train.nano.language.corpus import build
 
         figures = build(args.data, args.work, tokenizer=args.tokenizer)
     elif args.stage == "projector":
@@ -68,11 +68,11 @@ def main() -> None:
 
         figures = train(args.work, adapter=args.adapter)
     elif args.stage == "dataset":
-        from train.nano.dataset import build
+        from train.nano.face_pairs import build
 
         figures = build(args.work, limit=args.limit)
     elif args.stage == "card":
-        from train.nano.card import write_card
+        from train.nano.model_card import write_card
 
         figures = write_card(args.out, Path("README.md"), args.evaluation, args.speed, args.freetext)
     elif args.stage == "ship":

@@ -17,9 +17,9 @@ from transformers import (
     Qwen2Config,
 )
 
-from facellm.processor import FaceProcessor
-from train.nano import augment
-from train.nano.pretrained import PATCH_PX, vision_config
+from facellm.weights.processor import FaceProcessor
+from train.nano.vision import augment
+from train.nano.vision.pretrained import PATCH_PX, vision_config
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>", "<video>")
 IMAGE_TOKENS = (augment.IMAGE_PX // PATCH_PX // 2) ** 2  # pixel shuffle by 0.5 joins 2 x 2 patches

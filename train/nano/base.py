@@ -16,18 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from train.adapters.data import Example, tokenize
-from train.adapters.packing import (
-    Pack,
-    answer_loss,
-    answer_weights,
-    collate,
-    pack,
-    packed_forward,
-    use_packed_attention,
-)
+from train.lora.conversations import Example, tokenize
+from train.lora.packing import Pack, answer_loss, answer_weights, collate, pack, packed_forward, use_packed_attention
 from train.nano import assemble
-from train.nano.encoder import load_encoder
+from train.nano.vision.tower import load_encoder
 
 WEIGHTING = "root"  # of the answers: a letter is one token, a description seventy
 

@@ -21,12 +21,12 @@ import torch
 from torch import nn
 from transformers import InternVLForConditionalGeneration
 
-from train.evaluation.tasks import YAW_FRONTAL_DEG, YAW_TURNED_DEG
-from train.nano import data
+from train.faces.facts import pose_of
+from train.faces.tasks import YAW_FRONTAL_DEG, YAW_TURNED_DEG
 from train.nano.base import Tokens
-from train.nano.corpus import Views
-from train.nano.facts import pose_of
-from train.stats import softmax
+from train.nano.language.corpus import Views
+from train.nano.vision import faces
+from train.reports.stats import softmax
 
 GAIN = 1.0  # how much of the explained part is added; half was as good for an adapter trained before, 2 worse
 EPOCHS, BATCH, RATE = 7, 256, 2e-3
@@ -44,7 +44,7 @@ READER_SCALE = 4.0  # the mean token's deviations are about 40 long, in 320 dime
 def poses(yaw: np.ndarray) -> np.ndarray:
     """(v,) 0 frontal, 1 and 2 turned to either side, -1 between or not measured; degrees in."""
     classes = {"frontal": 0, "left": 1, "right": 2}
-    return np.array([classes.get(pose_of(degrees) or "", data.MISSING) for degrees in yaw])
+    return np.array([classes.get(pose_of(degrees) or "", faces.MISSING) for degrees in yaw])
 
 
 def readings(views: Views) -> torch.Tensor:
@@ -53,7 +53,7 @@ def readings(views: Views) -> torch.Tensor:
     table = views.table
     yaw, pitch = (
         np.where(np.isnan(table["measurements"][:, axis]), views.mesh[:, axis], table["measurements"][:, axis])
-        for axis in (data.MEASUREMENTS.index("yaw_deg"), data.MEASUREMENTS.index("pitch_deg"))
+        for axis in (faces.MEASUREMENTS.index("yaw_deg"), faces.MEASUREMENTS.index("pitch_deg"))
     )
     turns = (np.tanh(yaw / YAW_DEG), np.abs(yaw) < (YAW_FRONTAL_DEG + YAW_TURNED_DEG) / 2, np.tanh(pitch / PITCH_DEG))
     said = [softmax(table["gender"])[:, 1:], *(softmax(table[name]) for name in ("race", "expression", "age_group"))]
@@ -119,7 +119,7 @@ def train(folder: Path, work: Path, *, epochs: int = EPOCHS, seed: int = 0) -> d
     before = mean_tokens(old, tokens, len(views))
     read = readings(views)
     centre, wished = before[kept].mean(0), GAIN * explained(before, read, kept)
-    pose = torch.from_numpy(poses(views.table["measurements"][:, data.MEASUREMENTS.index("yaw_deg")]))
+    pose = torch.from_numpy(poses(views.table["measurements"][:, faces.MEASUREMENTS.index("yaw_deg")]))
     reader = nn.Linear(before.shape[1], 3)
     optimizer = torch.optim.AdamW([*new.parameters(), *reader.parameters()], RATE, weight_decay=0.0)
     rows = np.flatnonzero(views.train)
@@ -134,7 +134,7 @@ def train(folder: Path, work: Path, *, epochs: int = EPOCHS, seed: int = 0) -> d
             change = (new(picked) - old(picked)).float()
         means, wish = change.mean(1), wished[chosen]
         said = reader((before[chosen] + means - centre) / READER_SCALE)
-        known = pose[chosen] != data.MISSING
+        known = pose[chosen] != faces.MISSING
         loss = (change - wish[:, None]).pow(2).mean() + MEAN_WEIGHT * (means - wish).pow(2).mean()
         if known.any():
             loss = loss + POSE_WEIGHT * nn.functional.cross_entropy(said[known], pose[chosen][known])

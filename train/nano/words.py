@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from transformers import InternVLForConditionalGeneration
 
-from facellm.processor import FaceProcessor
-from train.adapters.lora import add_adapter, start_from
-from train.adapters.packing import IGNORE, Pack, use_packed_attention
-from train.adapters.recipe import load_recipe
+from facellm.weights.processor import FaceProcessor
+from train.lora.lora import add_adapter, start_from
+from train.lora.packing import IGNORE, Pack, use_packed_attention
+from train.lora.recipe import load_recipe
 from train.nano.base import WEIGHTING, Tokens, batches, read_packs, step_loss, validate
 
 STEPS, RATE = 600, 3e-3

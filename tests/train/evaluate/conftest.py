@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.train.faces import write_benchmark
-from train.evaluation import facexbench
+from tests.train.face_sets import write_benchmark
+from train.evaluate import facexbench
 
 
 @pytest.fixture(autouse=True)
@@ -13,7 +13,7 @@ def quick_plots(monkeypatch, request):
     """Plots are drawn only in the tests that look at them: they cost more than all the rest."""
     if request.node.name != "test_html_report_is_one_whole_page":
         for name in ("plot_scores", "plot_letters"):
-            monkeypatch.setattr(f"train.evaluation.report.{name}", lambda *_: "<svg></svg>")
+            monkeypatch.setattr(f"train.evaluate.evaluation_report.{name}", lambda *_: "<svg></svg>")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from train.evaluation.answering import Reply, rotated
+from train.evaluate.answering import Reply, rotated
 
 SETTINGS = {"model": "stand-in", "setting": "zero-shot"}
 

@@ -6,9 +6,9 @@ import pytest
 
 from facellm.errors import FaceLLMError
 from tests.train.evaluate.stand_ins import SETTINGS, StandIn, oracle
-from tests.train.faces import edit, write_benchmark
-from train.evaluation import facexbench
-from train.evaluation.evaluate import evaluate
+from tests.train.face_sets import edit, write_benchmark
+from train.evaluate import facexbench
+from train.evaluate.evaluate import evaluate
 
 
 def _break(question_change=None, file_change=None):

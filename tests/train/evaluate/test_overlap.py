@@ -7,9 +7,9 @@ import pytest
 from facellm.errors import FaceLLMError
 from tests.tiny import picture
 from tests.train.evaluate.stand_ins import SETTINGS, StandIn, halting, oracle
-from tests.train.faces import write_benchmark
-from train.evaluation import facexbench
-from train.evaluation.evaluate import evaluate
+from tests.train.face_sets import write_benchmark
+from train.evaluate import facexbench
+from train.evaluate.evaluate import evaluate
 
 
 def test_overlap_lists_questions_whose_image_was_trained_on(made, folder, tmp_path):
@@ -29,7 +29,7 @@ def test_overlap_lists_questions_whose_image_was_trained_on(made, folder, tmp_pa
 
 
 def test_overlap_lists_the_first_questions_and_counts_the_others(made, tmp_path):
-    from train.evaluation.report import LISTED
+    from train.evaluate.evaluation_report import LISTED
 
     train = tmp_path / "train"
     train.mkdir()

@@ -8,8 +8,8 @@ import pytest
 
 from facellm.errors import FaceLLMError
 from tests.train.evaluate.stand_ins import SETTINGS, Faulty, StandIn, constant, oracle
-from train.evaluation.evaluate import evaluate
-from train.evaluation.sharding import Shard
+from train.evaluate.evaluate import evaluate
+from train.evaluate.sharding import Shard
 
 
 def test_parts_are_merged_without_loss(made, tmp_path, monkeypatch, folder, capsys):

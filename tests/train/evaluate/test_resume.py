@@ -12,17 +12,18 @@ from pathlib import Path
 import pytest
 
 from facellm.errors import FaceLLMError
+from tests.paths import ROOT
 from tests.train.evaluate.stand_ins import SETTINGS, Faulty, StandIn, halting, oracle
 from train import journal
-from train.evaluation.answering import read_replies
-from train.evaluation.evaluate import evaluate
+from train.evaluate.answering import read_replies
+from train.evaluate.evaluate import evaluate
 
 CHILD = """
 import json, sys, time
 from pathlib import Path
 from train.evaluation import facexbench
-from train.evaluation.answering import Reply
-from train.evaluation.evaluate import evaluate
+from train.evaluate.answering import Reply
+from train.evaluate.evaluate import evaluate
 
 class Slow:
     which = ("base",)
@@ -61,7 +62,7 @@ def test_resume_after_a_kill_asks_nothing_twice(made, tmp_path):
 def test_resume_after_sigkill_asks_no_answered_question_twice(made, folder, tmp_path):
     replies, asked = tmp_path / "out" / "replies" / "base-generate.jsonl", tmp_path / "asked.txt"
     command = [sys.executable, "-c", CHILD, str(folder), str(tmp_path / "out"), str(asked)]
-    child = subprocess.Popen([*command, "0.05"], cwd=Path(__file__).parents[3])
+    child = subprocess.Popen([*command, "0.05"], cwd=ROOT)
     while not replies.is_file() or replies.read_bytes().count(b"\n") < 5:
         assert child.poll() is None
         time.sleep(0.02)
@@ -70,7 +71,7 @@ def test_resume_after_sigkill_asks_no_answered_question_twice(made, folder, tmp_
     before = set(read_replies(replies))
     assert 5 <= len(before) < len(made.questions)
     first = asked.read_text().splitlines()
-    subprocess.run([*command, "0"], cwd=Path(__file__).parents[3], check=True)
+    subprocess.run([*command, "0"], cwd=ROOT, check=True)
     second = asked.read_text().splitlines()[len(first) :]
     assert not before & set(second) and len(set(second)) == len(second)
     assert before | set(second) == set(read_replies(replies)) == {q.key for q in made.questions}

@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 
 from tests.train.evaluate.stand_ins import SETTINGS, StandIn, constant, oracle
-from train.evaluation.answering import Arm, rotated, run_arm
-from train.evaluation.evaluate import evaluate
-from train.evaluation.facexbench import CATEGORIES
-from train.evaluation.scoring import extract_published
+from train.evaluate.answering import Arm, rotated, run_arm
+from train.evaluate.evaluate import evaluate
+from train.evaluate.extraction import extract_published
+from train.evaluate.facexbench import CATEGORIES
 
 
 def test_all_sub_tasks_are_read(made):

@@ -9,14 +9,14 @@ import pytest
 
 from tests.tiny import make_tiny_adapter, make_tiny_internvl, picture
 from tests.train.evaluate.stand_ins import SETTINGS
-from tests.train.faces import edit, write_benchmark
-from train.evaluation import facexbench
-from train.evaluation.evaluate import evaluate
+from tests.train.face_sets import edit, write_benchmark
+from train.evaluate import facexbench
+from train.evaluate.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    from facellm.loading import open_model
+    from facellm.weights.load import open_model
 
     root = tmp_path_factory.mktemp("tiny")
     base = make_tiny_internvl(root / "base", end_bias=0.5)
@@ -25,8 +25,8 @@ def tiny(tmp_path_factory):
 
 
 def test_batched_scores_and_texts_equal_the_engine(tiny):
-    from facellm.engine import Engine, Row, Sampling
-    from train.evaluation.batched import Ask, Batched
+    from facellm.engine.engine import Engine, Row, Sampling
+    from facellm.engine.offline import Ask, Batched
 
     _, _, loaded = tiny
     images = {i: picture(i) for i in range(3)}
@@ -45,7 +45,7 @@ def test_batched_scores_and_texts_equal_the_engine(tiny):
 
 
 def test_questions_of_an_image_stand_in_one_row(tiny):
-    from train.evaluation.batched import Ask, Batched, Row
+    from facellm.engine.offline import Ask, Batched, Row
 
     _, _, loaded = tiny
     asks = [Ask(f"Question {i}?", (i % 2,), ("A", "B")) for i in range(6)] + [Ask("No image?", (), ("A",))] * 2
@@ -62,7 +62,7 @@ def test_questions_of_an_image_stand_in_one_row(tiny):
 
 
 def test_multi_image_prompt_has_marks_and_all_images(tiny):
-    from train.evaluation.batched import Ask, Batched
+    from facellm.engine.offline import Ask, Batched
 
     _, _, loaded = tiny
     batched = Batched(loaded, lambda key: picture(key))
@@ -135,7 +135,7 @@ def test_parts_of_weights_in_two_folders_are_one_run(tiny, folder, tmp_path, cap
 
 
 def test_tiny_images_and_other_formats_are_asked_and_a_mended_one_later(tiny, tmp_path):
-    from train.evaluation.answering import ModelAnswerer
+    from train.evaluate.answering import ModelAnswerer
 
     folder, out = write_benchmark(tmp_path / "benchmark", 1), tmp_path / "out"
     age, gender, race, expression, headpose = (
@@ -178,7 +178,7 @@ def test_command_refuses_in_a_sentence(tiny, folder, tmp_path, capsys, arguments
 
 
 def test_prompt_longer_than_the_model_is_reported_not_asked(tiny, tmp_path):
-    from train.evaluation.answering import ModelAnswerer
+    from train.evaluate.answering import ModelAnswerer
 
     folder = write_benchmark(tmp_path / "benchmark", 1)
     edit(folder / "made_zero_mcq_tools_retrieval.json", lambda d: d.update(context="api " * 4000))

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from train.nano import data, facts
+from train.faces import facts
+from train.nano.vision import faces
 
 STATS = np.array([0.45, 0.7, 0.5, 0.5, 0.0])
 
@@ -34,7 +35,7 @@ def read(
     shapes=None,
     seen_shapes=None,
 ):
-    mesh = dict.fromkeys(data.MEASUREMENTS, 0.0) | {
+    mesh = dict.fromkeys(faces.MEASUREMENTS, 0.0) | {
         "yaw_deg": yaw,
         "pitch_deg": pitch,
         "mouth_open": mouth,
@@ -54,7 +55,7 @@ def read(
     estimates |= seen_shapes or {}
     seen_mesh = np.array(list((mesh | estimates).values())) if estimates else None
     face = np.full(8, (1 - believed) / 7)
-    face[data.EXPRESSIONS.index(expression)] = believed
+    face[faces.EXPRESSIONS.index(expression)] = believed
     return reader().read(
         mesh=np.array(list(mesh.values())),
         stats=np.array([grey, *STATS[1:]]) if stats is None else stats,

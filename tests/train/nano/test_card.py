@@ -5,7 +5,7 @@ import json
 import pytest
 
 from facellm.errors import FaceLLMError
-from train.nano.card import write_card
+from train.nano.model_card import write_card
 
 
 def share(value):

@@ -6,8 +6,8 @@ import pytest
 
 from facellm.profile import FIELDS
 from tests.train.nano.teacher import read
-from train.evaluation.tasks import TASKS
-from train.nano import choices, general
+from train.faces.tasks import TASKS
+from train.nano.language import choices, general
 
 
 def names(task, label):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train.nano import data
+from train.nano.vision import faces as data
 
 MEASURED = ",".join(("file", "found", *data.MEASUREMENTS))
 

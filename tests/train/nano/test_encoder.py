@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from train.nano import augment, data, encoder, targets, tuning
-from train.nano.pretrained import resize_positions
+from train.nano.vision import augment, targets, tower, tuning
+from train.nano.vision import faces as data
+from train.nano.vision.pretrained import resize_positions
 
 
 def test_a_flip_mirrors_yaw_roll_and_eyes_and_nothing_else():
@@ -42,7 +43,7 @@ def test_retouched_crops_cover_light_and_focus_and_some_stay_as_they_are():
 
 
 def test_missing_labels_take_no_part_in_the_loss():
-    out = {name: torch.randn(4, size) for name, size in encoder.HEADS.items()}
+    out = {name: torch.randn(4, size) for name, size in tower.HEADS.items()}
     target = {name: torch.full((4,), data.MISSING) for name in ("gender", "race", "age_group", "expression")}
     target |= {"age_years": torch.full((4,), -1.0), "mesh": torch.full((4, 13), float("nan"))}
     target |= {"pixels": torch.zeros(4, 5), "descriptor": torch.full((4, 128), float("nan"))}
@@ -88,12 +89,12 @@ def test_patch_dropout_keeps_the_class_token_and_the_heads_shapes():
         image_size=112,
         use_mean_pooling=False,
     )
-    model = encoder.FaceNet(InternVLVisionModel(config)).eval()
+    model = tower.FaceNet(InternVLVisionModel(config)).eval()
     pixels = torch.randn(2, 3, 112, 112)
     for keep in (None, 10):
         out = model(pixels, keep)
         assert {name: tuple(value.shape) for name, value in out.items()} == {
-            name: (2, size) for name, size in encoder.HEADS.items()
+            name: (2, size) for name, size in tower.HEADS.items()
         }
     whole = model.shared(model.tower(pixels).last_hidden_state[:, 1:].mean(1))
     assert torch.allclose(model.heads["race"](whole), model(pixels)["race"], atol=1e-5)

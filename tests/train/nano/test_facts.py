@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from tests.train.nano.teacher import STATS, read
-from train.evaluation import labelled
-from train.nano import choices, data, facts, person_text, picture_text, wording
-from train.nano.single import single
+from train.faces import facts, known
+from train.nano.language import choices
+from train.nano.language.single import single
+from train.nano.vision import faces
+from train.teachers.measured import person_text, picture_text, wording
 
 NO_SHAPE = "No proportion of the face stands out clearly."
 
@@ -16,7 +18,7 @@ NO_SHAPE = "No proportion of the face stands out clearly."
 def test_a_label_that_the_encoder_hardly_believes_is_neither_asked_about_nor_overruled():
     """Here the labels are Female (index 1) and the second ethnicity."""
     believed, doubted = read(gender=0.5, race=0.5), read(gender=0.05, race=0.05)
-    assert (believed.gender_label, believed.race_label) == (data.GENDERS[1], data.RACES[1])
+    assert (believed.gender_label, believed.race_label) == (faces.GENDERS[1], faces.RACES[1])
     assert (doubted.gender_label, doubted.race_label) == (None, None)
     assert (doubted.gender, doubted.race) == (None, None)
     assert choices.multiple_choice("gender", doubted, random.Random(0)) is None
@@ -134,7 +136,7 @@ def test_shapes_are_said_where_they_stand_out():
     """Each is stated where the encoder sees it and the measurement does not say the opposite."""
     usual = read(seen_mouth=0.3)
     assert wording.WRITERS["structure"](usual, random.Random(0)) == NO_SHAPE
-    for fact, (name, low, high, below, above) in labelled.SHAPES.items():
+    for fact, (name, low, high, below, above) in known.SHAPES.items():
         middle, far_low, far_high = (low + high) / 2, low - 1, high + 1
         for measured, seen, said in (
             (far_high, far_high, above),
@@ -202,6 +204,6 @@ def test_cheeks_are_measured_whatever_the_tone_of_the_skin():
     flat = np.full((1, 3, 112, 112), 0.5)
     np.testing.assert_allclose(facts.cheek_difference(flat), 0, atol=1e-12)
     lit = flat.copy()
-    lit[..., : labelled.LEFT_CHEEK[1].stop] = 0.75  # the viewer's left
+    lit[..., : known.LEFT_CHEEK[1].stop] = 0.75  # the viewer's left
     assert facts.cheek_difference(lit) == pytest.approx(0.25 / (0.625 + 0.05))
     assert facts.cheek_difference(np.flip(lit, 3)) == pytest.approx(-0.25 / (0.625 + 0.05))

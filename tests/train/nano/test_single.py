@@ -4,9 +4,9 @@ import dataclasses
 import random
 
 from tests.train.nano.teacher import read
-from train.evaluation.claims import sentences
-from train.nano import wording
-from train.nano.single import single
+from train.faces.claims import sentences
+from train.nano.language.single import single
+from train.teachers.measured import wording
 
 
 def test_a_single_sentence_is_worded_as_in_the_long_answers():

@@ -8,13 +8,16 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, InternVLVisionModel
 
-from facellm.processor import FaceProcessor
-from train.adapters.data import read_dataset
-from train.adapters.features import FeatureCache, fingerprint
-from train.adapters.lora import add_adapter
-from train.adapters.recipe import load_recipe
-from train.nano import augment, base, corpus, data, dataset, encoder, features, projector, words
-from train.nano.pretrained import vision_config
+from facellm.weights.processor import FaceProcessor
+from train.lora.conversations import read_dataset
+from train.lora.feature_cache import FeatureCache, fingerprint
+from train.lora.lora import add_adapter
+from train.lora.recipe import load_recipe
+from train.nano import base, face_pairs, projector, words
+from train.nano.language import corpus
+from train.nano.vision import augment, faces, tower
+from train.nano.vision import views as features
+from train.nano.vision.pretrained import vision_config
 
 FACES = 24
 
@@ -25,7 +28,7 @@ def made():
     label = rng.integers(0, 2, FACES)
     utk = np.arange(FACES) < FACES // 2
     pixels = rng.integers(0, 255, (FACES, 9, 9, 3), dtype=np.uint8).repeat(16, 1).repeat(16, 2)
-    return data.Faces(
+    return faces.Faces(
         names=np.array([f"face/{number}" for number in range(FACES)]),
         pixels=pixels,
         is_train=np.arange(FACES) % 6 != 0,
@@ -43,10 +46,10 @@ def made():
 def work(made, tmp_path_factory):
     folder = tmp_path_factory.mktemp("nano")
     patch = pytest.MonkeyPatch()
-    patch.setattr(data, "load", lambda *_: made)
+    patch.setattr(faces, "load", lambda *_: made)
     patch.setattr(corpus, "EXPRESSION_LINES", {"neutral": 4, "happiness": 4})
     torch.manual_seed(0)
-    model = encoder.FaceNet(InternVLVisionModel(vision_config(augment.IMAGE_PX)))
+    model = tower.FaceNet(InternVLVisionModel(vision_config(augment.IMAGE_PX)))
     torch.save({"model": model.state_dict()}, folder / "encoder.pt")
     views = features.encode(folder, folder, batch=8)
     counts = corpus.build(folder, folder, base_lines=8)
@@ -57,7 +60,7 @@ def work(made, tmp_path_factory):
     projector.train(folder, folder, epochs=150)
     shutil.copytree(folder / "base", folder / "base-without-words")
     words.train(folder, steps=4)
-    rows = dataset.build(folder)
+    rows = face_pairs.build(folder)
     patch.undo()
     return folder, views, counts, figures, rows
 
@@ -67,7 +70,7 @@ def test_every_face_has_a_view_and_its_cached_tokens_are_the_towers(work, made):
     table, tokens = np.load(folder / "views.npz"), np.load(folder / "tokens.npy")
     assert len(tokens) == views == len(table["row"]) > FACES
     assert sorted(table["row"][~table["changed"]].tolist()) == list(range(FACES))
-    model = encoder.load_encoder(folder)
+    model = tower.load_encoder(folder)
     with torch.no_grad():
         pixels = augment.normalise(augment.centre(torch.from_numpy(made.pixels[table["row"][:1]])))
         plain = model.tower(pixels).last_hidden_state[0, 1:].numpy()
@@ -91,7 +94,7 @@ def test_the_base_opens_as_an_internvl_and_its_tower_is_unchanged(work):
     model = AutoModelForImageTextToText.from_pretrained(folder / "base", dtype=torch.float32)
     processor = FaceProcessor.from_pretrained(folder / "base")
     assert model.config.image_token_id == processor.image_token_id
-    tuned = encoder.load_encoder(folder).tower.state_dict()
+    tuned = tower.load_encoder(folder).tower.state_dict()
     for name, weight in model.model.vision_tower.state_dict().items():
         assert torch.equal(weight, tuned[name].bfloat16().float()), name
 
@@ -104,7 +107,7 @@ def test_projector_moves_towards_what_the_readings_explain_and_trains_nothing_el
     )
     moved = {name for name, weight in before.state_dict().items() if not torch.equal(weight, after.state_dict()[name])}
     assert moved == {name for name in before.state_dict() if "multi_modal_projector" in name}
-    monkeypatch.setattr(data, "load", lambda *_: made)
+    monkeypatch.setattr(faces, "load", lambda *_: made)
     views = corpus.Views(folder, folder)
     old, new = (
         projector.mean_tokens(model.model.multi_modal_projector, base.Tokens(folder, model), len(views))

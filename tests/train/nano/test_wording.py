@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from tests.train.nano.teacher import read
-from train.nano import general, wording
-from train.nano.questions import facts_as_json
-from train.nano.single import single
+from train.nano.language import general
+from train.nano.language.questions import facts_as_json
+from train.nano.language.single import single
+from train.teachers.measured import wording
 
 
 @pytest.mark.parametrize("key", list(wording.WRITERS))

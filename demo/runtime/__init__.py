@@ -1,0 +1,1 @@
+"""What happens behind the page: the model, jobs, sessions, streaming, options."""

@@ -1,0 +1,1 @@
+"""The same interface over such a server, or over vLLM."""

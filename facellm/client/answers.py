@@ -1,0 +1,84 @@
+"""What travels between here and a server: the image there, an answer's events back.
+
+Input: an image; decoded events of OpenAI's stream. Output: a data URI; text and Answers. What this file does not know:
+HTTP, which servers there are.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from typing import TYPE_CHECKING, Any
+
+from facellm.results import Answer, Delta, Row
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from facellm.engine.sampling import Sampling
+
+ONE_TILE_SIDE = 896  # px: twice a tile's side; a larger crop only costs time on the way
+JPEG_QUALITY = 95  # of whole images for several tiles, which would be tens of megabytes as PNG
+
+
+class Growing:
+    """A row on its way: what was asked, and what came so far."""
+
+    def __init__(self, index: int, row: Row, sampling: Sampling, started: float):
+        self.index, self.row, self.started = index, row, started
+        self.seed = sampling.seed if row.seed is None else row.seed
+        self.text, self.reason, self.first = "", None, None
+        self.tokens, self.counted = 0, False
+        self.done = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether all is known: the reason comes with the last text, the counts after it."""
+        return self.reason is not None and self.counted and not self.done
+
+    def read(self, event: dict[str, Any]) -> str:
+        """The event's new text."""
+        new = ""
+        for choice in event.get("choices") or ():
+            new += (choice.get("delta") or {}).get("content") or ""
+            self.reason = choice.get("finish_reason") or self.reason
+        if new:
+            self.first = self.first or time.perf_counter()
+            self.text += new
+            self.tokens += not self.counted  # a guess, one per event, until the server counts
+        if usage := event.get("usage"):
+            self.tokens, self.counted = int(usage.get("completion_tokens") or 0), True
+        return new
+
+    def finish(self, reason: str | None = None) -> Delta:
+        self.done = True
+        seconds = time.perf_counter() - self.started
+        answer = Answer(
+            which=self.row.which,
+            key=self.row.key,
+            question=self.row.question,
+            text=self.text,
+            tokens=self.tokens,
+            seconds=seconds,
+            first_token_seconds=None if self.first is None else self.first - self.started,
+            tokens_per_second=self.tokens / seconds if seconds > 0 else 0.0,
+            finish_reason=reason or ("length" if self.reason == "length" else "stop"),
+            seed=self.seed,
+        )
+        return Delta(self.index, "", True, answer)
+
+
+def data_uri(image: Image.Image, tiles: int = 1) -> str:
+    """The image for a request: PNG, reduced to what one tile can use; JPEG where several tiles need a large one."""
+    file = io.BytesIO()
+    if tiles > 1:
+        image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+        kind = "jpeg"
+    else:
+        if max(image.size) > ONE_TILE_SIDE:
+            image = image.copy()
+            image.thumbnail((ONE_TILE_SIDE, ONE_TILE_SIDE), reducing_gap=3.0)
+        image.save(file, "PNG", compress_level=1)
+        kind = "png"
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

@@ -1,0 +1,55 @@
+"""The profile from a server of somebody else's: likelihoods of the labels by way of `prompt_logprobs` (vLLM).
+
+Input: the message list of a field's question, labels. Output: request bodies, and their replies as log-likelihoods.
+What this file does not know: HTTP, images.
+
+A label is sent as the assistant's finished answer, and the server says how likely each token of that prompt was. The
+tokens are read from the end: an end mark, and before it the label. That is the likelihood that facellm.engine.scoring computes
+here, in as many requests as there are labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from facellm.errors import FaceLLMError
+
+END = "<|im_end|>"  # of InternVL3's and Qwen's chat template
+
+
+def scoring_body(body: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """The request that scores `label` as the answer to the last message of `body`."""
+    return {
+        **body,
+        "messages": [*body["messages"], {"role": "assistant", "content": label}],
+        "add_generation_prompt": False,
+        "max_tokens": 1,  # none would do, but servers want one
+        "temperature": 0,
+        "prompt_logprobs": 0,  # of the prompt's own tokens, no alternatives
+    }
+
+
+def label_score(reply: Mapping[str, Any], label: str, place: str) -> float:
+    """Log-likelihood (nats) of the label and the end mark.  Raises FaceLLMError for a server that does not tell."""
+    tokens = [next(iter(t.values())) for t in reply.get("prompt_logprobs") or () if isinstance(t, Mapping) and t]
+    texts = [str(t.get("decoded_token")) for t in tokens]
+    if END not in texts:
+        raise FaceLLMError(
+            f"The server {place} does not tell how likely an answer is (prompt_logprobs), so it gives no profile; "
+            "`python -m facellm serve` does."
+        )
+    end = len(texts) - 1 - texts[::-1].index(END)
+    start = end
+    while start > 0 and len("".join(texts[start:end])) < len(label):
+        start -= 1
+    if "".join(texts[start:end]) != label:
+        raise FaceLLMError(
+            f"The server {place} reads the label {label!r} as other tokens, so it cannot be scored there."
+        )
+    return sum(float(t["logprob"]) for t in tokens[start : end + 1])
+
+
+def label_scores(replies: Sequence[Mapping[str, Any]], labels: Sequence[str], place: str) -> list[float]:
+    """Of each label, in order."""
+    return [label_score(reply, label, place) for reply, label in zip(replies, labels, strict=True)]

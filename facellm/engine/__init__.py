@@ -1,0 +1,1 @@
+"""Inference: many questions about one image, for many users, in shared batches."""

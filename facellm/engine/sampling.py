@@ -1,0 +1,128 @@
+"""Choosing the next token of every row: greedy or sampled, each row by its own settings and its own random stream.
+
+Input: logits (rows, vocabulary). What this file does not know: models, text.
+A row's choice depends on its own logits, settings and seed only, never on its neighbours or its place in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from facellm.errors import FaceLLMError
+
+MAX_NEW_TOKENS = 4096  # the published models' cutoff is 2,048 tokens; twice that is surely a typing error
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are chosen.
+
+    max_new_tokens: 1 to 4,096 tokens.  temperature: 0 (greedy, the default) to 2.  top_p: 0 < p <= 1, mass of the
+    tokens that are kept.  seed: of each row's random stream, 0 <= seed < 2**63.  repetition_penalty: 1 (none) to 2,
+    as in CTRL (arXiv 1909.05858): divides positive and multiplies negative logits of tokens that were seen.
+    Raises FaceLLMError for values outside those ranges.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    repetition_penalty: float = 1.0
+
+    def __post_init__(self):
+        checks = (
+            ("max_new_tokens", 1 <= self.max_new_tokens <= MAX_NEW_TOKENS, f"between 1 and {MAX_NEW_TOKENS}"),
+            ("temperature", 0 <= self.temperature <= 2, "between 0 (always the likeliest word) and 2"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("seed", isinstance(self.seed, int) and 0 <= self.seed < 2**63, "a whole number from 0 to 2^63 - 1"),
+            ("repetition_penalty", 1 <= self.repetition_penalty <= 2, "between 1 (none) and 2"),
+        )
+        for name, good, allowed in checks:
+            if not good:
+                raise FaceLLMError(f"{name} is {getattr(self, name)!r}; it must be {allowed}.")
+
+
+class Picker:
+    """Picks for n rows; rows may differ in settings. `prompts` are the rows' token ids (for the repetition penalty)."""
+
+    def __init__(self, settings: Sequence[Sampling], prompts: Sequence[Sequence[int]], device: torch.device):
+        self.settings = list(settings)
+        self.device = device
+        self._generators = [torch.Generator().manual_seed(s.seed) for s in settings]
+        self._prompts = [list(p) for p in prompts]
+        self._seen: torch.Tensor | None = None  # (n, vocabulary) bool, only with a penalty
+        self._columns()
+
+    def _columns(self) -> None:
+        def column(name, settings):
+            return torch.tensor([[getattr(s, name)] for s in settings], dtype=torch.float32, device=self.device)
+
+        self._penalised = any(s.repetition_penalty != 1 for s in self.settings)
+        if self._penalised:
+            self._penalty = column("repetition_penalty", self.settings)
+        else:
+            self._seen = None
+        rows = [i for i, s in enumerate(self.settings) if s.temperature > 0]
+        self._sampled = torch.tensor(rows, device=self.device) if rows else None  # the others are greedy
+        if rows:
+            sampled = [self.settings[i] for i in rows]
+            # Sorting a large vocabulary is slow, so it is done for these rows alone.
+            self._temperature, self._top_p = column("temperature", sampled), column("top_p", sampled)
+            self._temperature = self._temperature.clamp(min=1e-6)
+            self._drawing = [self._generators[i] for i in rows]
+
+    def pick(self, logits: torch.Tensor) -> torch.Tensor:
+        """Token ids (n,) int64 for logits (n, vocabulary)."""
+        logits = logits.float()
+        if self._penalised:
+            logits = self._repetition(logits)
+        tokens = logits.argmax(-1)
+        if self._sampled is not None:
+            tokens[self._sampled] = self._sample(logits[self._sampled])
+        if self._seen is not None:
+            self._seen.scatter_(1, tokens[:, None], True)
+        return tokens
+
+    def _repetition(self, logits: torch.Tensor) -> torch.Tensor:
+        if self._seen is None:
+            self._seen = torch.zeros_like(logits, dtype=torch.bool)
+            for row, ids in enumerate(self._prompts):
+                self._seen[row, torch.tensor(ids, device=self.device)] = True
+        scaled = torch.where(logits < 0, logits * self._penalty, logits / self._penalty)
+        return torch.where(self._seen, scaled, logits)
+
+    def _sample(self, logits: torch.Tensor) -> torch.Tensor:
+        probabilities, order = (logits / self._temperature).softmax(-1).sort(-1, descending=True)
+        mass = probabilities.cumsum(-1)
+        # A token is kept while the mass before it is below top_p, so the likeliest is always kept.
+        kept = mass - probabilities < self._top_p
+        total = torch.where(kept, probabilities, 0).sum(-1, keepdim=True)
+        # One number per row from its own generator, on the CPU so that a seed means the same on every device.
+        draws = torch.stack([torch.rand(1, generator=g) for g in self._drawing]).to(self.device)
+        chosen = (mass < draws * total).sum(-1, keepdim=True).clamp(max=logits.shape[-1] - 1)
+        return order.gather(1, chosen)[:, 0]
+
+    def extend(self, other: Picker) -> None:
+        """The other picker's rows, which have picked before, come after these; all go on as they would have alone."""
+        if self._seen is not None or other._seen is not None:
+            # Rows without a penalty need no record, so rows that have none yet begin with an empty one.
+            known = self._seen if self._seen is not None else other._seen
+            empty = [known.new_zeros(len(p.settings), known.shape[1]) for p in (self, other)]
+            parts = [e if p._seen is None else p._seen for p, e in zip((self, other), empty, strict=True)]
+            self._seen = torch.cat(parts)
+        self.settings += other.settings
+        self._generators += other._generators
+        self._prompts += other._prompts
+        self._columns()
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Only these rows go on, in this order."""
+        self.settings = [self.settings[r] for r in rows]
+        self._generators = [self._generators[r] for r in rows]
+        self._prompts = [self._prompts[r] for r in rows]
+        if self._seen is not None:
+            self._seen = self._seen[torch.tensor(rows, dtype=torch.long, device=self.device)]
+        self._columns()

@@ -1,0 +1,1 @@
+"""Checkpoints: the only room that knows dtypes, devices, quantisation and the hub."""

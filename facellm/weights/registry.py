@@ -1,0 +1,199 @@
+"""Named models, what memory they need, and which one `auto` takes on a given machine.
+
+Input: a name, facts about the device. What this file does not know: how weights are read (loading), torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from facellm.errors import FaceLLMError
+
+NANO = Path(__file__).resolve().parents[1] / "nano"
+GIB = 2**30
+QUANTIZATIONS = ("none", "int8", "nf4")
+# Bits a decoder weight: NF4 with double quantisation has 4 + 8/64 + 32/(64 * 256) = 4.127; int8 one scale a row.
+BITS = {"none": 16.0, "int8": 8.05, "nf4": 4.127}
+# Compare decodes 16 rows; 1,024 tokens each is image, question and a long answer. CUDA itself takes about half a GiB.
+ROOM_TOKENS = 16 * 1024
+ROOM_BYTES = GIB
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model this project knows by name.
+
+    base: hub id or folder of the InternVL3.  facellm, subfolder: merged FaceLLM checkpoint on the hub (None: none is
+    known of this size).  adapter: LoRA folder beside the base.
+    decoder, other: weights in the decoder's linear layers (quantised) and elsewhere.
+    cache_bytes: keys and values of one token in bf16 = 2 x layers x kv heads x head size x 2 bytes.
+    cuda_quantization, cpu_dtype: defaults on those devices (None: decided by the machine).
+    presumed: the FaceLLM id is guessed from its siblings' names; where it is not found, the base is opened alone.
+    """
+
+    name: str
+    base: str
+    facellm: str | None = None
+    subfolder: str = ""
+    adapter: str | None = None
+    decoder: int = 0
+    other: int = 0
+    cache_bytes: int = 0
+    cuda_quantization: str = "none"
+    cpu_dtype: str | None = None
+    presumed: bool = False
+
+    @property
+    def parameters(self) -> int:
+        return self.decoder + self.other
+
+    def weight_bytes(self, quantization: str = "none") -> int:
+        """Bytes of one copy of the weights: the decoder's linear layers quantised, the rest in 16 bits."""
+        return int(self.decoder * BITS[quantization] / 8 + self.other * 2)
+
+    def needed_bytes(self, quantization: str = "none", copies: int | None = None) -> int:
+        """Bytes with room to answer. copies: 2 where a merged FaceLLM stands beside its base (default: as opened)."""
+        copies = copies or (2 if self.facellm else 1)
+        return copies * self.weight_bytes(quantization) + ROOM_TOKENS * self.cache_bytes + ROOM_BYTES
+
+
+def _internvl3(
+    name: str, size: str, layers: int, hidden: int, wide: int, kv: int, vision: int, *, tuned: bool = True, **options
+) -> ModelSpec:
+    """Counts from the Qwen2.5 shapes. wide: the MLP's width.  kv: the keys' width.  vision: the encoder's size.
+
+    tuned: whether there is a FaceLLM of this size on the hub, or presumed to be.
+    """
+    decoder = layers * (2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * wide)
+    other = vision + 2 * 151_674 * hidden  # embedding and head
+    return ModelSpec(
+        name,
+        f"OpenGVLab/InternVL3-{size}-hf",
+        f"Idiap/FaceLLM-{size}" if tuned else None,
+        decoder=decoder,
+        other=other,
+        cache_bytes=2 * layers * kv * 2,
+        **options,
+    )
+
+
+MODELS: dict[str, ModelSpec] = {
+    spec.name: spec
+    for spec in (
+        ModelSpec(
+            "nano",
+            str(NANO),
+            adapter=str(NANO / "adapter"),
+            decoder=7_618_560,
+            other=22_715_584,
+            cache_bytes=7_680,
+            cpu_dtype="float32",
+        ),
+        _internvl3("1b", "1B", 24, 896, 4864, 128, 310_000_000, subfolder="model"),
+        _internvl3("2b", "2B", 28, 1536, 8960, 256, 312_000_000, tuned=False),
+        _internvl3("8b", "8B", 28, 3584, 18944, 512, 337_000_000, cuda_quantization="nf4"),
+        _internvl3("14b", "14B", 48, 5120, 13824, 1024, 352_000_000, cuda_quantization="nf4", tuned=False),
+        _internvl3("38b", "38B", 64, 5120, 27648, 1024, 5_600_000_000, cuda_quantization="nf4", presumed=True),
+    )
+}
+# `auto` only proposes sizes whose FaceLLM is known to exist.
+AUTO_SIZES = ("8b", "1b")
+
+
+@dataclass(frozen=True)
+class Device:
+    """What `auto` needs to know: kind "cuda", "mps" or "cpu", free memory in bytes (0: unknown), and a name."""
+
+    kind: str
+    free_bytes: int = 0
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from.
+
+    base, adapter, merged: hub id or folder; *_revision pins a hub commit, tag or branch; *_subfolder: inside it.
+    """
+
+    name: str
+    base: str | None
+    base_revision: str | None = None
+    adapter: str | None = None
+    adapter_revision: str | None = None
+    merged: str | None = None
+    merged_revision: str | None = None
+    merged_subfolder: str = ""
+    spec: ModelSpec | None = None
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """ "name@revision" -> (name, revision). A folder of that very name wins, for paths that contain an @."""
+    name = str(name).strip()
+    if "@" not in name or Path(name).exists():
+        return name, None
+    base, _, revision = name.rpartition("@")
+    if not base or not revision:
+        raise FaceLLMError(f"{name!r} is not a model name; write name or name@revision.")
+    return base, revision
+
+
+def resolve(name: str, adapter: str | None = None) -> Source:
+    """Where `name` (of the registry, a folder, a hub id, each with an optional @revision) and `adapter` are.
+
+    adapter: a PEFT folder or hub id, or a merged FaceLLM checkpoint; it replaces the registry's FaceLLM.
+    The revision of a registry's name pins what the name stands for: its merged FaceLLM, or the base where the size has
+    none or `adapter` replaces it.
+    Raises FaceLLMError for a name that is none of these.
+    """
+    plain, revision = split_revision(name)
+    spec = MODELS.get(plain.lower())
+    if spec is not None:
+        hub = not Path(spec.base).is_absolute()
+        if revision and not hub:
+            raise FaceLLMError(f"{plain} is embedded in this package and has no revisions; leave out @{revision}.")
+        source = Source(spec.name, spec.base, adapter=spec.adapter, spec=spec)
+        if spec.facellm and adapter is None:
+            source = replace(source, merged=spec.facellm, merged_revision=revision, merged_subfolder=spec.subfolder)
+        else:
+            source = replace(source, base_revision=revision)
+    else:
+        path = Path(plain).expanduser()
+        if plain and path.is_dir():
+            plain = str(path)
+        elif plain.count("/") != 1 or plain.startswith((".", "/", "~")) or plain.endswith("/"):
+            raise FaceLLMError(
+                f"There is no model {plain!r}: it is neither a folder nor one of {', '.join(MODELS)}; a hub model is "
+                f"written owner/name."
+            )
+        source = Source(plain, plain, revision)
+    if adapter is None:
+        return source
+    place, adapter_revision = split_revision(adapter)
+    folder = Path(place).expanduser()
+    if folder.is_dir():
+        place = str(folder)
+    elif place.count("/") != 1 or place.startswith((".", "/", "~")):
+        raise FaceLLMError(f"There is no adapter {place!r}: it is neither a folder nor a hub name (owner/name).")
+    return replace(source, adapter=place, adapter_revision=adapter_revision)
+
+
+def choose(device: Device, quantization: str | None = None, copies: int = 2) -> tuple[str, str]:
+    """(name, reason) that `auto` takes on this device.
+
+    CUDA: the larger of AUTO_SIZES that fits the free memory, with room to answer. MPS: 1b. Otherwise nano.
+    quantization: as asked for (None: the size's own default).  copies: how many sets of weights will be opened: 2 where
+    a merged FaceLLM stands beside its base, 1 for one of them or a base with a LoRA.
+    """
+    if device.kind == "cuda":
+        free = device.free_bytes / GIB
+        for name in AUTO_SIZES:
+            spec = MODELS[name]
+            need = spec.needed_bytes(quantization or spec.cuda_quantization, copies) / GIB
+            if need <= free:
+                return name, f"{device.name or 'the GPU'} has {free:.1f} GiB free and {name} needs {need:.1f} GiB"
+        return "nano", f"{device.name or 'the GPU'} has only {free:.1f} GiB free"
+    if device.kind == "mps":
+        return "1b", "Apple GPU found"
+    return "nano", "no GPU found"

@@ -1,0 +1,108 @@
+"""The operator's choices: command line over environment over defaults, and a sentence for what makes no sense."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from demo.runtime.options import OptionError, free_port, read_options
+from tests.paths import ROOT
+
+
+def test_defaults_are_private():
+    options = read_options([], {})
+    assert options.host == "127.0.0.1" and options.auth is None and not options.mcp and options.sensitive
+    assert options.model == "auto" and options.votes is not None
+
+
+def test_the_command_line_goes_before_the_environment():
+    env = {"FACELLM_MODEL": "8b", "FACELLM_PORT": "9000", "FACELLM_QUANTIZATION": "nf4", "FACELLM_VOTES": "off"}
+    assert read_options(["--model", "nano"], env).model == "nano"
+    options = read_options([], env)
+    assert (options.model, options.port, options.quantization, options.votes) == ("8b", 9000, "nf4", None)
+
+
+def test_spaces_binds_to_all_interfaces_on_its_port():
+    options = read_options([], {"SPACE_ID": "someone/facellm", "GRADIO_SERVER_NAME": "0.0.0.0"})
+    assert options.space and options.host == "0.0.0.0" and options.port == 7860 and options.fixed_port
+
+
+def test_auth_and_switches():
+    options = read_options(["--mcp"], {"FACELLM_AUTH": "ada:a:b", "FACELLM_SENSITIVE": "off"})
+    assert options.auth == ("ada", "a:b") and options.mcp and not options.sensitive
+
+
+@pytest.mark.parametrize(
+    ("argv", "env", "says"),
+    [
+        (["--port", "0"], {}, "port"),
+        (["--port", "http"], {}, "port"),
+        (["--quantization", "q4"], {}, "quantization"),
+        (["--backend-url", "localhost:8000"], {}, "http"),
+        (["--backend-url", "http://localhost:8000", "--quantization", "nf4"], {}, "--quantization is for a model in"),
+        (["--backend-url", "http://localhost:8000"], {"FACELLM_ADAPTER": "a"}, "--adapter is for a model in"),
+        (["--auth", "ada"], {}, "colon"),
+        ([], {"FACELLM_SENSITIVE": "maybe"}, "on or off"),
+    ],
+)
+def test_nonsense_is_refused_with_a_sentence(argv, env, says):
+    with pytest.raises(OptionError, match=says):
+        read_options(argv, env)
+
+
+def test_a_taken_port_is_named_and_the_default_one_moves_on():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(OptionError, match=f"Port {port} .* is taken"):
+            free_port(read_options(["--port", str(port)], {}))
+        moving = read_options([], {})
+        assert free_port(type(moving)(port=port)) > port
+
+
+def test_an_address_of_another_machine_is_refused():
+    with pytest.raises(OptionError, match="cannot be listened on"):
+        free_port(read_options(["--host", "203.0.113.7"], {}))
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [(["--model", "no such model"], "no model"), (["--port", "99999"], "port"), (["--auth", "x"], "colon")],
+)
+def test_app_says_one_sentence_and_exits_with_2(argv, says):
+    done = subprocess.run([sys.executable, "app.py", *argv], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 2
+    assert says in done.stderr and done.stderr.startswith("app.py: ") and done.stderr.count("\n") == 1
+
+
+def test_help_names_every_environment_variable():
+    done = subprocess.run([sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0
+    for name in (
+        "MODEL",
+        "ADAPTER",
+        "HOST",
+        "PORT",
+        "QUANTIZATION",
+        "BACKEND_URL",
+        "AUTH",
+        "MCP",
+        "SENSITIVE",
+        "VOTES",
+    ):
+        assert f"FACELLM_{name}" in done.stdout
+
+
+def test_mcp_without_its_package_is_a_sentence(tmp_path):
+    (tmp_path / "mcp").mkdir()
+    (tmp_path / "mcp" / "__init__.py").write_text("raise ImportError('not installed')\n")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [sys.executable, "app.py", "--mcp", "--model", "nano", "--port", port]
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "FACELLM_VOTES": "off"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("app.py: --mcp needs the package mcp")

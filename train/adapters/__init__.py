@@ -1,1 +1,0 @@
-"""Adapters: trained, merged, compared by rank."""

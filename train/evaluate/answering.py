@@ -1,0 +1,169 @@
+"""How a benchmark's questions get answered: in arms (which model, method, variant), appended as they come.
+
+Input: questions (`evaluation.facexbench`) and an `Answerer`. Output: one JSONL file for each arm, one line for each
+question, keyed by question, so that a run that was killed goes on where it stopped. What this file does not know:
+which option is right, reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from facellm.errors import FaceLLMError
+from facellm.vision.images import load_image
+from train import journal
+from train.evaluate.facexbench import Question
+from train.evaluate.prompts import LETTERS, setting_prompt
+
+METHODS = ("generate", "likelihood")
+NEW_TOKENS = {"zero-shot": 16, "in-context": 16, "chain-of-thought": 256}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """which: base or facellm.  method: of `METHODS`.  rotation: by how many places the options are moved on.
+    blind: no image is shown."""
+
+    which: str
+    method: str
+    rotation: int = 0
+    blind: bool = False
+
+    @property
+    def name(self) -> str:
+        return (
+            f"{self.which}-{self.method}"
+            + (f"-rotated{self.rotation}" if self.rotation else "")
+            + ("-blind" if self.blind else "")
+        )
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one question got. text: the answer (by likelihood: the best letter).  scores: nats per letter, by
+    likelihood only.  error: a clause, where it could not be asked; such a reply is no answer."""
+
+    key: str
+    text: str
+    tokens: int = 0
+    seconds: float = 0.0
+    scores: tuple[float, ...] | None = None
+    error: str | None = None
+
+
+class Answerer(Protocol):
+    """Whatever answers questions: the model, or a stand-in."""
+
+    which: tuple[str, ...]
+
+    def answer(self, questions: Sequence[Question], arm: Arm) -> Iterator[Reply]:
+        """One Reply for each question, in any order."""
+        ...
+
+
+def rotated(question: Question, by: int) -> tuple[tuple[str, ...], str]:
+    """(options, right letter) with every option `by` places further on."""
+    n = len(question.options)
+    options = tuple(question.options[(i - by) % n] for i in range(n))
+    return options, LETTERS[(LETTERS.index(question.correct) + by) % n]
+
+
+class ModelAnswerer:
+    """Answers with an opened model. detect: look for the face and show its crop instead of the image as it is."""
+
+    def __init__(
+        self, loaded: Any, setting: str = "zero-shot", *, detect: bool = False, marks: bool = True,
+        new_tokens: int | None = None, rows: int | None = None,
+    ) -> None:  # fmt: skip
+        from facellm.engine.offline import ROWS, Batched
+
+        self.setting, self.marks, self.detect = setting, marks, detect
+        self.new_tokens = new_tokens or NEW_TOKENS[setting]
+        self.which: tuple[str, ...] = loaded.which
+        self._faults: dict[Path, str | None] = {}
+        self._method: str | None = None
+        self.batched = Batched(loaded, self._load, rows or ROWS)
+
+    def _load(self, path: Path) -> Any:
+        if not self.detect:
+            return load_image(path, lenient=True)
+        from facellm.vision.faces import view_face
+
+        return view_face(load_image(path, lenient=True)).image
+
+    def answer(self, questions: Sequence[Question], arm: Arm) -> Iterator[Reply]:
+        from facellm.engine.offline import Ask
+
+        if arm.method != self._method:  # both methods pay for encoding the images, so that their times compare
+            self.batched.forget()
+            self._method = arm.method
+        asks, kept = [], []
+        room = self.new_tokens if arm.method == "generate" else 8
+        for question in questions:
+            options, _ = rotated(question, arm.rotation)
+            prompt = setting_prompt(self.setting, question.text, options, dict(question.texts))
+            images = () if arm.blind else question.images
+            labels = tuple(LETTERS[: len(options)]) if arm.method == "likelihood" else ()
+            ask = Ask(prompt, images, labels, self.marks)
+            fault = self.batched.fault(ask, arm.which, room) or self._unreadable(images)
+            if fault:
+                yield Reply(question.key, "", error=fault)
+                continue
+            asks.append(ask)
+            kept.append(question.key)
+        if arm.method == "likelihood":
+            for index, scores, seconds in self.batched.score(asks, arm.which):
+                best = LETTERS[max(range(len(scores)), key=scores.__getitem__)]
+                yield Reply(kept[index], best, 0, seconds, tuple(round(s, 5) for s in scores))
+        else:
+            for index, answer in self.batched.generate(asks, arm.which, self.new_tokens):
+                yield Reply(kept[index], answer.text, answer.tokens, answer.seconds)
+
+    def _unreadable(self, images: Iterable[Path]) -> str | None:
+        """Why an image that opens cannot be decoded, as a clause."""
+        for path in images:
+            if path not in self._faults:
+                try:
+                    load_image(path, lenient=True)
+                    self._faults[path] = None
+                except FaceLLMError as error:
+                    self._faults[path] = str(error).rstrip(".")
+            if self._faults[path]:
+                return self._faults[path]
+        return None
+
+
+def read_replies(path: Path) -> dict[str, Reply]:
+    """The replies of an arm's file by key; a last line that a kill cut short is forgotten.
+
+    Raises FaceLLMError for a broken line anywhere else.
+    """
+    try:
+        return {
+            key: Reply(**{**row, "scores": None if row.get("scores") is None else tuple(row["scores"])})
+            for key, row in journal.read(path, "a reply").items()
+        }
+    except TypeError as error:
+        raise FaceLLMError(f"{path} holds something else than replies ({error}); remove it and run again.") from None
+
+
+def run_arm(
+    questions: Sequence[Question], answerer: Answerer, arm: Arm, path: Path,
+    progress: Callable[[int, int], None] | None = None, retry: bool = True,
+) -> dict[str, Reply]:  # fmt: skip
+    """Asks what `path` does not hold yet, appends each reply at once, and returns the replies to `questions` by key.
+
+    retry: ask again what could not be asked before: the fault may be mended.
+    """
+    replies = read_replies(path)
+    missing = [q for q in questions if q.key not in replies or (retry and replies[q.key].error is not None)]
+
+    def news(asked: Sequence[Question]) -> Iterator[Reply]:
+        """The same fault as before is not written once more."""
+        return (reply for reply in answerer.answer(asked, arm) if reply != replies.get(reply.key))
+
+    journal.complete(path, replies, missing, news, progress)
+    return {q.key: replies[q.key] for q in questions if q.key in replies}

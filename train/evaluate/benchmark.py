@@ -1,0 +1,293 @@
+"""`python -m train benchmark`: a benchmark in FaceXBench's form from labelled faces.
+
+Input: one or more folders, each with `labels.csv` (`file` and any of `age`, `gender`, `race`, `expression`), optionally
+`measurements.csv` (`file`, `found`, `yaw_deg` > 0 to the viewer's left), and the images, in the folder or in its zip
+archives. Output: a folder of JSON files in FaceXBench's form with its images, each image once. What this file does not
+know: models, wordings and option rules (`train.faces.tasks`).
+
+Same data, same seed, same files: every random choice hangs on the seed, the task and the image's name alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+import sys
+import zipfile
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+
+from facellm.errors import FaceLLMError
+from facellm.profile import FAIRFACE_ETHNICITIES
+from train.evaluate.prompts import ANSWER_WITH_LETTER, LETTERS
+from train.faces.tasks import TASKS, Task, pose_label
+
+# Column of labels.csv -> task.
+COLUMNS = {"age": "age", "gender": "gender", "race": "race", "expression": "expression"}
+# Labels spread over very different numbers of images; the tasks named here take at most as many images of a label as
+# the second number allows, so that guessing the commonest does not pay.
+BALANCED = {"expression": 25, "headpose": None}  # None: as many as the rarest label has
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+@dataclass(frozen=True)
+class Face:
+    """One image: the set it comes from, its name there, and its label for each task (missing where there is none)."""
+
+    source: str
+    name: str
+    labels: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        return f"{self.source}/{self.name}"
+
+
+class FaceSet:
+    """A labelled folder; images are read from the folder itself or from the zip archives in it.
+
+    Raises FaceLLMError for a folder, label file, measurements or archive that cannot be read.
+    """
+
+    def __init__(self, folder: Path, labels: Path | None = None) -> None:
+        """labels: another CSV than the folder's labels.csv."""
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise FaceLLMError(f"There is no folder {folder}; give a folder with labels.csv and its images.")
+        self.name = self.folder.resolve().name
+        self._labels = labels or self.folder / "labels.csv"
+        self.rows = _csv(self._labels)
+        measured = self.folder / "measurements.csv"
+        self.measurements = _csv(measured) if measured.is_file() else {}
+        self._archives: dict[str, Path] = {}
+        for archive in sorted(self.folder.glob("*.zip")):
+            try:
+                with zipfile.ZipFile(archive) as handle:
+                    members = handle.namelist()
+            except (OSError, zipfile.BadZipFile) as error:
+                raise FaceLLMError(f"{archive} cannot be read as a zip archive ({error}); replace it.") from None
+            for member in members:
+                self._archives.setdefault(member, archive)
+        self._open: dict[Path, zipfile.ZipFile] = {}
+
+    def faces(self, split: str | None) -> list[Face]:
+        """The faces whose name begins with `split`/ (None: all), labelled."""
+        found = []
+        for name, row in self.rows.items():
+            if split and PurePosixPath(name).parts[:1] != (split,):
+                continue
+            labels = {task: row[column].strip() for column, task in COLUMNS.items() if (row.get(column) or "").strip()}
+            yaw = self.measured(name, "yaw_deg")
+            if yaw is not None and (pose := pose_label(yaw)):
+                labels["headpose"] = pose
+            found.append(Face(self.name, name, labels))
+        return found
+
+    def measured(self, name: str, column: str) -> float | None:
+        """An image's entry in measurements.csv, in the column's unit; None where no mesh was found or none is given.
+
+        Raises FaceLLMError for an entry that is no number.
+        """
+        mesh = self.measurements.get(name, {})
+        if mesh.get("found", "1") != "1":
+            return None
+        return number(mesh, column, self.folder / "measurements.csv")
+
+    def years(self, name: str) -> float | None:
+        """A labelled face's age in years, None where only its group is known.  Raises FaceLLMError as `measured`."""
+        return number(self.rows[name], "age_years", self._labels)
+
+    def has(self, name: str) -> bool:
+        return name in self._archives or (self.folder / name).is_file()
+
+    def read(self, name: str) -> bytes:
+        """The image file's bytes.  Raises FaceLLMError where neither folder nor archive holds them whole."""
+        archive = self._archives.get(name)
+        if archive is not None:
+            if archive not in self._open:
+                self._open[archive] = zipfile.ZipFile(archive)
+            try:
+                return self._open[archive].read(name)
+            except Exception as error:  # zipfile raises anything at damaged or encrypted members
+                raise FaceLLMError(f"{archive}: {name} cannot be read ({error}); replace the archive.") from None
+        path = self.folder / name
+        if not path.is_file():
+            raise FaceLLMError(
+                f"{self.folder} has a label for {name}, but neither folder nor archives hold that image."
+            )
+        return path.read_bytes()
+
+
+def open_sets(folders: Sequence[Path], labels: Path | None = None) -> list[FaceSet]:
+    """The labelled folders; one without labels.csv stands for those of its subfolders that have one."""
+    found = []
+    for folder in folders:
+        inside = sorted(p.parent for p in Path(folder).glob("*/labels.csv"))
+        if labels is None and inside and not (Path(folder) / "labels.csv").is_file():
+            found += [FaceSet(one) for one in inside]
+        else:
+            found.append(FaceSet(folder, labels))
+    return found
+
+
+def _csv(path: Path) -> dict[str, dict[str, str]]:
+    if not path.is_file():
+        raise FaceLLMError(f"There is no {path}; labels are read from a CSV file with the column `file`.")
+    rows: dict[str, dict[str, str]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            if "file" not in (reader.fieldnames or ()):
+                raise FaceLLMError(
+                    f"{path} has no column `file`; its columns are {', '.join(reader.fieldnames or ())}."
+                )
+            for row in reader:
+                name = (row["file"] or "").strip()
+                if not name:
+                    raise FaceLLMError(f"{path}, line {reader.line_num} names no `file`; fill it in or remove the row.")
+                rows[name] = row
+    except UnicodeDecodeError as error:
+        raise FaceLLMError(f"{path} is not in UTF-8 ({error}); save it as UTF-8.") from None
+    except csv.Error as error:
+        raise FaceLLMError(f"{path} is not a CSV file ({error}); save it as one.") from None
+    return rows
+
+
+def number(row: Mapping[str, str], column: str, path: Path) -> float | None:
+    """The row's entry in that column; None where it is empty.  Raises FaceLLMError for one that is no number."""
+    text = row.get(column)
+    if not text:
+        return None
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        raise FaceLLMError(
+            f"{path}, {row['file']}: {column} is {text!r}, which is no number; correct it or leave it empty."
+        ) from None
+
+
+def task_for(name: str, labels: set[str]) -> Task:
+    """The task, with FairFace's seven races where the data names those."""
+    task = TASKS[name]
+    if name == "race" and labels & (set(FAIRFACE_ETHNICITIES) - set(task.labels)):
+        words = MappingProxyType({label: label for label in FAIRFACE_ETHNICITIES})
+        listed = ", ".join(FAIRFACE_ETHNICITIES[:-1])
+        told = task.description.replace("White, Black, Asian and Indian", f"{listed} and {FAIRFACE_ETHNICITIES[-1]}")
+        return replace(task, labels=FAIRFACE_ETHNICITIES, words=words, description=told)
+    return task
+
+
+def choose(faces: Sequence[Face], task: Task, seed: int, per_task: int | None) -> list[Face]:
+    """The faces to ask about, in a random order that hangs on the seed alone."""
+    asked = sorted((f for f in faces if f.labels.get(task.name) in task.labels), key=lambda f: f.key)
+    random.Random(f"{seed}:{task.name}").shuffle(asked)
+    if task.name in BALANCED and asked:
+        counts = Counter(f.labels[task.name] for f in asked)
+        cap = BALANCED[task.name] or min(counts.values())
+        kept: Counter[str] = Counter()
+        balanced = []
+        for face in asked:
+            label = face.labels[task.name]
+            kept[label] += 1
+            if kept[label] <= cap:
+                balanced.append(face)
+        asked = balanced
+    return asked[:per_task]
+
+
+def build(
+    sets: Sequence[FaceSet], out: Path, *, split: str | None = "val", seed: int = 0,
+    tasks: Sequence[str] = tuple(TASKS), per_task: int | None = None,
+) -> dict[str, int]:  # fmt: skip
+    """Writes the benchmark into `out` and returns the number of questions of each file.
+
+    Raises FaceLLMError for an unknown task, or where no face of the split has a label that a task asks about.
+    """
+    unknown = [name for name in tasks if name not in TASKS]
+    if unknown:
+        raise FaceLLMError(f"There is no task {unknown[0]!r}; choose from {', '.join(TASKS)}.")
+    out.mkdir(parents=True, exist_ok=True)
+    written: dict[str, int] = {}
+    images: dict[str, tuple[FaceSet, str]] = {}
+    for source in sets:
+        faces = [face for face in source.faces(split) if source.has(face.name)]
+        by_task: dict[str, set[str]] = defaultdict(set)
+        for face in faces:
+            for name, label in face.labels.items():
+                by_task[name].add(label)
+        for name in tasks:
+            task = task_for(name, by_task[name])
+            asked = choose(faces, task, seed, per_task)
+            if not asked:
+                continue
+            questions = {}
+            for number, face in enumerate(asked, 1):
+                rng = random.Random(f"{seed}:{task.name}:{face.key}")
+                text = task.question_for(rng)
+                options, right = task.options_for(face.labels[task.name], rng)
+                path = f"images/{source.name}/{face.name}"
+                images[path] = (source, face.name)
+                questions[str(number)] = {
+                    "image_paths": [path],
+                    "question_text": text,
+                    "options": options,
+                    "correct_answer_option": LETTERS[right],
+                    "answer": options[right],
+                }
+            file = f"{source.name}_single_mcq_{task.name}{f'_{split}' if split else ''}.json"
+            data = {
+                "category": task.category,
+                "sub-category": task.sub_category,
+                "dataset": source.name,
+                "question_type": "MCQ",
+                "num_images": "single",
+                "prepend_text": f"{task.description} You have to perform this task.",
+                "postpend_text": ANSWER_WITH_LETTER,
+                "questions": questions,
+            }
+            _replace(out / file, json.dumps(data, indent=4, ensure_ascii=False).encode())
+            written[file] = len(questions)
+    if not written:
+        where = ", ".join(str(s.folder) for s in sets)
+        raise FaceLLMError(f"No image of the split {split!r} in {where} has a label to ask about; check --split.")
+    for path, (source, name) in images.items():
+        target = out / path
+        if not target.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _replace(target, source.read(name))
+    return written
+
+
+def _replace(path: Path, content: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def main(argv: list[str]) -> int:
+    p = argparse.ArgumentParser(prog="python -m train benchmark", description=__doc__.split("\n")[0])
+    p.add_argument("--data", type=Path, action="append", required=True, help="labelled folder; may be repeated")
+    p.add_argument("--labels", type=Path, help="another labels CSV than DATA/labels.csv (with one --data only)")
+    p.add_argument("--split", default="val", help="first folder of the images' names; `all` takes every image")
+    p.add_argument("--tasks", default=",".join(TASKS), help=f"of {', '.join(TASKS)}")
+    p.add_argument("--per-task", type=int, help="at most so many questions of each task and folder")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--out", type=Path, required=True, help="folder to write; keep it outside the repository")
+    args = p.parse_args(argv)
+    if args.labels and len(args.data) > 1:
+        raise FaceLLMError("--labels fits one --data only; give each folder its own labels.csv instead.")
+    if args.per_task is not None and args.per_task < 1:
+        raise FaceLLMError(f"--per-task is {args.per_task}; it must be at least 1.")
+    sets = open_sets(args.data, args.labels)
+    names = [name.strip() for name in args.tasks.split(",") if name.strip()]
+    split = None if args.split == "all" else args.split
+    written = build(sets, args.out, split=split, seed=args.seed, tasks=names, per_task=args.per_task)
+    for file, count in written.items():
+        print(f"{count:6} questions in {args.out / file}")
+    print(f"{sum(written.values())} questions; ask them with: python -m train evaluate {args.out}", file=sys.stderr)
+    return 0

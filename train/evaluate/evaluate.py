@@ -1,0 +1,223 @@
+"""`python -m train evaluate`: multiple-choice questions in FaceXBench's form, put to base and FaceLLM and scored.
+
+Input: a folder in FaceXBench's form and a model. Output, in --out: replies/*.jsonl (one line a question, resumable),
+predictions/*/ (FaceXBench's own results format), results.json, report.md, report.html. What this file does not know:
+how prompts, models and scores are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from facellm.errors import FaceLLMError
+from train import journal
+from train.evaluate import facexbench, summary
+from train.evaluate.answering import METHODS, Answerer, Arm, ModelAnswerer, Reply, run_arm
+from train.evaluate.extraction import SCORERS
+from train.evaluate.overlap import hashes, report_overlap
+from train.evaluate.prompts import SETTINGS
+from train.evaluate.sharding import NoOne, Shard, read_parts, write_merged
+from train.opening import about, add_options, check_positive, open_chosen
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m train evaluate", description=__doc__.split("\n")[0])
+    p.add_argument("benchmark", type=Path, help="folder of FaceXBench's JSON files, or one that `benchmark` made")
+    add_options(p)
+    p.add_argument("--setting", choices=SETTINGS, default="zero-shot")
+    p.add_argument(
+        "--method", choices=(*METHODS, "both"), default="generate",
+        help="generate an answer and read its letter; or compare the letters' likelihoods; or both",
+    )  # fmt: skip
+    p.add_argument("--scorer", choices=tuple(SCORERS), default="ours", help="how a letter is read from an answer")
+    p.add_argument("--limit", type=int, help="at most so many questions of each file, the first ones")
+    p.add_argument("--permute", action="store_true", help="also ask with the options moved on, to find letter bias")
+    p.add_argument("--blind", action="store_true", help="also ask without any image: what the text alone gives away")
+    p.add_argument("--detect", action="store_true", help="show the largest face's crop instead of the image as it is")
+    p.add_argument("--no-marks", action="store_true", help='no "Image 1:" before the images of multi-image questions')
+    p.add_argument("--max-new-tokens", type=int, help="of generated answers (16; 256 with chain-of-thought)")
+    p.add_argument("--rows", type=int, help="questions in one forward pass (48)")
+    p.add_argument("--overlap", type=Path, help="folder or zip of training images to look for near copies in")
+    p.add_argument("--shard", help="ask only part i of n, such as 2/4; the parts may run on different machines")
+    p.add_argument("--merge", type=Path, nargs="+", help="--out folders of all parts: report on them, without a model")
+    p.add_argument("--out", type=Path, required=True)
+    return p
+
+
+def main(argv: list[str]) -> int:
+    args = parser().parse_args(argv)
+    check_positive(args, "limit", "max_new_tokens", "rows")
+    shard = Shard.parse(args.shard) if args.shard else None
+    benchmark = facexbench.read(args.benchmark)
+    if args.merge:
+        return _merged(args, benchmark)
+    loaded, which = open_chosen(args)
+    answerer = ModelAnswerer(
+        loaded,
+        args.setting,
+        detect=args.detect,
+        marks=not args.no_marks,
+        new_tokens=args.max_new_tokens,
+        rows=args.rows,
+    )
+    settings = {
+        **about(loaded, args), "setting": args.setting, "detect": args.detect, "marks": not args.no_marks,
+        "max_new_tokens": answerer.new_tokens, "benchmark": benchmark.digest,
+    }  # fmt: skip
+    results = evaluate(
+        benchmark,
+        answerer,
+        args.out,
+        settings,
+        which=which,
+        methods=METHODS if args.method == "both" else (args.method,),
+        scorer=args.scorer,
+        limit=args.limit,
+        permute=args.permute,
+        blind=args.blind,
+        overlap=args.overlap,
+        shard=shard,
+        progress=_progress,
+    )
+    return _told(args, results)
+
+
+def _told(args: argparse.Namespace, results: dict[str, Any]) -> int:
+    from train.evaluate.evaluation_report import markdown
+
+    print(markdown(results))
+    print(f"Written: {args.out / 'report.html'}, report.md, results.json and the predictions.", file=sys.stderr)
+    return 0
+
+
+def _merged(args: argparse.Namespace, benchmark: facexbench.Benchmark) -> int:
+    """Reports on the parts' replies as one run; every arm that they answered is in it."""
+    if args.shard:
+        raise FaceLLMError("--merge puts parts together and --shard asks one; give one of them.")
+    merged = read_parts(args.merge, args.out)
+    if merged.settings.get("benchmark") != benchmark.digest:
+        raise FaceLLMError(f"The parts were asked about another benchmark than {args.benchmark}; give theirs.")
+    args.out.mkdir(parents=True, exist_ok=True)
+    journal.claim(args.out, merged.settings)
+    write_merged(merged, args.out)
+    arms = merged.replies
+    results = evaluate(
+        benchmark,
+        NoOne(),
+        args.out,
+        merged.settings,
+        which=[w for w in ("base", "facellm") if any(arm.which == w for arm in arms)],
+        methods=[m for m in METHODS if any(arm.method == m for arm in arms)],
+        scorer=args.scorer,
+        limit=args.limit,
+        permute=any(arm.rotation for arm in arms),
+        blind=any(arm.blind for arm in arms),
+        overlap=args.overlap,
+        retry=False,
+    )
+    return _told(args, results)
+
+
+def evaluate(
+    benchmark: facexbench.Benchmark, answerer: Answerer, out: Path, settings: dict[str, Any], *,
+    which: Sequence[str], methods: Sequence[str] = ("generate",), scorer: str = "ours", limit: int | None = None,
+    permute: bool = False, blind: bool = False, overlap: Path | None = None, shard: Shard | None = None,
+    retry: bool = True, progress: Any = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Asks, scores, writes everything into `out`, and returns the numbers (the content of results.json).
+
+    settings: whatever decides the answers; `out` is refused with FaceLLMError where it holds those of other settings.
+    shard: ask, and report on, this part of the questions alone.  retry: ask again what could not be asked before.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    journal.claim(out, settings)
+    questions = limited(benchmark.questions, limit)
+    if shard is not None:
+        questions = shard.share(questions, benchmark.folder)
+        if not questions:
+            raise FaceLLMError(f"Part {shard.number} of {shard.count} holds no question; make fewer parts.")
+    # Before anything is asked: a folder that cannot be read is told at once, not after hours.
+    training = hashes(overlap) if overlap is not None else None
+    started = time.time()
+    runs: dict[Arm, dict[str, Reply]] = {}
+    for name in which:
+        for method in methods:
+            arms = [Arm(name, method)]
+            if permute:
+                most = max(len(q.options) for q in questions)
+                arms += [Arm(name, method, rotation=r) for r in range(1, most)]
+            if blind:
+                arms.append(Arm(name, method, blind=True))
+            for arm in arms:
+                # A question of two options has only two orders.
+                own = [q for q in questions if arm.rotation < len(q.options)]
+                told = None if progress is None else (lambda done, n, arm=arm: progress(arm.name, done, n))
+                runs[arm] = run_arm(own, answerer, arm, out / "replies" / f"{arm.name}.jsonl", told, retry)
+    results: dict[str, Any] = {
+        "settings": settings, "shard": str(shard) if shard else None, "scorer": scorer,
+        "benchmark": str(benchmark.folder), "asked": len(questions),
+        "problems": list(benchmark.problems), "notes": list(benchmark.notes), "models": {}, "paired": {}, "methods": {},
+        "blind": {}, "permuted": {}, "wall_seconds": round(time.time() - started, 1),
+    }  # fmt: skip
+    for arm, replies in runs.items():
+        if arm.rotation:
+            continue
+        numbers = summary.of_arm(questions, replies, arm, scorer)
+        results["blind" if arm.blind else "models"].setdefault(arm.which, {})[arm.method] = numbers
+        if not arm.blind:
+            texts = {key: reply.text for key, reply in replies.items() if reply.error is None}
+            facexbench.write_predictions(benchmark, texts, out / "predictions" / arm.name)
+    for method in methods:
+        if {"base", "facellm"} <= set(which):
+            arms = Arm("base", method), Arm("facellm", method)
+            results["paired"][method] = summary.compare(questions, runs[arms[0]], runs[arms[1]], arms, scorer)
+        if permute:
+            for name in which:
+                turned = {a: r for a, r in runs.items() if (a.which, a.method, a.blind) == (name, method, False)}
+                bias = summary.letter_bias([q for q in questions if len(q.options) > 1], turned, scorer)
+                results["permuted"].setdefault(name, {})[method] = bias
+    if len(methods) == 2:
+        for name in which:
+            arms = Arm(name, methods[0]), Arm(name, methods[1])
+            results["methods"][name] = summary.agreement(questions, runs[arms[0]], runs[arms[1]], arms, scorer)
+    if training is not None:
+        plain = {arm: replies for arm, replies in runs.items() if not arm.rotation and not arm.blind}
+        results["overlap"] = report_overlap(questions, overlap, training, plain, scorer)
+    _write(out, results)
+    return results
+
+
+def limited(questions: Sequence[facexbench.Question], limit: int | None) -> list[facexbench.Question]:
+    """At most `limit` questions of each benchmark file, the first ones (None: all)."""
+    if limit is None:
+        return list(questions)
+    kept, counts = [], {}
+    for question in questions:
+        counts[question.file] = counts.get(question.file, 0) + 1
+        if counts[question.file] <= limit:
+            kept.append(question)
+    return kept
+
+
+def _write(out: Path, results: dict[str, Any]) -> None:
+    from train.evaluate.evaluation_report import html, markdown
+
+    for name, text in (
+        ("results.json", json.dumps(results, indent=2, ensure_ascii=False)),
+        ("report.md", markdown(results)),
+        ("report.html", html(results)),
+    ):
+        part = out / f"{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(out / name)
+
+
+def _progress(name: str, done: int, total: int) -> None:
+    if done == total or done % 200 == 0:
+        print(f"{name}: {done} of {total} questions", file=sys.stderr, flush=True)

@@ -1,0 +1,280 @@
+"""`python -m train freetext`: does what a model writes about a face contradict what is known of it, or itself?
+
+Input: a model and labelled folders. Output: answers.jsonl, results.json, report.md and descriptions.md (for a person to
+read). The eight attribute questions are asked about each face; what the answers claim (`claims`) is held against
+labels and measurements, and against the rest of the same answer and of the same face's answers.
+
+A claim is counted only where the text makes one and the truth is known; a hedge makes none. What this file does not
+know: claims that nothing measured covers (hair, glasses, background) - reading the descriptions is for that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from facellm.attributes import ATTRIBUTES
+from facellm.errors import FaceLLMError
+from facellm.profile import AGE_GROUPS
+from train.evaluate.benchmark import open_sets
+from train.evaluate.extraction import is_refusal
+from train.faces.claims import AGE_SLACK, LABELLED, MEASURED, age_claim, claims, conflicts, is_cut, repeats
+from train.faces.known import Known, read_known
+from train.opening import add_options, check_positive, open_chosen
+from train.reports import stats
+
+NEW_TOKENS = 160
+CHECKED = (*LABELLED, *MEASURED)
+FACTS = ("age", *CHECKED)
+# Facts that an attribute's answers are expected to name: shown also where none of them does.
+HOME = {"demographic": ("age", "gender", "ethnicity"), "structure": ("face shape", "jaw", "nose", "lips", "brows"),
+        "expression": ("expression", "mouth"), "pose": ("pose", "chin"),
+        "lighting": ("lighting", "sharpness", "light side", "colour"),
+        "detail": ("age", "gender", "expression")}  # fmt: skip
+# Measurements shown to the reader beside the labels, with their units.
+SHOWN = {"yaw_deg": "degrees, > 0 to the viewer's left", "pitch_deg": "degrees", "mouth_open": "lip gap / mouth width",
+         "eye_open_left": "", "eye_open_right": "lid gap / eye width", "smile_lift": "", "brow_raise": ""}  # fmt: skip
+
+
+def group_span(group: str) -> tuple[int, int]:
+    """Years that an age group covers: "20-29" -> (20, 29); the last one is open (to 120)."""
+    if group == AGE_GROUPS[-1]:
+        return int(AGE_GROUPS[-2].split("-")[1]) + 1, 120
+    low, high = group.split("-")
+    return int(low), int(high)
+
+
+def judge(text: str, known: Known) -> dict[str, bool]:
+    """fact -> whether the text's claim contradicts what is known; facts without claim or truth are missing.
+
+    Ages: the range that the text names must come within `AGE_SLACK` years of the years, or of the group, that is known.
+    """
+    truth = {**known.labels, **known.measured}
+    verdict = {f: v != truth[f] for f, v in claims(text, CHECKED).items() if f in truth}
+    # "Others" of the data is no group that a text could name rightly or wrongly.
+    if known.labels.get("ethnicity") == "Others":
+        verdict.pop("ethnicity", None)
+    span, years = age_claim(text), None
+    if known.years is not None:
+        years = (known.years, known.years)
+    elif known.labels.get("age_group") in AGE_GROUPS:
+        years = group_span(known.labels["age_group"])
+    if span and years:
+        verdict["age"] = not (span[0] - AGE_SLACK <= years[1] and years[0] <= span[1] + AGE_SLACK)
+    return verdict
+
+
+def examine(text: str, known: Known) -> dict[str, Any]:
+    """What is found in one answer: "verdict" (`judge`), "known" (facts known of the face), "self" (`conflicts`),
+    "repeats", "cut", "age" (the range named, years)."""
+    sure = {*known.labels, *known.measured} - ({"ethnicity"} if known.labels.get("ethnicity") == "Others" else set())
+    aged = known.years is not None or "age_group" in sure
+    facts = [fact for fact in FACTS if (aged if fact == "age" else fact in sure)]
+    return {"verdict": judge(text, known), "known": facts, "self": conflicts(text), "repeats": repeats(text),
+            "cut": is_cut(text), "age": age_claim(text)}  # fmt: skip
+
+
+def tally(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Rates by attribute: {key: {"asked", "claims", "answers", "self", "repeats", "cut", "facts": {fact: ...}, ...}}.
+
+    claims: wrong of all claims.  answers: answers with at least one contradiction, of those with any claim.
+    self: answers that contradict themselves; repeats: that say a sentence twice; cut: without an end; of all asked.
+    known: answers about faces of which a fact is known.  different: number of different texts.  age_width: median
+    width of the age ranges named, years.
+    """
+    result: dict[str, Any] = {}
+    for attribute in ATTRIBUTES:
+        mine = [row for row in rows if row["attribute"] == attribute.key]
+        own = [row["verdict"] for row in mine]
+        made, wrong = Counter(), Counter()
+        for verdict in own:
+            made.update(verdict.keys())
+            wrong.update(fact for fact, bad in verdict.items() if bad)
+        speaking = [verdict for verdict in own if verdict]
+        result[attribute.key] = {
+            "asked": len(own),
+            "claims": stats.rate(sum(wrong.values()), sum(made.values())).to_dict(),
+            "answers": stats.rate(sum(any(v.values()) for v in speaking), len(speaking)).to_dict(),
+            "self": stats.rate(sum(bool(row["self"]) for row in mine), len(mine)).to_dict(),
+            "repeats": stats.rate(sum(bool(row["repeats"]) for row in mine), len(mine)).to_dict(),
+            "refused": stats.rate(sum(is_refusal(row["text"]) for row in mine), len(mine)).to_dict(),
+            "cut": stats.rate(sum(row["cut"] for row in mine), len(mine)).to_dict(),
+            "facts": {fact: stats.rate(wrong[fact], made[fact]).to_dict() for fact in FACTS if fact in made},
+            "known": {fact: n for fact in FACTS if (n := sum(fact in row["known"] for row in mine))},
+            "different": len({row["text"] for row in mine}),
+            "age_width": median(b - a for a, b in spans) if (spans := [r["age"] for r in mine if r["age"]]) else None,
+            "self_facts": dict(Counter(fact for row in mine for fact in row["self"]).most_common()),
+        }
+    return result
+
+
+def disagreements(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """fact -> share of faces whose answers claim different values of it, of the faces with two claims or more."""
+    by_face: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        for fact, value in claims(row["text"], CHECKED).items():
+            by_face.setdefault(row["image"], {}).setdefault(fact, []).append(value)
+    result = {}
+    for fact in CHECKED:
+        told = [values[fact] for values in by_face.values() if len(values.get(fact, ())) > 1]
+        result[fact] = stats.rate(sum(len(set(values)) > 1 for values in told), len(told)).to_dict()
+    return result
+
+
+def _count(rate: Mapping[str, Any]) -> str:
+    return f"{rate['count']} of {rate['total']}" if rate["total"] else "-"
+
+
+def _fact(row: Mapping[str, Any], attribute: str, fact: str) -> str:
+    if fact not in row["facts"] and not (fact in row["known"] and fact in HOME.get(attribute, ())):
+        return "-"
+    made = row["facts"].get(fact, {"count": 0, "total": 0})
+    return f"{made['count']} of {made['total']} / {row['known'][fact]}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
+    return [lines[0], "|" + " --- |" * len(head), *lines[1:], ""]
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    every = [(attribute.key, which, by[attribute.key]) for attribute in ATTRIBUTES
+             for which, by in results["models"].items()]  # fmt: skip
+    sets = ", ".join(f"{count} of {name}" for name, count in results["sets"].items())
+    lines = [
+        f"# What {results['model']} writes, held against labels, measurements and itself",
+        "",
+        f"{results['faces']} faces ({sets}), split {results['split']}, seed {results['seed']}. Contradicting: answers "
+        "with a wrong claim, of the answers that claim anything that is known (Wilson 95 % interval). Read by "
+        "patterns, so look at descriptions.md.",
+        "",
+        *_table(
+            ("attribute", "model", "answers", "different", "contradicting", "%", "contradicts itself", "repeats itself",
+             "cut off"),
+            [(key, which, str(row["asked"]), str(row["different"]), _count(row["answers"]),
+              str(stats.Rate(**row["answers"])), _count(row["self"]), _count(row["repeats"]), _count(row["cut"]))
+             for key, which, row in every],
+        ),
+        "Answers that refuse: " + "; ".join(
+            f"{which} {sum(row['refused']['count'] for row in by.values())} of {sum(r['asked'] for r in by.values())}"
+            for which, by in results["models"].items()) + ". Tool use is measured by train evaluate.",
+        "",
+        "## By fact: wrong of the claims made / answers about faces of which it is known",
+        "",
+        *_table(
+            ("attribute", "model", *FACTS, "width of the age range, years"),
+            [(key, which, *(_fact(row, key, f) for f in FACTS),
+              "-" if row["age_width"] is None else f"{row['age_width']:g}") for key, which, row in every],
+        ),
+        "## Contradictions inside one answer, and between the answers about one face",
+        "",
+        *_table(
+            ("attribute", "model", "facts with two values in one answer (answers)"),
+            [(key, which, ", ".join(f"{f} {n}" for f, n in row["self_facts"].items()) or "-")
+             for key, which, row in every],
+        ),
+        *_table(
+            ("model", *CHECKED),
+            [(which, *(_count(rates[f]) for f in CHECKED)) for which, rates in results["disagreements"].items()],
+        ),
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def descriptions(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Known], count: int) -> str:
+    """For a person to read: the first `count` faces of each set, with file name, what is known, and the answers."""
+    lines = [
+        "# Descriptions to read", "",
+        "Each face: its file, what is known of it, every answer. Measurements: "
+        + "; ".join(f"{name}{f' ({unit})' if unit else ''}" for name, unit in SHOWN.items()) + ".", "",
+    ]  # fmt: skip
+    seen: Counter[str] = Counter()
+    for key in dict.fromkeys(row["image"] for row in rows):
+        face = known[key]
+        seen[face.source.name] += 1
+        if seen[face.source.name] > count:
+            continue
+        years = f", {face.years:.0f} years" if face.years is not None else ""
+        mesh = face.source.measurements.get(face.name, {})
+        facts = ", ".join(f"{k} {v}" for k, v in {**face.labels, **face.measured}.items()) + years
+        measured = ", ".join(f"{k} {mesh[k]}" for k in SHOWN if mesh.get(k)) or "nothing"
+        lines += [f"## {key}", "", f"Known: {facts}", "", f"Measured: {measured}", ""]
+        for row in rows:
+            if row["image"] == key:
+                lines.append(f"- {row['which']}, {row['attribute']}: {row['text']}{marks(row)}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def marks(row: Mapping[str, Any]) -> str:
+    """What was found wrong in an answer, in bold brackets."""
+    found = [f"contradicts {fact}" for fact, bad in row["verdict"].items() if bad]
+    found += [f"says {' and '.join(values)} of {fact}" for fact, values in row["self"].items()]
+    found += [f'repeats "{text}"' for text in row["repeats"]]
+    found += ["cut off"] if row["cut"] else []
+    return f" **[{'; '.join(found)}]**" if found else ""
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m train freetext", description=__doc__.split("\n")[0])
+    add_options(p)
+    p.add_argument("--data", type=Path, action="append", required=True, help="labelled folder; may be repeated")
+    p.add_argument("--split", default="val")
+    p.add_argument("--faces", type=int, default=40, help="faces of each folder (40)")
+    p.add_argument("--read", type=int, help="faces of each folder written out for a person (all of them)")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--max-new-tokens", type=int, default=NEW_TOKENS)
+    p.add_argument("--out", type=Path, required=True)
+    return p
+
+
+def main(argv: list[str]) -> int:
+    args = parser().parse_args(argv)
+    check_positive(args, "faces", "read", "max_new_tokens")
+    split = None if args.split == "all" else args.split
+    faces = read_known(open_sets(args.data), split, args.faces, args.seed)
+    if not faces:
+        raise FaceLLMError(f"No labelled image of the split {args.split!r} was found; check --data and --split.")
+    from facellm.engine.offline import Ask, Batched
+
+    loaded, wanted = open_chosen(args)
+    batched = Batched(loaded, lambda index: faces[index].image())
+    pairs = [(index, attribute) for index in range(len(faces)) for attribute in ATTRIBUTES]
+    asks = [Ask(attribute.question, (index,)) for index, attribute in pairs]
+    rows: list[dict[str, Any]] = []
+    for which in wanted:
+        answers = {}
+        for done, (place, found) in enumerate(batched.generate(asks, which, args.max_new_tokens), 1):
+            answers[place] = found
+            if done == len(asks) or done % 200 == 0:
+                print(f"{which}: {done} of {len(asks)} answers", file=sys.stderr, flush=True)
+        for place, (index, attribute) in enumerate(pairs):
+            text = answers[place].text
+            rows.append({"which": which, "image": faces[index].key, "attribute": attribute.key, "text": text,
+                         "tokens": answers[place].tokens, **examine(text, faces[index])})  # fmt: skip
+    by_model = {w: [row for row in rows if row["which"] == w] for w in wanted}
+    results = {
+        "model": loaded.report.name, "faces": len(faces), "seed": args.seed, "split": args.split,
+        "sets": dict(Counter(face.source.name for face in faces)),
+        "models": {w: tally(own) for w, own in by_model.items()},
+        "disagreements": {w: disagreements(own) for w, own in by_model.items()},
+    }  # fmt: skip
+    args.out.mkdir(parents=True, exist_ok=True)
+    by_key = {face.key: face for face in faces}
+    for name, text in (
+        ("answers.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)),
+        ("results.json", json.dumps(results, indent=2)),
+        ("report.md", markdown(results)),
+        ("descriptions.md", descriptions(rows, by_key, args.read or args.faces)),
+    ):
+        part = args.out / f"{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(args.out / name)
+    print(markdown(results))
+    return 0

@@ -1,0 +1,1 @@
+"""LoRA adapters: trained, merged, compared by rank."""

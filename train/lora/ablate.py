@@ -1,0 +1,170 @@
+"""`python -m train ablate`: one adapter for each rank, under one seed, measured alike; a table and a plot.
+
+Input: what `train lora` takes, and the ranks; a folder of questions that `train benchmark` made, if there is one.
+Output, in --out: rank-N/ (a run of `train lora` each), ablation.json, ablation.md, ablation.png. A rank that is done
+is not trained again, and one that was killed goes on from its checkpoint.
+
+What it does not know: which rank is best for you. More parameters cost more memory and disk; the table shows what for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from facellm.errors import FaceLLMError
+from train.lora.recipe import Recipe, add_flags, from_flags, names
+
+RANKS = (4, 8, 16, 32)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m train ablate", description=__doc__.splitlines()[0])
+    made.add_argument("--data", type=Path, required=True, help="folder with dataset.json (or .jsonl) and its images")
+    made.add_argument("--model", default="nano", help="base model: a name, a folder, or a hub name")
+    made.add_argument("--out", type=Path, required=True)
+    made.add_argument("--base-name", default=None, help="what the adapters call their base, as in `lora`")
+    made.add_argument("--ranks", default=",".join(map(str, RANKS)), help="ranks, with commas between")
+    made.add_argument("--recipe", default=None, help=f"{', '.join(names())}, or the path of a .yaml file")
+    made.add_argument("--features", type=Path, default=None, help="feature cache (default: one for all ranks in --out)")
+    made.add_argument("--benchmark", type=Path, default=None, help="questions that `train benchmark` made")
+    made.add_argument("--limit", type=int, default=None, help="at most so many questions of each benchmark file")
+    made.add_argument("--device", default=None, help="cpu or cuda")
+    add_flags(made)
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    args = parser().parse_args(argv)
+    if hasattr(args, "rank") or hasattr(args, "alpha"):
+        raise FaceLLMError("ablate sets rank and alpha (twice the rank) itself; choose the ranks with --ranks.")
+    rows = ablate(
+        args.data,
+        args.model,
+        args.out,
+        read_ranks(args.ranks),
+        from_flags(args),
+        base_name=args.base_name,
+        features=args.features,
+        benchmark=args.benchmark,
+        limit=args.limit,
+        device=args.device,
+    )
+    print(json.dumps(rows))
+    return 0
+
+
+def read_ranks(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() and int(part) for part in parts) or len(set(parts)) != len(parts):
+        raise FaceLLMError(
+            f"--ranks must be different whole numbers with commas between, such as 4,8,16; not {text!r}."
+        )
+    return [int(part) for part in parts]
+
+
+def ablate(
+    data: Path,
+    model: str,
+    out: Path,
+    ranks: Sequence[int],
+    recipe: Recipe,
+    *,
+    base_name: str | None = None,
+    features: Path | None = None,
+    benchmark: Path | None = None,
+    limit: int | None = None,
+    device: str | None = None,
+) -> list[dict[str, Any]]:
+    """Trains and measures every rank; alpha is twice the rank, so that the adapter's scale stays. Returns the table.
+
+    Raises FaceLLMError where `out` holds a rank of another base, other data, settings or questions.
+    """
+    from train.lora.stages import trained
+
+    out = Path(out)
+    rows = []
+    for rank in ranks:
+        folder = out / f"rank-{rank}"
+        settings = dataclasses.replace(recipe, rank=rank, alpha=2 * rank)
+        shared = features or out / "features"
+        figures = trained(data, model, folder, settings, base_name=base_name, features=shared, device=device)
+        row = {"rank": rank, **figures}
+        if benchmark is not None:
+            row |= _measure(benchmark, model, folder, limit, device)
+        rows.append(row)
+        _write(out, rows)
+    return rows
+
+
+def _measure(benchmark: Path, model: str, folder: Path, limit: int | None, device: str | None) -> dict[str, Any]:
+    """Accuracy on multiple-choice questions through `train evaluate`."""
+    from train.lora.stages import METHOD, scored
+
+    results = scored(benchmark, model, folder / "adapter", folder, limit, device) / "results.json"
+    found = json.loads(results.read_text(encoding="utf-8"))
+    rate = found["models"]["facellm"][METHOD]["overall"]["accuracy"]
+    return {"accuracy": rate["value"], "low": rate["low"], "high": rate["high"], "questions": rate["total"]}
+
+
+def _write(out: Path, rows: list[dict]) -> None:
+    columns = {
+        "rank": "rank",
+        "trainable": "trainable parameters",
+        "train_loss": "training loss",
+        "val_loss": "validation loss",
+        "val_token_accuracy": "next token right",
+        "val_short_accuracy": "short answers right",
+        "accuracy": "accuracy",
+        "low": "from (95 %)",
+        "high": "to",
+        "seconds": "seconds",
+    }
+    shown = {k: v for k, v in columns.items() if any(row.get(k) is not None for row in rows)}
+    lines = ["| " + " | ".join(shown.values()) + " |", "| " + " | ".join("---:" for _ in shown) + " |"]
+    for row in rows:
+        lines.append("| " + " | ".join(_cell(row.get(key)) for key in shown) + " |")
+    for name, text in (("ablation.json", json.dumps(rows, indent=1)), ("ablation.md", "\n".join(lines))):
+        partial = out / f"{name}.partial"
+        partial.write_text(text + "\n")
+        partial.replace(out / name)
+    _plot(out / "ablation.png", rows)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if value < 10 else f"{value:,.0f}"
+
+
+def _plot(path: Path, rows: list[dict]) -> None:
+    """Accuracy (with its 95 % interval) against trainable parameters; else short answers right, or validation loss."""
+    from matplotlib.figure import Figure
+
+    key, label = next(
+        (
+            (k, text)
+            for k, text in (
+                ("accuracy", "accuracy on multiple-choice questions"),
+                ("val_short_accuracy", "short validation answers right"),
+                ("val_loss", "validation loss (nats a token)"),
+            )
+            if all(row.get(k) is not None for row in rows)
+        ),
+        ("train_loss", "training loss (nats a token)"),
+    )
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    points = [(row["trainable"], row[key]) for row in rows]
+    axes.plot(*zip(*points, strict=True), marker="o")
+    if key == "accuracy":
+        around = [[row["accuracy"] - row["low"] for row in rows], [row["high"] - row["accuracy"] for row in rows]]
+        axes.errorbar(*zip(*points, strict=True), yerr=around, fmt="none", capsize=3)
+    for row, point in zip(rows, points, strict=True):
+        axes.annotate(f"rank {row['rank']}", point, textcoords="offset points", xytext=(4, 6))
+    axes.set(xlabel="trainable parameters", ylabel=label, xscale="log")
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,1 @@
+"""Nano's corpus: what its decoder is taught to say."""

@@ -1,0 +1,1 @@
+"""Nano's vision tower: pretrained, tuned, its views of every face."""

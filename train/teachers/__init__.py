@@ -1,0 +1,1 @@
+"""Teachers: who writes the answers of the data set, and how they are asked."""

@@ -1,0 +1,1 @@
+"""A teacher asked through OpenAI's Batch API."""

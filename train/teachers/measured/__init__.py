@@ -1,0 +1,1 @@
+"""A teacher that needs no model: it writes from labels and measurements."""

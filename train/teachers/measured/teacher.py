@@ -1,0 +1,172 @@
+"""The teacher that needs no API: writes answers from a face's labels and from what was measured of its picture.
+
+Input: label rows; pixel statistics, which this file measures; face-mesh measurements from a `measurements.csv`, where
+there is one (columns `file`, `found` and those of `train.nano.vision.faces.MEASUREMENTS`). Output: `Reply` per request, None
+where nothing was measured that would answer it. Wording and thresholds are those that FaceLLM-nano learns from
+(`train.nano`); train.teachers.measured.substitutes has what those leave open. What this file does not know: stores, checks.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import inspect
+import io
+import json
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from facellm.errors import FaceLLMError
+from facellm.vision.images import load_image
+from train.faces import facts
+from train.faces.label_rows import LabelRow
+from train.nano.vision import faces
+from train.teachers.measured import substitutes
+from train.teachers.measured.substitutes import face_of
+from train.teachers.measured.wording import WRITERS
+from train.teachers.openai import Reply
+from train.teachers.plan import read_image
+
+MODEL = "measured"
+SIDE = 112  # px: the crops that nano's thresholds were found on
+SAMPLE = 1000  # images whose statistics set the thresholds that are quantiles
+THRESHOLDS, MEASUREMENTS = "measured.json", "measurements.csv"
+LEAST_WORDS = 6  # of an answer: a measurement takes few words, and filling would say what nobody measured
+
+
+@dataclass(frozen=True)
+class MeasuredSettings:
+    """What shapes an answer beside the labels. thresholds, measurements: digests of files; "" for none."""
+
+    seed: int = 0
+    thresholds: str = ""
+    measurements: str = ""
+    model: str = MODEL
+    teacher: ClassVar[str] = "measured"
+
+    def identity(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def wording_version() -> str:
+    """Carries a digest of the code that words an answer, so that no change of it can go unnoticed."""
+    modules = {writer.__module__ for writer in WRITERS.values()} | {facts.__name__, substitutes.__name__}
+    text = "\n".join(inspect.getsource(sys.modules[name]) for name in sorted(modules))
+    return "measured-1-" + hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+class MeasuredTeacher:
+    """settings: to be put into a plan.  images_measured: how many rows have mesh measurements."""
+
+    def __init__(self, rows: Sequence[LabelRow], images: Path, out: Path, given: Path | None, seed: int) -> None:
+        """given: the measurements' file; None looks for one in and beside `images`. Thresholds are read from
+        `out`/measured.json, or measured from a sample of the rows and written there by `save`.
+
+        Raises FaceLLMError for files that cannot be read.
+        """
+        file = given or next((f for f in (images / MEASUREMENTS, images.parent / MEASUREMENTS) if f.is_file()), None)
+        self._mesh = _read_measurements(file) if file else {}
+        self.images_measured = sum(row.file in self._mesh for row in rows)
+        self._file = out / THRESHOLDS
+        self._thresholds = self._sample(rows)
+        arrays = json.loads(self._thresholds)
+        self._reader = facts.FactReader(np.asarray(arrays["stats"]))
+        self.settings = MeasuredSettings(
+            seed, _digest(self._thresholds.encode()), _digest(file.read_bytes()) if file else ""
+        )
+
+    def save(self) -> None:
+        """Keeps the thresholds, so that a later run with more rows words the earlier ones alike."""
+        if not self._file.exists():
+            partial = self._file.with_name(THRESHOLDS + ".partial")
+            partial.write_text(self._thresholds)
+            partial.replace(self._file)
+
+    def _sample(self, rows: Sequence[LabelRow]) -> str:
+        if self._file.exists():
+            return self._file.read_text()
+        step = max(1, len(rows) // SAMPLE)
+        stats = np.stack([_measure(row)[0] for row in rows[::step]])
+        return json.dumps({"stats": np.round(stats, 5).tolist()})
+
+    def facts_of(self, row: LabelRow) -> tuple[facts.Facts, bool]:
+        """(facts of one image, whether its mesh was measured). Fields that need the mesh are None without one."""
+        stats, cheeks = _measure(row)
+        mesh = self._mesh.get(row.file)
+        low, high, middle = face_of(row.age)
+        gender, race = faces.GENDERS.index(row.gender), _index(faces.RACES, row.race)
+        read = self._reader.read(
+            mesh=np.full(len(faces.MEASUREMENTS), np.nan) if mesh is None else mesh,
+            stats=stats,
+            cheeks=cheeks,
+            # A label is as sure as anything can be here; of expressions nothing is known.
+            probabilities={
+                "gender": np.eye(len(faces.GENDERS))[gender],
+                "race": np.eye(len(faces.RACES))[max(race, 0)],
+                "expression": np.full(len(faces.EXPRESSIONS), 1 / len(faces.EXPRESSIONS)),
+            },
+            years_expected=middle,
+            labels={
+                "gender": gender,
+                "race": race,
+                "age_group": faces.AGE_GROUPS.index(row.age),
+                "age_years": faces.MISSING,
+                "expression": faces.MISSING,
+            },
+        )
+        # FairFace's own groups are not nano's, so they are worded from the label (train.teachers.measured.substitutes).
+        read = dataclasses.replace(read, race=None, race_label=None, age_range=(low, high))
+        if mesh is None:  # where the cheeks are is not known
+            read = dataclasses.replace(read, light_side=None)
+        return read, mesh is not None
+
+    def answer(self, row: LabelRow, read: facts.Facts, mesh: bool, attribute: str, request: str, attempt: int) -> Reply:
+        """An answer, or a Reply without text where nothing was measured that would answer it."""
+        rng = random.Random(f"{request}-{attempt}")
+        text = substitutes.write(row, read, mesh, attribute, rng)
+        known = {name: value for name, value in dataclasses.asdict(read).items() if value is not None}
+        return Reply(text, None, "stop", MODEL, None, {"facts": known, "mesh": mesh})
+
+
+def _measure(row: LabelRow) -> tuple[np.ndarray, float]:
+    """`pixel_stats` (5,) and `cheek_difference` of one image as nano sees it."""
+    import torch
+
+    from train.nano.vision.augment import pixel_stats
+
+    square = faces.square(load_image(read_image(row.path, row.digest)), SIDE)
+    pixels = np.ascontiguousarray(square.transpose(2, 0, 1)[None], dtype=np.float32) / 255
+    return pixel_stats(torch.from_numpy(pixels))[0].numpy(), float(facts.cheek_difference(pixels)[0])
+
+
+def _read_measurements(file: Path) -> dict[str, np.ndarray]:
+    """file as written -> (13,) measurements, for images with a fitted mesh."""
+    try:
+        rows = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig")))
+        missing = sorted({"file", "found", *faces.MEASUREMENTS} - set(rows.fieldnames or ()))
+        if missing:
+            raise FaceLLMError(f"The measurements {file} have no column {missing[0]!r}; check --measurements.")
+        return {
+            row["file"]: np.array([float(row[name]) for name in faces.MEASUREMENTS], np.float32)
+            for row in rows
+            if row["found"] == "1"
+        }
+    except (OSError, UnicodeDecodeError) as error:
+        raise FaceLLMError(f"The measurements {file} cannot be read ({error}); check --measurements.") from None
+    except (ValueError, TypeError) as error:
+        raise FaceLLMError(f"The measurements {file} hold something that is no number ({error}).") from None
+
+
+def _index(names: tuple[str, ...], value: str) -> int:
+    return names.index(value) if value in names else faces.MISSING
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()[:16]

@@ -1,0 +1,232 @@
+"""What is to be asked of a teacher, what that may cost, and how an image is sent.
+
+Input: label rows, attributes, a teacher's settings. Output: `Plan`: requests by identity, those still open, estimates.
+What this file does not know: servers, answers, the data set's form.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from facellm import attributes
+from facellm.attributes import Attribute
+from facellm.errors import FaceLLMError
+from facellm.vision.images import MAX_SIDE, load_image
+from train.faces.label_rows import LabelRow
+from train.teachers import prompt
+from train.teachers.faults import REFUSED
+from train.teachers.openai import Reply
+from train.teachers.price import ANSWER_TOKENS, DEAREST_IMAGE, Price, image_tokens, text_tokens
+from train.teachers.store import AnswerStore, identity
+
+_SENT_AS_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be asked. settings: of a teacher; has its name (`teacher`), a `model` and an `identity()`, the JSON
+    values that shape an answer.  tries: paid answers a request may take in all.  max_cost: USD of all runs, or None."""
+
+    rows: Sequence[LabelRow]
+    attributes: Sequence[Attribute]
+    settings: Any
+    price: Price | None = None
+    max_cost: float | None = None
+    concurrency: int = 32
+    tries: int = 3
+    prompt_version: str = prompt.PROMPT_VERSION
+
+    def request(self, row: LabelRow, attribute: Attribute) -> str:
+        """The request's identity: digest of everything that shapes its answer."""
+        return identity(
+            image=row.digest,
+            attribute=attribute.key,
+            system=self.prompt_version,
+            question=prompt.question(attribute, row),
+            **self.settings.identity(),
+        )
+
+    def open_requests(self, store: AnswerStore) -> Iterator[tuple[LabelRow, list[tuple[Attribute, str]]]]:
+        """Image by image: the attributes still to be asked, with their identities."""
+        for row in self.rows:
+            wanted = [(attribute, self.request(row, attribute)) for attribute in self.attributes]
+            if still := [(a, r) for a, r in wanted if store.is_open(r, self.tries)]:
+                yield row, still
+
+    def kept_texts(self, store: AnswerStore, row: LabelRow) -> dict[str, str]:
+        """Attribute key -> the answer that is kept, for one image."""
+        found = {a.key: store.kept(self.request(row, a)) for a in self.attributes}
+        return {key: record["answer"] for key, record in found.items() if record}
+
+    def dearest(self, question: str) -> float:
+        """The most USD that a request may cost: the dearest image, every token of the answer used."""
+        if self.price is None:
+            return 0.0
+        seen = image_tokens(*DEAREST_IMAGE, self.settings.detail, self.settings.model)
+        read = text_tokens(prompt.SYSTEM + question) + seen
+        return self.price.estimate(read, self.settings.max_tokens)
+
+    def lacks_usage(self, usage: Mapping[str, Any] | None) -> bool:
+        """Whether an answer has a price, but its server does not say what was used."""
+        return self.price is not None and self.price.cost(usage) is None
+
+    def cost(self, usage: Mapping[str, Any] | None, question: str) -> float | None:
+        """USD of an answer, None where no price is known. Without usage it is charged as the dearest that it can be,
+        so that max_cost binds all the same."""
+        if self.price is None:
+            return None
+        cost = self.price.cost(usage)
+        return self.dearest(question) if cost is None else cost
+
+
+def stopped_at_max_cost(spent: float, limit: float) -> FaceLLMError:
+    return FaceLLMError(
+        f"Stopped at --max-cost: {spent:.2f} USD are spent and the next answers could pass {limit:.2f} USD; every "
+        "answer so far is kept: raise --max-cost to go on."
+    )
+
+
+@dataclass
+class Outcome:
+    """Counts of one run. asked: answers that came.  failed: requests without an answer, left for the next run."""
+
+    asked: int = 0
+    kept: int = 0
+    unpriced: int = 0  # answers that came without usage
+    failed: int = 0
+    faults: Counter = field(default_factory=Counter)  # kind -> tries that brought nothing
+    reasons: Counter = field(default_factory=Counter)  # check -> answers that failed it
+    seconds: float = 0.0
+    stopped: bool = False  # by the user
+
+    def add(self, checks: Sequence[str], lacks_usage: bool = False) -> None:
+        self.asked += 1
+        self.kept += not checks
+        self.unpriced += lacks_usage
+        self.reasons.update(checks)
+
+
+def data_url(path: Path, digest: str) -> str:
+    """The image as it is sent: the file itself where it holds nothing but upright pixels, else a new JPEG.
+
+    Raises FaceLLMError if the file is no longer the one that was checked.
+    """
+    raw = read_image(path, digest)
+    with Image.open(io.BytesIO(raw)) as image:
+        kind = _SENT_AS_IS.get(image.format)
+        plain = not image.getexif() and max(image.size) <= MAX_SIDE  # EXIF may tell a place or a name
+    if kind is None or not plain:
+        buffer = io.BytesIO()
+        load_image(raw).save(buffer, "JPEG", quality=JPEG_QUALITY)
+        raw, kind = buffer.getvalue(), "image/jpeg"
+    return f"data:{kind};base64,{base64.b64encode(raw).decode()}"
+
+
+def read_image(path: Path, digest: str) -> bytes:
+    """The file's bytes.  Raises FaceLLMError if they are no longer those that were checked."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise FaceLLMError(f"The image {path} cannot be read any more: {error.strerror}.") from None
+    if hashlib.sha256(raw).hexdigest() != digest:
+        raise FaceLLMError(f"The image {path} changed while the teacher was asked; run the same command again.")
+    return raw
+
+
+def request_tokens(row: LabelRow, settings: Any, question: str) -> int:
+    """Tokens that one request reads, by estimate. The image's size is read from its file's head."""
+    with Image.open(row.path) as image:
+        seen = image_tokens(*image.size, settings.detail, settings.model)
+    return text_tokens(prompt.SYSTEM) + seen + text_tokens(question)
+
+
+def estimate(plan: Plan, store: AnswerStore | None) -> tuple[int, int, int]:
+    """(requests that are open, tokens that they read, tokens that their answers take), without asking anything."""
+    requests = read = 0
+    for row, still in plan.open_requests(store or AnswerStore(Path())):
+        first = prompt.question(still[0][0], row)
+        shared = request_tokens(row, plan.settings, first) - text_tokens(first)
+        requests += len(still)
+        read += sum(shared + text_tokens(prompt.question(a, row)) for a, _ in still)
+    return requests, read, requests * ANSWER_TOKENS
+
+
+def answer_record(
+    *,
+    plan: Plan,
+    row: LabelRow,
+    attribute: str,
+    question: str,
+    request: str,
+    reply: Reply,
+    checks: Sequence[str],
+    attempt: int,
+    time: str,
+    seconds: float,
+    more: Mapping[str, Any] = {},
+) -> dict[str, Any]:
+    """The line that is stored for one answer, whichever way it came.  seconds: that it took, 0 where not known."""
+    settings = plan.settings
+    return {
+        "kind": "answer",
+        "id": request,
+        "image": row.file,
+        "digest": row.digest,
+        "attribute": attribute,
+        "question": question,
+        "answer": (reply.text or "").strip(),
+        "teacher": settings.teacher,
+        "model": settings.model,
+        "served_model": reply.model,
+        "base_url": settings.identity().get("base_url"),
+        "prompt_version": plan.prompt_version,
+        "usage": reply.usage,
+        "cost": plan.cost(reply.usage, prompt.question(attributes.attribute(attribute), row)),
+        "finish_reason": reply.finish_reason,
+        "refusal": reply.refusal,
+        "checks": list(checks),
+        "kept": not checks,
+        "attempt": attempt,
+        "time": time,
+        "seconds": round(seconds, 3),
+        "raw": reply.raw,
+        **more,
+    }
+
+
+def refusal_record(
+    *,
+    plan: Plan,
+    row: LabelRow,
+    attribute: str,
+    question: str,
+    request: str,
+    attempt: int,
+    text: str,
+    time: str,
+    more: Mapping[str, Any] = {},
+) -> dict[str, Any]:
+    """The line that closes a request which the server refuses. It costs nothing.  text: what the server said."""
+    return answer_record(
+        plan=plan,
+        row=row,
+        attribute=attribute,
+        question=question,
+        request=request,
+        reply=Reply(None, None, None, None, None, {"error": text}),
+        checks=[REFUSED],
+        attempt=attempt,
+        time=time,
+        seconds=0.0,
+        more={"cost": 0.0, "closed": True, **more},
+    )

@@ -1,0 +1,69 @@
+"""What a teacher is told: the system prompt and, for each face and attribute, a question with a hint from the labels.
+
+Input: a label row and an attribute. Output: text. The demands are those of the FaceLLM paper (arXiv 2507.10300), the
+words are ours. The hint keeps the teacher from guessing age, gender and ethnicity; it is never part of the question
+that is stored, which is `Attribute.question`. What this file does not know: images, servers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from facellm.attributes import ATTRIBUTES, Attribute
+from facellm.profile import AGE_GROUPS, FAIRFACE_ETHNICITIES
+from train.faces.label_rows import LabelRow
+
+_NAMES = {"Latino_Hispanic": "Latino or Hispanic"}
+_GROUPS = ", ".join(_NAMES.get(group, group) for group in FAIRFACE_ETHNICITIES)
+
+SYSTEM = f"""\
+You write reference descriptions of face images for research on face analysis and biometrics. Every image comes from a \
+public research data set. You are never asked who somebody is, and you never name anybody.
+
+Write as an experienced examiner would: objective, precise and rich in forensic and biometric detail. Say only what \
+can be seen in the picture. Where something is hidden, blurred or cut off, say so instead of filling it in. Make no \
+guess about character, health, profession, wealth or beliefs.
+
+Aspects that a question may be about:
+- demographic attributes: apparent age group, gender and ethnicity. Ethnicity is one of: {_GROUPS}.
+- facial structure: shape of the face and jaw, cheekbones, forehead, nose, lips, chin, eyes, brows, symmetry.
+- skin texture: smoothness, lines, pores, marks, facial hair, make-up, evenness of tone.
+- expression and emotion: mouth, eyes and brows, and the emotion that they suggest.
+- lighting and image quality: direction and hardness of the light, shadows, exposure, contrast, sharpness, noise.
+- face pose: where the head is turned, tilted and inclined, and where the eyes look.
+- forensic considerations: visibility of the landmarks, occlusion, quality, distinctive features, limits of comparison.
+- the whole image: everything above in a balanced description, with hair, clothing and background.
+
+Answer only the aspect that is asked about, and always answer: if a picture is poor, describe what it still shows. \
+Write plain English prose in one to three paragraphs of complete sentences, without headings, lists or markup, and \
+without speaking of yourself, of these instructions or of the question.
+
+A question may come with a note in square brackets. Keep your answer consistent with it, but write as if the picture \
+were all you had: never mention the note, and never say that anything was known, given or told."""
+
+_CHILD = {"0-2": ("baby boy", "baby girl"), "3-9": ("boy", "girl"), "10-19": ("boy", "girl")}
+_YEARS = {group: f"{group.replace('-', ' to ')} years old" for group in AGE_GROUPS[:-1]} | {
+    AGE_GROUPS[-1]: "more than 70 years old"
+}
+
+
+def hint(row: LabelRow) -> str:
+    """ "a woman, 30 to 39 years old, of East Asian ethnicity"; children are boys and girls. "Others" is not said."""
+    man, woman = _CHILD.get(row.age, ("man", "woman"))
+    person = f"a {man if row.gender == 'Male' else woman}, {_YEARS[row.age]}"
+    return person if row.race == "Others" else f"{person}, of {_NAMES.get(row.race, row.race)} ethnicity"
+
+
+def question(attribute: Attribute, row: LabelRow) -> str:
+    """The attribute's question as it is stored, and the hint as a note in brackets."""
+    return f"{attribute.question}\n[Note: the person is {hint(row)}.]"
+
+
+def _version() -> str:
+    sample = LabelRow(0, "", "30-39", "Female", "East Asian", path=None)  # type: ignore[arg-type]
+    child = LabelRow(0, "", "0-2", "Male", "Others", path=None)  # type: ignore[arg-type]
+    texts = [SYSTEM, *(question(a, row) for a in ATTRIBUTES for row in (sample, child))]
+    return "1-" + hashlib.sha256("\n".join(texts).encode()).hexdigest()[:8]
+
+
+PROMPT_VERSION = _version()  # carries a digest of the wording, so that no change of it can go unnoticed
