@@ -39,10 +39,10 @@ def _there(ctx: Context) -> tuple[str, ...]:
     """The models that can be asked, FaceLLM first, once they are loaded.  Raises FaceLLMError where they cannot be."""
     for _ in ctx.host.wait():
         pass
-    return ctx.host.which
+    return ctx.host.variants
 
 
-def _which(ctx: Context, model: str | None) -> str:
+def _variant(ctx: Context, model: str | None) -> str:
     """The model to ask, once it is there: the one named, for "" FaceLLM or the only one.  Raises FaceLLMError."""
     name = str(model or "").strip()
     if name not in ("", *_MODELS):
@@ -89,7 +89,7 @@ def _fill(ctx: Context, photo: Photo, cells: Sequence[Cell], parameters: setting
 
 def _json(cell: Cell) -> dict:
     """One answer, finished or not, without what policy hides."""
-    return {**cell.answer, "which": cell.which, "question": cell.question, "text": cell.text, "state": cell.state}
+    return {**cell.answer, "variant": cell.variant, "question": cell.question, "text": cell.text, "state": cell.state}
 
 
 def _slowly(ctx: Context, photo: Photo, cells: Sequence[Cell], parameters: settings.Parameters) -> Iterator[None]:
@@ -171,7 +171,7 @@ class Endpoints:
         text = settings.question(question, texts.QUESTION_FIRST)
         policy.check(text, self.ctx.sensitive)
         earlier, seen = history_of(history), _given(photo)
-        cell = Cell(_which(self.ctx, model), text, history=earlier)
+        cell = Cell(_variant(self.ctx, model), text, history=earlier)
         for _ in _fill(self.ctx, seen, [cell], parameters):
             yield cell.text, _json(cell)
 
@@ -189,8 +189,8 @@ class Endpoints:
         """
         chosen = _permitted(attributes, self.ctx.sensitive)
         titles, seen = {a.key: a.title for a in chosen}, _given(photo)
-        which = _which(self.ctx, model)
-        cells = [Cell(which, a.question, a.key) for a in chosen]
+        variant = _variant(self.ctx, model)
+        cells = [Cell(variant, a.question, a.key) for a in chosen]
         for _ in _slowly(self.ctx, seen, cells, parameters):
             yield {c.key: {"title": titles[c.key], **_json(c)} for c in cells}
 
@@ -230,8 +230,8 @@ class Endpoints:
         with _sentences():
             whole = settings.read(look=look).whole
             seen = _given(photo).seen(whole)
-            which = _which(self.ctx, model)
-            return profile.allowed(self.ctx.host.profiles(seen, (which,))[which], self.ctx.sensitive)
+            variant = _variant(self.ctx, model)
+            return profile.allowed(self.ctx.host.profiles(seen, (variant,))[variant], self.ctx.sensitive)
 
 
 def build(ctx: Context) -> None:

@@ -116,7 +116,7 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
                     about_tab = about.build(ctx)
         api.build(ctx)
         _reset_with_photo(ctx, panel, [chat_tab, attributes_tab, compare_tab, profile_tab])
-        switches = [chat_tab.extras["which"], attributes_tab.extras["which"]]
+        switches = [chat_tab.extras["variant"], attributes_tab.extras["variant"]]
         _watch_loading(ctx, page, [state, retry, about_tab.extras["card"], *switches])
 
         def linked(request: gr.Request) -> tuple:

@@ -94,11 +94,11 @@ class Votes:
             (_now(), key, winner, left, model, float(temperature)),
         )
 
-    def like(self, which: str, liked: bool, model: str) -> None:
+    def like(self, variant: str, liked: bool, model: str) -> None:
         """Store a like or dislike of a chat answer (not the answer)."""
         self._write(
             "INSERT INTO likes (time_utc, which, liked, model) VALUES (?, ?, ?, ?)",
-            (_now(), which, int(liked), model),
+            (_now(), variant, int(liked), model),
         )
 
     def rows(self) -> list[tuple]:

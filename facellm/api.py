@@ -15,7 +15,7 @@ from facellm.engine.engine import Engine
 from facellm.engine.sampling import Sampling
 from facellm.interface import ImageSource, Questions, face_of
 from facellm.profile import Profile, measure, read_calibration
-from facellm.results import WHICH, Delta, Row
+from facellm.results import VARIANTS, Delta, Row
 from facellm.weights.load import LoadedModel, LoadReport, open_model
 
 
@@ -42,7 +42,7 @@ def load(
 
 
 class FaceLLM(Questions):
-    """A model opened in this process; `which` names the models in it. What can be asked: see Questions."""
+    """A model opened in this process; `variant` names the models in it. What can be asked: see Questions."""
 
     def __init__(self, loaded: LoadedModel):
         self.loaded = loaded
@@ -55,9 +55,9 @@ class FaceLLM(Questions):
         return self.loaded.report
 
     @property
-    def which(self) -> tuple[str, ...]:
+    def variants(self) -> tuple[str, ...]:
         """("base", "facellm"), or the one model that was opened."""
-        return self.engine.which
+        return self.engine.variants
 
     def stream(
         self,
@@ -71,11 +71,11 @@ class FaceLLM(Questions):
         return self.engine.stream(self.view(image).image, rows, sampling, cancel, tiles)
 
     def profiles(
-        self, image: ImageSource, which: Sequence[str] = WHICH, *, face: int = 0, whole: bool = False
+        self, image: ImageSource, variants: Sequence[str] = VARIANTS, *, face: int = 0, whole: bool = False
     ) -> dict[str, Profile]:
         """{which: Profile} of several models in one pass."""
         view = self.view(image, face, whole)
-        found = measure(self.engine, view.image, which, nano=self.loaded.is_nano, temperatures=self._temperatures)
+        found = measure(self.engine, view.image, variants, nano=self.loaded.is_nano, temperatures=self._temperatures)
         return {w: replace(p, face=face_of(view), notice=view.notice) for w, p in found.items()}
 
 

@@ -50,9 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
     place.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen on (default 127.0.0.1)")
     place.add_argument("--port", type=int, default=8000, metavar="N", help="default 8000; 0 takes a free one")
     place.add_argument("--api-key-env", metavar="NAME", help="environment variable with the key that clients must send")
-    for which, title in TITLES.items():
-        help_text = f"name under which {title} is served (default {which})"
-        place.add_argument(f"--served-{which}", default=which, metavar="NAME", help=help_text)
+    for variant, title in TITLES.items():
+        help_text = f"name under which {title} is served (default {variant})"
+        place.add_argument(f"--served-{variant}", default=variant, metavar="NAME", help=help_text)
     serve.add_argument("--verbose", action="store_true", help="say on stderr what is opened and why")
     return parser
 
@@ -159,7 +159,7 @@ def run(args: argparse.Namespace, out: TextIO) -> None:
     else:
         from facellm.results import Row
 
-        models = ("base", "facellm") if args.command == "compare" else ("base",) if args.base else (model.which[-1],)
+        models = ("base", "facellm") if args.command == "compare" else ("base",) if args.base else (model.variants[-1],)
         rows = [Row(w, question, system=args.system, key=key) for key, question in asked for w in models]
         titles = [_title(row, len(models) > 1) for row in rows]
         deltas = model.stream(view, rows, sampling, tiles=args.tiles if args.whole_image else 1)
@@ -225,7 +225,7 @@ def _questions(args: argparse.Namespace) -> list[tuple[str | None, str]]:
 
 def _title(row: Any, both: bool) -> str:
     name = attribute(row.key).title if row.key else row.question
-    return f"{name} ({TITLES[row.which]})" if both else name
+    return f"{name} ({TITLES[row.variant]})" if both else name
 
 
 def _stdout() -> TextIO:
@@ -306,4 +306,3 @@ def profile_lines(profile: dict[str, Any]) -> Iterator[str]:
         yield ""
     if not profile["calibrated"]:
         yield "These probabilities are not calibrated: no calibration.json belongs to this model."
-

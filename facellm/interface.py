@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from facellm.attributes import Attribute, select
 from facellm.errors import FaceLLMError
-from facellm.results import WHICH, Answer, Comparison, Delta, Report, Row
+from facellm.results import VARIANTS, Answer, Comparison, Delta, Report, Row
 from facellm.vision.faces import FaceView, view_face
 from facellm.vision.images import load_image
 
@@ -28,14 +28,14 @@ ImageSource = Any  # path, bytes, PIL image, numpy array, binary file, or a Face
 class Questions(ABC):
     """The methods that FaceLLM and RemoteFaceLLM share. Safe to use from several threads.
 
-    Where a method takes `which`, None means FaceLLM, or the base where no FaceLLM was opened. Sampling is given as
+    Where a method takes `variant`, None means FaceLLM, or the base where no FaceLLM was opened. Sampling is given as
     `sampling=Sampling(...)` or as its fields by keyword (max_new_tokens=64, temperature=0.7, ...); greedy by default.
     Images: path, bytes, PIL image, numpy array (h, w, 3) uint8, binary file, or a FaceView from `view()`. All but
     the last are searched for faces; `face` picks one (0: the largest), `whole=True` shows the model the whole image.
     All methods raise FaceLLMError (ImageError for a bad image).
     """
 
-    which: tuple[str, ...]  # the models that can be asked: ("base", "facellm"), or the one that there is
+    variants: tuple[str, ...]  # the models that can be asked: ("base", "facellm"), or the one that there is
 
     @abstractmethod
     def stream(
@@ -50,7 +50,7 @@ class Questions(ABC):
 
     @abstractmethod
     def profiles(
-        self, image: ImageSource, which: Sequence[str] = WHICH, *, face: int = 0, whole: bool = False
+        self, image: ImageSource, variants: Sequence[str] = VARIANTS, *, face: int = 0, whole: bool = False
     ) -> dict[str, Profile]:
         """{which: Profile} of several models."""
 
@@ -62,7 +62,7 @@ class Questions(ABC):
         self,
         image: ImageSource,
         attributes: str | Iterable[str | Attribute] | None = None,
-        which: str | None = None,
+        variant: str | None = None,
         *,
         system: str | None = None,
         face: int = 0,
@@ -73,17 +73,17 @@ class Questions(ABC):
     ) -> Report:
         """Answers about the attributes (all eight by default), in the paper's order, asked together."""
         view = self.view(image, face, whole)
-        which = self._one(which)
-        rows = [Row(which, a.question, system=system, key=a.key) for a in select(attributes)]
+        variant = self._one(variant)
+        rows = [Row(variant, a.question, system=system, key=a.key) for a in select(attributes)]
         answers = self._answers(view, rows, make_sampling(sampling, settings), tiles)
-        return Report(which, tuple(answers), face_of(view), view.notice)
+        return Report(variant, tuple(answers), face_of(view), view.notice)
 
     def ask(
         self,
         image: ImageSource,
         question: str,
         history: Sequence[tuple[str, str]] = (),
-        which: str | None = None,
+        variant: str | None = None,
         *,
         system: str | None = None,
         face: int = 0,
@@ -94,7 +94,7 @@ class Questions(ABC):
     ) -> Answer:
         """The answer to one question.  history: earlier (question, answer) turns about the same image."""
         view = self.view(image, face, whole)
-        row = Row(self._one(which), question, tuple(map(tuple, history)), system)
+        row = Row(self._one(variant), question, tuple(map(tuple, history)), system)
         return self._answers(view, [row], make_sampling(sampling, settings), tiles)[0]
 
     def compare(
@@ -112,25 +112,25 @@ class Questions(ABC):
     ) -> Comparison:
         """Base and FaceLLM on one question, asked together."""
         view = self.view(image, face, whole)
-        rows = [Row(w, question, tuple(map(tuple, history)), system) for w in WHICH]
+        rows = [Row(w, question, tuple(map(tuple, history)), system) for w in VARIANTS]
         return Comparison(*self._answers(view, rows, make_sampling(sampling, settings), tiles))
 
-    def profile(self, image: ImageSource, which: str | None = None, *, face: int = 0, whole: bool = False) -> Profile:
+    def profile(self, image: ImageSource, variant: str | None = None, *, face: int = 0, whole: bool = False) -> Profile:
         """Probabilities of age group, gender, ethnicity, expression, pose, mouth, eyes, light and sharpness."""
-        which = self._one(which)
-        return self.profiles(image, (which,), face=face, whole=whole)[which]
+        variant = self._one(variant)
+        return self.profiles(image, (variant,), face=face, whole=whole)[variant]
 
     def _answers(self, view: FaceView, rows: Sequence[Row], sampling: Sampling, tiles: int) -> list[Answer]:
         """stream() to its end: the Answers in the rows' order."""
         answers = {d.row: d.answer for d in self.stream(view, rows, sampling, tiles=tiles) if d.done}
         return [answers[i] for i in range(len(rows))]
 
-    def _one(self, which: str | None) -> str:
-        if which is None:
-            return self.which[-1]
-        if which not in WHICH:
-            raise FaceLLMError(f"There is no model {which!r}; choose {' or '.join(WHICH)}.")
-        return which
+    def _one(self, variant: str | None) -> str:
+        if variant is None:
+            return self.variants[-1]
+        if variant not in VARIANTS:
+            raise FaceLLMError(f"There is no model {variant!r}; choose {' or '.join(VARIANTS)}.")
+        return variant
 
 
 def make_sampling(sampling: Sampling | None, settings: dict[str, Any]) -> Sampling:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from facellm.attributes import sensitive_allowed
 from facellm.errors import FaceLLMError
+from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, FAIRFACE_ETHNICITIES, GENDERS, POSES
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -57,23 +58,6 @@ def question_for(ask: str, labels: tuple[str, ...]) -> str:
     return f"{ask} Answer with one of: {', '.join(labels)}."
 
 
-# Age groups and the seven ethnicities are FairFace's; expressions are the eight of AffectNet and FER+.
-AGE_GROUPS = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")
-GENDERS = ("Male", "Female")
-ETHNICITIES = ("White", "Black", "Asian", "Indian", "Others")
-FAIRFACE_ETHNICITIES = (
-    "White",
-    "Black",
-    "Latino_Hispanic",
-    "East Asian",
-    "Southeast Asian",
-    "Indian",
-    "Middle Eastern",
-)
-EXPRESSIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
-# Sides are the viewer's, as in the pictures' descriptions everywhere in this project.
-POSES = ("frontal", "turned to the viewer's left", "turned to the viewer's right")
-
 FIELDS: tuple[Field, ...] = (
     Field("age_group", "Age group", "What is the age group of the person?", AGE_GROUPS),
     Field("gender", "Gender", "What is the gender of the person?", GENDERS),
@@ -107,7 +91,7 @@ class Profile:
     image_size that it is measured in).
     """
 
-    which: str
+    variant: str
     fields: dict[str, dict[str, float]]
     calibrated: bool
     face: dict[str, Any] | None = None
@@ -121,7 +105,7 @@ class Profile:
     def to_dict(self) -> dict[str, Any]:
         """{"which", "calibrated", "face", "notice", "fields": {key: {"label", "probability", "probabilities"}}}"""
         return {
-            "which": self.which,
+            "variant": self.variant,
             "calibrated": self.calibrated,
             "face": self.face,
             "notice": self.notice,
@@ -153,19 +137,19 @@ def softmax(values: Sequence[float], temperature: float = 1.0) -> list[float]:
 def measure(
     engine: Engine,
     image: Image.Image,
-    which: Sequence[str],
+    variants: Sequence[str],
     *,
     nano: bool,
     temperatures: Mapping[str, Temperatures] | None = None,
 ) -> dict[str, Profile]:
     """{which: Profile} of the image: all labels of all fields of both models behind one image prefix.
 
-    temperatures: {which: {field: temperature}}; a model without any is reported as not calibrated.
+    temperatures: {variant: {field: temperature}}; a model without any is reported as not calibrated.
     """
     fields = fields_for(nano)
-    scores = engine.score_many(image, [(f.question, f.labels) for f in fields], tuple(which))
+    scores = engine.score_many(image, [(f.question, f.labels) for f in fields], tuple(variants))
     profiles = {}
-    for name in which:
+    for name in variants:
         own = (temperatures or {}).get(name) or {}
         found = {
             f.key: dict(zip(f.labels, softmax(values, own.get(f.key, 1.0)), strict=True))

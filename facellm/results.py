@@ -8,19 +8,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-WHICH = ("base", "facellm")
+VARIANTS = ("base", "facellm")
 
 
 @dataclass(frozen=True)
 class Row:
     """One question to one model.
 
-    which: "base" or "facellm".  history: earlier (question, answer) turns.  system: system prompt.
+    variant: "base" or "facellm".  history: earlier (question, answer) turns.  system: system prompt.
     key: the caller's name for it (an attribute's key), handed back with the answer.
     seed: of this row's random stream in place of the sampling's.
     """
 
-    which: str
+    variant: str
     question: str
     history: tuple[tuple[str, str], ...] = ()
     system: str | None = None
@@ -32,12 +32,12 @@ class Row:
 class Answer:
     """A finished answer.
 
-    tokens: how many were written, the end mark not counted.  token_ids: which.  seconds: from the request to the last
+    tokens: how many were written, the end mark not counted.  token_ids: their ids.  seconds: from the request to the last
     token; first_token_seconds: to the first.  tokens_per_second: tokens / seconds.
     finish_reason: "stop" (the model ended it), "length" (max_new_tokens) or "cancelled".
     """
 
-    which: str
+    variant: str
     key: str | None
     question: str
     text: str
@@ -90,7 +90,7 @@ class Report:
     notice: a sentence about the face (none found, several), or None.
     """
 
-    which: str
+    variant: str
     answers: tuple[Answer, ...]
     face: dict[str, Any] | None = None
     notice: str | None = None
@@ -104,7 +104,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "which": self.which,
+            "variant": self.variant,
             "face": self.face,
             "notice": self.notice,
             "answers": [a.to_dict() for a in self.answers],

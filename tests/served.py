@@ -66,7 +66,7 @@ class VLLM:
     def __init__(self, model, broken: bool = False):
         self.model, self.broken = model, broken
         self.names = {"InternVL3-tiny": "base", "face": "facellm"}
-        self.inner = make_app(model, names={which: name for name, which in self.names.items()})
+        self.inner = make_app(model, names={variant: name for name, variant in self.names.items()})
 
     async def __call__(self, scope, receive, send) -> None:
         if scope["type"] == "lifespan":
@@ -104,7 +104,7 @@ class VLLM:
         *messages, answer = body["messages"]
         asked = read_chat({**{k: body[k] for k in ("model", "facellm")}, "messages": messages}, self.names)
         view = self.model.view(asked.look.image, whole=True)
-        score = self.model.engine.score(view.image, asked.row.question, [answer["content"]], asked.row.which)[0]
+        score = self.model.engine.score(view.image, asked.row.question, [answer["content"]], asked.row.variant)[0]
         tokenizer = self.model.loaded.processor.tokenizer
         ids = tokenizer(answer["content"], add_special_tokens=False)["input_ids"]
         label = [({str(i): {"logprob": 0.0, "rank": 1, "decoded_token": tokenizer.decode([i])}}) for i in ids]

@@ -44,13 +44,13 @@ def open_chosen(args: argparse.Namespace) -> tuple[LoadedModel, tuple[str, ...]]
         dtype=args.dtype,
         base=args.base or args.both,
     )
-    which = ("base", "facellm") if args.both else ("base",) if args.base else ("facellm",)
-    if any(w not in loaded.which for w in which):
+    variants = ("base", "facellm") if args.both else ("base",) if args.base else ("facellm",)
+    if any(w not in loaded.variants for w in variants):
         raise FaceLLMError(
-            f"{args.model} answers as {' and '.join(loaded.which)} only; "
+            f"{args.model} answers as {' and '.join(loaded.variants)} only; "
             + ("leave out --both" if args.both else "give --base or an --adapter") + "."
         )  # fmt: skip
-    return loaded, which
+    return loaded, variants
 
 
 def about(loaded: LoadedModel, args: argparse.Namespace) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from demo.page.texts import WHICH
+from demo.page.texts import VARIANTS
 from demo.votes import Rate
 
 
@@ -21,7 +21,7 @@ def percent(p: float) -> str:
 
 def legend(series: Sequence[str]) -> str:
     """The key to the colours of the series, in order."""
-    marks = "".join(f'<li><i class="swatch {escape(s)}"></i>{escape(WHICH.get(s, s))}</li>' for s in series)
+    marks = "".join(f'<li><i class="swatch {escape(s)}"></i>{escape(VARIANTS.get(s, s))}</li>' for s in series)
     return f'<ul class="legend" aria-label="Colours">{marks}</ul>'
 
 
@@ -29,7 +29,7 @@ def _summary(title: str, labels: Sequence[str], series: Mapping[str, Mapping[str
     tops = []
     for name, values in series.items():
         best = max(labels, key=lambda label: values.get(label, 0.0))
-        tops.append(f"{WHICH.get(name, name)}: {best}, {percent(values.get(best, 0.0))}")
+        tops.append(f"{VARIANTS.get(name, name)}: {best}, {percent(values.get(best, 0.0))}")
     return f"{title}. Most likely by {'; '.join(tops)}."
 
 
@@ -68,7 +68,7 @@ def columns(title: str, labels: Sequence[str], series: Mapping[str, Mapping[str,
         for name, values in series.items():
             p = values.get(label, 0.0)
             top = f"<b>{percent(p)}</b>" if p > 0 and p == max(values.values()) else ""
-            told = escape(f"{WHICH.get(name, name)}, {label}: {percent(p)}")
+            told = escape(f"{VARIANTS.get(name, name)}, {label}: {percent(p)}")
             style = f"height:{100 * p / highest:.1f}%"
             stems.append(f'<span class="stem {escape(name)}" style="{style}" title="{told}">{top}</span>')
         short = "70+" if label.startswith("more") else label.replace("-", "–")

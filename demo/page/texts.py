@@ -29,7 +29,7 @@ INTERNAL = (
 )
 OUT_OF_MEMORY = "The model ran out of memory on this request. Its cache was freed: try again, with fewer new tokens."
 
-WHICH = {"facellm": "FaceLLM", "base": "Base model"}
+VARIANTS = {"facellm": "FaceLLM", "base": "Base model"}
 
 NOT_FOR = (
     "Identifying a person, or confirming who somebody is.",

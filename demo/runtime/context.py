@@ -61,10 +61,10 @@ def status_line(name: str) -> gr.HTML:
     return gr.HTML("", elem_id=f"{name}-status", elem_classes="status-line")
 
 
-def which_radio(name: str) -> gr.Radio:
+def variant_radio(name: str) -> gr.Radio:
     """Base or FaceLLM."""
     return gr.Radio(
-        [(texts.WHICH["facellm"], "facellm"), (texts.WHICH["base"], "base")],
+        [(texts.VARIANTS["facellm"], "facellm"), (texts.VARIANTS["base"], "base")],
         value="facellm",
         label="Model",
         elem_id=f"{name}-which",
@@ -74,9 +74,9 @@ def which_radio(name: str) -> gr.Radio:
 
 def sides(host: Host) -> dict:
     """The update of a `which_radio`: where only one model is loaded, there is no choice."""
-    if len(host.which) > 1:
+    if len(host.variants) > 1:
         return gr.skip()
-    return gr.update(choices=[(texts.WHICH[w], w) for w in host.which], value=host.which[0])
+    return gr.update(choices=[(texts.VARIANTS[w], w) for w in host.variants], value=host.variants[0])
 
 
 def buttons(name: str, go: str) -> tuple[gr.Button, gr.Button]:

@@ -189,16 +189,16 @@ class Host:
         else:
             yield from self.model.stream(view, rows, sampling, cancel, tiles)
 
-    def profiles(self, view: FaceView, which: tuple[str, ...] | None = None) -> dict[str, dict]:
+    def profiles(self, view: FaceView, variants: tuple[str, ...] | None = None) -> dict[str, dict]:
         """which -> `facellm.profile.Profile` as a dict, all in one pass; every model there is for None."""
-        wanted = which or self.which
+        wanted = variants or self.variants
         found = next(_profiles_on_gpu(view, wanted)) if spaces.ZERO else self.model.profiles(view, wanted)
         return {name: profile.to_dict() for name, profile in found.items()}
 
     @property
-    def which(self) -> tuple[str, ...]:
+    def variants(self) -> tuple[str, ...]:
         """The models that can be asked, FaceLLM first; both while none is loaded."""
-        return tuple(reversed(self._model.which)) if self._model is not None else ("facellm", "base")
+        return tuple(reversed(self._model.variants)) if self._model is not None else ("facellm", "base")
 
     def card(self) -> dict:
         """What the loaded model is: LoadReport as a dict; empty while there is none.
@@ -252,7 +252,7 @@ def warm_up(model: Questions) -> None:
     sampling = importlib.import_module("facellm.engine.sampling")
     faces = importlib.import_module("facellm.vision.faces")
     grey = faces.view_face(Image.new("RGB", (224, 224), (128, 128, 128)), detect=False)
-    rows = [Row(which, "Describe this image.") for which in model.which]
+    rows = [Row(variant, "Describe this image.") for variant in model.variants]
     with contextlib.closing(model.stream(grey, rows, sampling.Sampling(max_new_tokens=1), None)) as stream:
         for _ in stream:
             pass
@@ -304,11 +304,11 @@ def _stream_on_gpu(view: FaceView, rows: list[Row], sampling: Sampling, tiles: i
                 cancel.set()
 
 
-@spaces.on_gpu(duration=lambda view, which: 30)
-def _profiles_on_gpu(view: FaceView, which: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+@spaces.on_gpu(duration=lambda view, variants: 30)
+def _profiles_on_gpu(view: FaceView, variants: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     """Runs in the fork."""
     with _errors_that_cross():
-        yield _serving.model.profiles(view, which)
+        yield _serving.model.profiles(view, variants)
 
 
 @contextlib.contextmanager

@@ -145,9 +145,9 @@ def loading(host: Host, ticket: Ticket) -> Iterator[str]:
         yield status(said, "busy", f"{s.seconds:.0f} s")
 
 
-def loaded(host: Host, which: str) -> str:
+def loaded(host: Host, variant: str) -> str:
     """That model, or the only one there is: a question asked while the model was loading could not know."""
-    return which if which in host.which else host.which[0]
+    return variant if variant in host.variants else host.variants[0]
 
 
 def need_both(there: Sequence[str]) -> None:

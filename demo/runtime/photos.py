@@ -34,19 +34,19 @@ MOST_PHOTOS = 500
 class Photo:
     """One visitor's photo. digest: hash of the whole photo.  view: what the model sees (FaceView, image <= 1344 px).
 
-    source: the upright photo as JPEG bytes.  size: its width and height in px.  which: index of the chosen face.
+    source: the upright photo as JPEG bytes.  size: its width and height in px.  face_index: index of the chosen face.
     """
 
     digest: str
     view: Any
     source: bytes
     size: tuple[int, int]
-    which: int = 0
+    face_index: int = 0
 
     @property
     def ident(self) -> tuple[str, int]:
         """(which photo, which of its faces): what a conversation is about."""
-        return self.digest, self.which
+        return self.digest, self.face_index
 
     def seen(self, whole: bool) -> Any:
         """The FaceView to ask about: the face's crop, or the whole photo."""
@@ -147,12 +147,12 @@ def read_photo(source: Any) -> Photo:
     return Photo(hashlib.sha256(source).hexdigest()[:16], view, source, image.size)
 
 
-def choose_face(photo: Photo, which: int) -> Photo:
+def choose_face(photo: Photo, face_index: int) -> Photo:
     """The same photo with another of its faces chosen.  Raises FaceLLMError for a face that is not there."""
-    if not 0 <= which < len(photo.view.faces):
-        raise FaceLLMError(f"There is no face {which + 1} in this photo: it has {len(photo.view.faces)}.")
+    if not 0 <= face_index < len(photo.view.faces):
+        raise FaceLLMError(f"There is no face {face_index + 1} in this photo: it has {len(photo.view.faces)}.")
     faces = importlib.import_module("facellm.vision.faces")
-    face = photo.view.faces[which]
+    face = photo.view.faces[face_index]
     scaled = decode(photo.source)
     view = _bounded(replace(photo.view, image=faces.crop_face(scaled, face), face=face))
-    return replace(photo, view=view, which=which)
+    return replace(photo, view=view, face_index=face_index)

@@ -25,7 +25,7 @@ DRAW_EVERY = 0.1
 class Cell:
     """One answer as it grows. state: waiting, writing, done, stopped or length.  parameters: what it was asked with."""
 
-    which: str
+    variant: str
     question: str
     key: str | None = None
     history: tuple[tuple[str, str], ...] = ()
@@ -77,7 +77,7 @@ def fill(
 
     Raises FaceLLMError where the model is not there.  Closing this iterator stops the model.
     """
-    rows = [Row(c.which, c.question, history=c.history, system=parameters.system or None, key=c.key) for c in cells]
+    rows = [Row(c.variant, c.question, history=c.history, system=parameters.system or None, key=c.key) for c in cells]
     for cell in cells:
         cell.parameters = parameters
     raw = [""] * len(cells)

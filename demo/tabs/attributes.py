@@ -11,7 +11,7 @@ from html import escape
 import gradio as gr
 
 from demo.page import texts
-from demo.runtime.context import PRIVATE, Context, Tab, buttons, running, status, status_line, which_radio
+from demo.runtime.context import PRIVATE, Context, Tab, buttons, running, status, status_line, variant_radio
 from demo.runtime.jobs import Job, guarded, loaded, loading
 from demo.runtime.photos import Photo
 from demo.runtime.streaming import Cell, fill
@@ -29,12 +29,12 @@ def foot(cell: Cell | None) -> str:
     """A card's last line: its state, then tokens, seconds and whose answer it is."""
     if cell is None:
         return ""
-    words = f"{cell.measures()} · {texts.WHICH[cell.which]}" if cell.finished else _WORDS[cell.state]
+    words = f"{cell.measures()} · {texts.VARIANTS[cell.variant]}" if cell.finished else _WORDS[cell.state]
     return f'<p class="foot {cell.state}"><i aria-hidden="true"></i>{escape(words)}</p>'
 
 
 def describe(
-    ctx: Context, ticket: Ticket, chosen: Sequence[Attribute], which: str, raw: tuple
+    ctx: Context, ticket: Ticket, chosen: Sequence[Attribute], variant: str, raw: tuple
 ) -> Iterator[tuple[Sequence[Cell] | None, str]]:
     """Yields (cells, status) while the chosen attributes are answered together; cells are None before they start."""
 
@@ -42,9 +42,9 @@ def describe(
         parameters = settings.read(*raw)
         for line in loading(ctx.host, ticket):
             yield None, line
-        model = loaded(ctx.host, which)
+        model = loaded(ctx.host, variant)
         cells = [Cell(model, a.question, a.key) for a in chosen]
-        yield cells, status(f"{texts.WHICH[model]} is looking at the photo…", "busy")
+        yield cells, status(f"{texts.VARIANTS[model]} is looking at the photo…", "busy")
         for _ in fill(ctx.host, photo.seen(parameters.whole), cells, parameters, ticket, ctx.sensitive):
             ready = sum(c.finished for c in cells)
             yield cells, status(f"Writing… {ready} of {len(cells)} done", "busy")
@@ -66,7 +66,7 @@ def build(ctx: Context, parameters: list) -> Tab:
     attributes = policy.attributes(ctx.sensitive)
     many = {8: "eight", 6: "six"}.get(len(attributes), str(len(attributes)))
     with gr.Row(elem_classes="toolbar"):
-        which = which_radio("attributes")
+        variant = variant_radio("attributes")
         go, stop = buttons("attributes", f"Describe all {many}")
     line = status_line("attributes")
     report = gr.HTML("", elem_id="attributes-report")
@@ -100,9 +100,9 @@ def build(ctx: Context, parameters: list) -> Tab:
         chosen = attributes if only is None else (attributes[only],)
         first = 0 if only is None else only
 
-        def stream(ticket: Ticket, kept, chosen_which, *raw):
+        def stream(ticket: Ticket, kept, chosen_variant, *raw):
             before: dict[int, tuple[str, str]] = {}
-            for cells, said in describe(ctx, ticket, chosen, chosen_which, raw):
+            for cells, said in describe(ctx, ticket, chosen, chosen_variant, raw):
                 updates = [gr.skip() for _ in written]
                 if cells is None and "busy" not in said:  # it will not be written: no card waits any more
                     for i in range(n) if only is None else (only,):
@@ -140,7 +140,7 @@ def build(ctx: Context, parameters: list) -> Tab:
 
     def wire(button: gr.Button, quick, changed: list, only: int | None) -> None:
         start = button.click(quick, None, [*job.outputs, *job.restored, *changed], queue=False, **PRIVATE)
-        job.queue(start, run(only), [done, which, *parameters], outputs)
+        job.queue(start, run(only), [done, variant, *parameters], outputs)
 
     wire(go, begin, [report, *flat], None)
     for i, again in enumerate(agains):
@@ -151,4 +151,4 @@ def build(ctx: Context, parameters: list) -> Tab:
         asked = [gr.update(value="Ask", interactive=True) for _ in agains]
         return ("", {}, "", *["" for _ in flat], *asked, *running(False))
 
-    return Tab("attributes", [*outputs, go, stop], cleared, {"which": which})
+    return Tab("attributes", [*outputs, go, stop], cleared, {"variant": variant})

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from demo.page import texts
-from demo.runtime.context import PRIVATE, Context, Tab, failure, status, status_line, which_radio
+from demo.runtime.context import PRIVATE, Context, Tab, failure, status, status_line, variant_radio
 from demo.runtime.jobs import Job, guarded, loaded, loading
 from demo.runtime.photos import Photo
 from demo.runtime.streaming import Cell, fill
@@ -29,7 +29,7 @@ Message = dict[str, Any]
 # Stand where there are no words (yet).
 GROWING, NO_WORDS = "…", "(no words)"
 # Every answer begins with its model's name; this is also how the page tells which model an earlier answer is from.
-_SIGNED = {f"**{name}**\n\n": which for which, name in texts.WHICH.items()}
+_SIGNED = {f"**{name}**\n\n": variant for variant, name in texts.VARIANTS.items()}
 
 
 def text_of(message: Message) -> str:
@@ -40,16 +40,16 @@ def text_of(message: Message) -> str:
     return "".join(part if isinstance(part, str) else part.get("text", "") for part in content if part)
 
 
-def signed(which: str, words: str) -> str:
+def signed(variant: str, words: str) -> str:
     """An answer as the conversation shows it: its model's name, then its words."""
-    return f"**{texts.WHICH[which]}**\n\n{words}"
+    return f"**{texts.VARIANTS[variant]}**\n\n{words}"
 
 
 def unsigned(text: str) -> tuple[str | None, str]:
     """(model, words) of an answer as the conversation shows it; the model is None where no name stands first."""
-    for name, which in _SIGNED.items():
+    for name, variant in _SIGNED.items():
         if text.startswith(name):
-            return which, text.removeprefix(name)
+            return variant, text.removeprefix(name)
     return None, text
 
 
@@ -85,7 +85,9 @@ def upto_question(messages: list[Message], index: int) -> list[Message]:
     return messages[: last + 1]
 
 
-def answer(ctx: Context, ticket: Ticket, messages: list[Message], which: str, raw: tuple, attempt: int = 0) -> Iterator:
+def answer(
+    ctx: Context, ticket: Ticket, messages: list[Message], variant: str, raw: tuple, attempt: int = 0
+) -> Iterator:
     """Yields (messages, status) while the last question is answered.
 
     attempt > 0 regenerates: another seed, and a temperature above 0, or the same words would come again.
@@ -104,12 +106,12 @@ def answer(ctx: Context, ticket: Ticket, messages: list[Message], which: str, ra
         policy.check(question, ctx.sensitive)
         for line in loading(ctx.host, ticket):
             yield messages, line
-        chosen = loaded(ctx.host, which)
+        chosen = loaded(ctx.host, variant)
         cell = Cell(chosen, question, history=turns(messages[:-1]))
-        yield messages, status(f"{texts.WHICH[chosen]} is looking at the photo…", "busy")
+        yield messages, status(f"{texts.VARIANTS[chosen]} is looking at the photo…", "busy")
         for _ in fill(ctx.host, photo.seen(parameters.whole), [cell], parameters, ticket, ctx.sensitive):
             reply = {"role": "assistant", "content": signed(chosen, cell.text or GROWING)}
-            line = status(f"{texts.WHICH[chosen]} is writing…", "busy")
+            line = status(f"{texts.VARIANTS[chosen]} is writing…", "busy")
             if cell.finished:
                 reply["content"] = signed(chosen, cell.text or NO_WORDS)
                 reply["options"] = follow_ups(messages, ctx.sensitive)
@@ -125,18 +127,18 @@ def like(ctx: Context, messages: list[Message] | None, index: Any, liked: Any) -
     A like that is taken back ("" from the page) is no dislike, and stores nothing.
     """
     index, messages = _index(index), plain(messages)
-    which = unsigned(messages[index]["content"])[0] if 0 <= index < len(messages) else None
-    if which is None or not isinstance(liked, bool):
+    variant = unsigned(messages[index]["content"])[0] if 0 <= index < len(messages) else None
+    if variant is None or not isinstance(liked, bool):
         return gr.skip()
     try:
-        ctx.votes.like(which, liked, ctx.host.card().get("name", ""))
+        ctx.votes.like(variant, liked, ctx.host.card().get("name", ""))
         return status("Thank you: stored without the photo and without the words.")
     except FaceLLMError as error:
         return failure(error)
 
 
 def _measured(cell: Cell, parameters: settings.Parameters, attempt: int) -> str:
-    words = f"{texts.WHICH[cell.which]}: {cell.measures()}"
+    words = f"{texts.VARIANTS[cell.variant]}: {cell.measures()}"
     if cell.rate:
         words += f" · {cell.rate:.0f} tokens/s"
     return words + (f" · regenerated at temperature {parameters.temperature:g}" if attempt else "")
@@ -146,7 +148,7 @@ def build(ctx: Context, parameters: list) -> Tab:
     """The tab."""
     attributes = policy.attributes(ctx.sensitive)
     with gr.Row(elem_classes="toolbar"):
-        which = which_radio("chat")
+        variant = variant_radio("chat")
         clear = gr.Button("New chat", size="sm", elem_id="chat-clear", scale=0, min_width=90)
     chatbot = gr.Chatbot(
         label="Conversation about the photo",
@@ -234,7 +236,7 @@ def build(ctx: Context, parameters: list) -> Tab:
         chatbot.edit(edited, [chatbot], **begun),
     ]
     for start in starts:
-        job.queue(start, run, [chatbot, attempts, which, *parameters], [chatbot, line])
+        job.queue(start, run, [chatbot, attempts, variant, *parameters], [chatbot, line])
     chatbot.undo(undone, [chatbot], outputs, **quick)
     job.stop(box.stop)
 
@@ -252,7 +254,7 @@ def build(ctx: Context, parameters: list) -> Tab:
 
     if ctx.votes.on:
         chatbot.like(liked, [chatbot], [line], queue=False, **PRIVATE)
-    return Tab("chat", outputs, cleared, {"which": which})
+    return Tab("chat", outputs, cleared, {"variant": variant})
 
 
 def _with(messages: list[Message] | None, text: str) -> list[Message]:

@@ -46,10 +46,10 @@ def _measures(cell: Cell) -> str:
     return " · ".join(parts)
 
 
-def _side(pair: Pair, which: str, letter: str, hidden: bool) -> str:
-    cell, other = pair.cells[which], pair.cells["base" if which == "facellm" else "facellm"]
-    name = f"Answer {letter}" if hidden else texts.WHICH[which]
-    won = pair.vote == which
+def _side(pair: Pair, variant: str, letter: str, hidden: bool) -> str:
+    cell, other = pair.cells[variant], pair.cells["base" if variant == "facellm" else "facellm"]
+    name = f"Answer {letter}" if hidden else texts.VARIANTS[variant]
+    won = pair.vote == variant
     body = marked(cell.text, other.text) if cell.finished and other.finished else escape(cell.text)
     body = "".join(f"<p>{b}</p>" for b in body.split("\n\n") if b.strip()).replace("\n", "<br>")
     if hidden:
@@ -57,7 +57,7 @@ def _side(pair: Pair, which: str, letter: str, hidden: bool) -> str:
     else:
         measures = _measures(cell) if cell.finished else cell.state
     return (
-        f'<article class="side {"hidden" if hidden else which}{" won" if won else ""}">'
+        f'<article class="side {"hidden" if hidden else variant}{" won" if won else ""}">'
         f'<header><i class="swatch" aria-hidden="true"></i><h4>{escape(name)}</h4>'
         f"{'<em>your vote</em>' if won else ''}</header>"
         f'<div class="text {cell.state}">{body}</div><footer>{escape(measures)}</footer></article>'
@@ -91,7 +91,7 @@ def compare(ctx: Context, ticket: Ticket, round_: Round, raw: tuple) -> Iterator
         parameters = settings.read(*raw)
         round_.temperature = parameters.temperature
         yield from loading(ctx.host, ticket)
-        need_both(ctx.host.which)
+        need_both(ctx.host.variants)
         yield status("Both models are looking at the photo…", "busy")
         for _ in fill(ctx.host, photo.seen(parameters.whole), cells, parameters, ticket, ctx.sensitive, DRAW_EVERY):
             yield status(f"Writing… {sum(c.finished for c in cells)} of {len(cells)} answers done", "busy")
@@ -167,12 +167,12 @@ def build(ctx: Context, parameters: list) -> Tab:
         if pair is None:
             return gr.update(visible=False), ""
         n, total = sum(p.vote is not None for p in round_.pairs) + 1, len(round_.pairs)
-        which = f"{pair.title} ({n} of {total})" if total > 1 else pair.title
-        return gr.update(visible=True), f'<p role="status">Which answer is better? <b>{escape(which)}</b></p>'
+        variant = f"{pair.title} ({n} of {total})" if total > 1 else pair.title
+        return gr.update(visible=True), f'<p role="status">Which answer is better? <b>{escape(variant)}</b></p>'
 
     def begin(choice_, own_, blind_, request: gr.Request):
         try:
-            need_both(ctx.host.which)
+            need_both(ctx.host.variants)
             round_ = make_round(choice_, own_, bool(blind_) and ctx.votes.on, ctx.sensitive)
             admitted = job.admit(request.session_hash)
         except FaceLLMError as error:
@@ -215,7 +215,7 @@ def build(ctx: Context, parameters: list) -> Tab:
             except FaceLLMError as error:
                 return round_, failure(error), gr.skip(), *bar_for(round_), gr.skip()
             pair.vote = winner
-            said = status(f"Thank you. A was {texts.WHICH[pair.sides[0]]}, B was {texts.WHICH[pair.sides[1]]}.")
+            said = status(f"Thank you. A was {texts.VARIANTS[pair.sides[0]]}, B was {texts.VARIANTS[pair.sides[1]]}.")
             return round_, said, show(round_), *bar_for(round_), tally(ctx) if looking else gr.skip()
 
         return cast

@@ -49,7 +49,7 @@ def to_dict(cells: Sequence[Cell], photo: Photo, card: Mapping[str, Any]) -> dic
             {
                 "key": c.key,
                 "title": title_of(c),
-                "which": c.which,
+                "variant": c.variant,
                 "question": c.question,
                 "look": "whole" if c.parameters.whole or photo.view.face is None else "face",
                 "tiles": c.parameters.tiles,
@@ -131,12 +131,12 @@ def downloads(label: str, files: Sequence[tuple[str, str, str, str]]) -> str:
 
 def _made(report: Mapping[str, Any]) -> str:
     name = report["model"].get("name", "unknown model")
-    which = {a["which"] for a in report["answers"]}
-    return f"{', '.join(texts.WHICH[w] for w in sorted(which, reverse=True))} ({name}), {report['made_utc']}"
+    variant = {a["variant"] for a in report["answers"]}
+    return f"{', '.join(texts.VARIANTS[w] for w in sorted(variant, reverse=True))} ({name}), {report['made_utc']}"
 
 
 def _measures(a: Mapping[str, Any]) -> str:
-    parts = [texts.WHICH[a["which"]]]
+    parts = [texts.VARIANTS[a["variant"]]]
     if a["look"] == "whole":
         parts.append("whole photo" + (f" in up to {a['tiles']} tiles" if a["tiles"] > 1 else ""))
     if a["temperature"]:

@@ -62,7 +62,7 @@ def stage(photo: Photo | None) -> str:
             f"left:{100 * x0 / width:.2f}%;top:{100 * y0 / height:.2f}%;"
             f"width:{100 * (x1 - x0) / width:.2f}%;height:{100 * (y1 - y0) / height:.2f}%"
         )
-        chosen = i == photo.which
+        chosen = i == photo.face_index
         if len(faces) == 1:
             boxes.append(f'<span class="face chosen" style="{style}"></span>')
         else:
@@ -80,7 +80,7 @@ def stage(photo: Photo | None) -> str:
     crops = "This crop is what the model sees, unless the settings say “Whole photo”."
     note = photo.view.notice or (crops if faces else "The whole image is used.")
     if len(faces) > 1:
-        note = f"Face {photo.which + 1} is chosen; click another box to change."
+        note = f"Face {photo.face_index + 1} is chosen; click another box to change."
     picture = data_uri(jpeg(decode(photo.source), PREVIEW_SIDE))
     crop = data_uri(jpeg(photo.view.image, CROP_SIDE))
     seen = "The chosen face" if faces else "The whole image"
@@ -181,10 +181,10 @@ def build(photos: Photos) -> PhotoPanel:
         if photo is None:
             return empty("This photo was forgotten after a while without use: choose it again.")
         try:
-            which = int(event.face)
-            if which == photo.which:
+            face_index = int(event.face)
+            if face_index == photo.face_index:
                 return tuple(gr.skip() for _ in outputs)
-            return show(choose_face(photo, which), request.session_hash)
+            return show(choose_face(photo, face_index), request.session_hash)
         except Exception as error:  # as in `given`
             return (gr.skip(), problem(sentence(error)), gr.skip(), gr.skip(), gr.skip())
 

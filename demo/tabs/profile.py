@@ -46,7 +46,7 @@ def allowed(profile: Mapping, sensitive: bool) -> dict:
 
 def series(profiles: Mapping[str, Mapping], key: str) -> dict[str, Mapping[str, float]]:
     """which -> {label: probability} of one field, for the models that have it."""
-    return {which: p["fields"][key]["probabilities"] for which, p in profiles.items() if key in p["fields"]}
+    return {variant: p["fields"][key]["probabilities"] for variant, p in profiles.items() if key in p["fields"]}
 
 
 def show(profiles: Mapping[str, Mapping], sensitive: bool) -> str:
@@ -82,7 +82,7 @@ def tables(profiles: Mapping[str, Mapping], sensitive: bool) -> str:
             rows.append([f"{field.title}: {label}", *(f"{100 * v.get(label, 0):.1f} %" for v in values.values())])
     if not rows:
         return '<p class="empty small">Nothing measured yet.</p>'
-    return plots.table("Probability of every label", ["Field", *(texts.WHICH[w] for w in profiles)], rows)
+    return plots.table("Probability of every label", ["Field", *(texts.VARIANTS[w] for w in profiles)], rows)
 
 
 def profiling(ctx: Context, ticket: Ticket, raw: tuple) -> Iterator[tuple[dict, str]]:
@@ -101,7 +101,7 @@ def profiling(ctx: Context, ticket: Ticket, raw: tuple) -> Iterator[tuple[dict, 
         if ticket.cancel.is_set():  # scoring is one pass, which nothing ends early
             yield {}, status(texts.STOPPED)
             return
-        profiles = {which: allowed(p, ctx.sensitive) for which, p in measured.items()}
+        profiles = {variant: allowed(p, ctx.sensitive) for variant, p in measured.items()}
         yield profiles, status(f"Measured in {time.monotonic() - started:.1f} s.")
 
     return guarded(ctx, ticket, work, lambda said: ({}, said))

@@ -55,7 +55,7 @@ class Growing:
         self.done = True
         seconds = time.perf_counter() - self.started
         answer = Answer(
-            which=self.row.which,
+            variant=self.row.variant,
             key=self.row.key,
             question=self.row.question,
             text=self.text,

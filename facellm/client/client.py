@@ -24,7 +24,7 @@ from facellm.errors import FaceLLMError
 from facellm.interface import ImageSource, Questions, face_of
 from facellm.messages import build_messages
 from facellm.profile import Profile, fields_for, softmax
-from facellm.results import WHICH, Delta, Row
+from facellm.results import VARIANTS, Delta, Row
 
 if TYPE_CHECKING:
     from facellm.engine.sampling import Sampling
@@ -113,9 +113,9 @@ class RemoteFaceLLM(Questions):
         self.seconds, self.notes = 0.0, ()
 
     @property
-    def which(self) -> tuple[str, ...]:
+    def variants(self) -> tuple[str, ...]:
         """("base", "facellm"), or the one that the server has."""
-        return tuple(w for w in WHICH if w in self.names)
+        return tuple(w for w in VARIANTS if w in self.names)
 
     @property
     def report(self) -> RemoteReport:
@@ -123,7 +123,7 @@ class RemoteFaceLLM(Questions):
         told = {k: str(self.about[k]) for k in ("dtype", "quantization", "sharing") if k in self.about}
         title = self.about.get("model") or " and ".join(self.names.values())
         reason = f"it is served at {self.backend.api}"
-        names = {w: self.names.get(w) for w in WHICH}
+        names = {w: self.names.get(w) for w in VARIANTS}
         return RemoteReport(
             f"{title} at {self.backend.place}", **names, reason=reason, seconds=self.seconds, notes=self.notes, **told
         )
@@ -164,16 +164,16 @@ class RemoteFaceLLM(Questions):
         return self._run(rows, stream, sampling, cancel)
 
     def profiles(
-        self, image: ImageSource, which: Sequence[str] = WHICH, *, face: int = 0, whole: bool = False
+        self, image: ImageSource, variants: Sequence[str] = VARIANTS, *, face: int = 0, whole: bool = False
     ) -> dict[str, Profile]:
         """{which: Profile}. This project's server measures and calibrates them itself; from others the labels' raw
         likelihoods are asked for one by one (calibrated: False).  Raises FaceLLMError where a server tells none."""
         view = self.view(image, face, whole)
         address = data_uri(view.image, 1)
-        for w in which:
+        for w in variants:
             self._name(w)
         if self.about.get("profiles"):
-            names = {self.names[w]: w for w in which}
+            names = {self.names[w]: w for w in variants}
             body = {"model": list(names), "image": address, "facellm": {"crop": False}}
             told = self.backend.post_all("/profiles", [body], _image_header(address))[0]["profiles"]
             return {
@@ -186,9 +186,9 @@ class RemoteFaceLLM(Questions):
                 )
                 for name, w in names.items()
             }
-        return {w: Profile(w, self._scored(w, address), False, face_of(view), view.notice) for w in which}
+        return {w: Profile(w, self._scored(w, address), False, face_of(view), view.notice) for w in variants}
 
-    def _scored(self, which: str, address: str) -> dict[str, dict[str, float]]:
+    def _scored(self, variant: str, address: str) -> dict[str, dict[str, float]]:
         if not self.vllm:
             raise FaceLLMError(
                 f"The server {self.backend.place} does not tell how likely a label is, so it gives no profile; "
@@ -196,7 +196,7 @@ class RemoteFaceLLM(Questions):
             )
         fields = fields_for(nano=False)
         asked = [(f, label) for f in fields for label in f.labels]
-        bodies = [likelihoods.scoring_body(self._question(Row(which, f.question), address, 1), x) for f, x in asked]
+        bodies = [likelihoods.scoring_body(self._question(Row(variant, f.question), address, 1), x) for f, x in asked]
         told = self.backend.post_all("/chat/completions", bodies, _image_header(address))
         replies = dict(zip(asked, told, strict=True))
         found = {}
@@ -206,11 +206,11 @@ class RemoteFaceLLM(Questions):
             found[f.key] = dict(zip(f.labels, softmax(scores), strict=True))
         return found
 
-    def _name(self, which: str) -> str:
-        if which not in self.names:
-            have = " and ".join(self.which)
-            raise FaceLLMError(f"{which!r} is not served; {self.backend.place} answers as {have} only.")
-        return self.names[which]
+    def _name(self, variant: str) -> str:
+        if variant not in self.names:
+            have = " and ".join(self.variants)
+            raise FaceLLMError(f"{variant!r} is not served; {self.backend.place} answers as {have} only.")
+        return self.names[variant]
 
     def _question(self, row: Row, address: str, tiles: int) -> dict[str, Any]:
         """Model and messages of a request."""
@@ -221,7 +221,7 @@ class RemoteFaceLLM(Questions):
                 parts[0] = {"type": "image_url", "image_url": {"url": address}}
             else:
                 message["content"] = parts[0]["text"]
-        body: dict[str, Any] = {"model": self._name(row.which), "messages": messages}
+        body: dict[str, Any] = {"model": self._name(row.variant), "messages": messages}
         if self.about:
             body["facellm"] = {"crop": False, "tiles": tiles}
         elif self.vllm:  # InternVL's processor makes up to 13 tiles of one photo by itself

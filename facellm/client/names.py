@@ -28,7 +28,7 @@ def choose_names(listed: Sequence[Mapping[str, Any]], wanted: str, place: str) -
     names = {str(entry.get("id")): entry for entry in listed}
     if wanted != "auto":
         return _named([part.strip() for part in wanted.split(",") if part.strip()], names, place)
-    told = {e["facellm"]["which"]: n for n, e in names.items() if isinstance(e.get("facellm"), Mapping)}
+    told = {e["facellm"]["variant"]: n for n, e in names.items() if isinstance(e.get("facellm"), Mapping)}
     if told:
         return {w: told[w] for w in ("base", "facellm") if w in told}
     adapters = [n for n, e in names.items() if e.get("parent")]
@@ -55,7 +55,7 @@ def _named(wanted: list[str], names: Mapping[str, Any], place: str) -> dict[str,
         raise FaceLLMError(f"{','.join(wanted)!r} does not name two models; write the base's name, a comma, FaceLLM's.")
     entry = names[wanted[0]]
     own = entry.get("facellm") or {}
-    tuned = own.get("which") == "facellm" if own else bool(entry.get("parent")) or "facellm" in wanted[0].lower()
+    tuned = own.get("variant") == "facellm" if own else bool(entry.get("parent")) or "facellm" in wanted[0].lower()
     return {"facellm" if tuned else "base": wanted[0]}
 
 
@@ -85,10 +85,10 @@ def same_answers(model: Any) -> str | None:
     """
     from facellm.interface import make_sampling
 
-    if set(model.which) != {"base", "facellm"}:
+    if set(model.variants) != {"base", "facellm"}:
         return None
     questions = ("Describe this image.", attribute("pose").question, attribute("lighting").question)
-    rows = [Row(which, question) for question in questions for which in ("base", "facellm")]
+    rows = [Row(variant, question) for question in questions for variant in ("base", "facellm")]
     sampling = make_sampling(None, {"max_new_tokens": CHECK_TOKENS})
     answers = {d.row: d.answer.text for d in model.stream(drawn_face(), rows, sampling) if d.done}
     if any(answers[i] != answers[i + 1] for i in range(0, len(rows), 2)):

@@ -28,7 +28,7 @@ from facellm.engine.scheduler import MAX_ROWS, Lane, Live, Request, Scheduler
 from facellm.engine.scoring import score_rows
 from facellm.errors import FaceLLMError
 from facellm.messages import build_messages, expand_image, render
-from facellm.results import WHICH, Answer, Delta, Row
+from facellm.results import VARIANTS, Answer, Delta, Row
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -54,16 +54,16 @@ class Engine:
         self.prefixes = PrefixStore(max(STORE_LEAST, int(STORE_SHARE * loaded.report.memory_bytes)))
         self._networks = networks_of(loaded)
         self._scheduler = Scheduler(loaded.lock, stop_tokens(loaded), self._relieve)
-        lanes = {self._lane(which): network for which, network in self._networks.items()}
+        lanes = {self._lane(variant): network for variant, network in self._networks.items()}
         budget = cache_budget(loaded) // len(lanes)  # bytes for each of them
         for name, network in lanes.items():
             lane = Lane(network, Batch(network, self.prefixes), max(1, budget // network.token_bytes))
             self._scheduler.add_lane(name, lane)
 
     @property
-    def which(self) -> tuple[str, ...]:
+    def variants(self) -> tuple[str, ...]:
         """The models that can be asked: ("base", "facellm"), or the one that was opened."""
-        return tuple(w for w in WHICH if w in self._networks)
+        return tuple(w for w in VARIANTS if w in self._networks)
 
     @property
     def shared(self) -> bool:
@@ -98,13 +98,13 @@ class Engine:
         return [answers[i] for i in range(len(rows))]
 
     def score(
-        self, image: Image.Image, question: str, continuations: Sequence[str], which: str = "facellm"
+        self, image: Image.Image, question: str, continuations: Sequence[str], variant: str = "facellm"
     ) -> list[float]:
         """Log-likelihood (nats) of each continuation, its end mark included, as the answer to the question."""
-        return self.score_many(image, [(question, continuations)], (which,))[which][0]
+        return self.score_many(image, [(question, continuations)], (variant,))[variant][0]
 
     def score_many(
-        self, image: Image.Image, items: Sequence[tuple[str, Sequence[str]]], which: Sequence[str] = ("facellm",)
+        self, image: Image.Image, items: Sequence[tuple[str, Sequence[str]]], variants: Sequence[str] = ("facellm",)
     ) -> dict[str, list[list[float]]]:
         """Log-likelihoods for many questions at once: {which: [[nats per continuation] per item]}.
 
@@ -112,29 +112,29 @@ class Engine:
         Raises FaceLLMError as stream() does.
         """
         end = self._end_mark()
-        rows = [Row(w, question) for w in which for question, _ in items]
+        rows = [Row(w, question) for w in variants for question, _ in items]
         lives, key, pixels = self._prepare(image, rows, Sampling(), 1)
         for question, continuations in items:
             if not continuations or not all(c.strip() for c in continuations):
                 raise FaceLLMError(f"There is nothing to choose from for the question {question!r}.")
-        wanted = [[self._ids(c.strip()) + end for c in continuations] for _, continuations in items] * len(which)
+        wanted = [[self._ids(c.strip()) + end for c in continuations] for _, continuations in items] * len(variants)
         lanes: dict[tuple, list[Live]] = {}
         for live in lives:
-            lanes.setdefault(self._lane(live.row.which), []).append(live)
+            lanes.setdefault(self._lane(live.row.variant), []).append(live)
         groups = [g[i : i + MAX_ROWS] for g in lanes.values() for i in range(0, len(g), MAX_ROWS)]
         scores: dict[int, list[float]] = {}
         for group in groups:
             values = self._scheduler.alone(lambda group=group: self._score(group, key, pixels, wanted))
             scores.update(zip((r.index for r in group), values, strict=True))
         n = len(items)
-        return {w: [scores[j * n + i] for i in range(n)] for j, w in enumerate(which)}
+        return {w: [scores[j * n + i] for i in range(n)] for j, w in enumerate(variants)}
 
     def _score(self, group: list[Live], key: tuple, pixels, wanted) -> list[list[float]]:
-        network = self._networks[group[0].row.which]
+        network = self._networks[group[0].row.variant]
         return score_rows(
             network,
             [live.prompt for live in group],
-            [self._adapter(live.row.which) for live in group],
+            [self._adapter(live.row.variant) for live in group],
             self._image_features(network, key, pixels),
             [wanted[live.index] for live in group],
             key,
@@ -152,9 +152,9 @@ class Engine:
         if not rows:
             raise FaceLLMError("There is no question to answer.")
         for row in rows:
-            if row.which not in self._networks:
-                have = " and ".join(self.which)
-                raise FaceLLMError(f"{row.which!r} was not opened; {self.loaded.report.name} answers as {have} only.")
+            if row.variant not in self._networks:
+                have = " and ".join(self.variants)
+                raise FaceLLMError(f"{row.variant!r} was not opened; {self.loaded.report.name} answers as {have} only.")
         if not 1 <= tiles <= 12:
             raise FaceLLMError(f"tiles is {tiles}; it must be between 1 and 12.")
         started = time.perf_counter()
@@ -191,14 +191,14 @@ class Engine:
     def _end_mark(self) -> list[int]:
         return [self.tokenizer.eos_token_id]
 
-    def _adapter(self, which: str) -> bool:
-        return which == "facellm" and self._networks[which].switch is not None
+    def _adapter(self, variant: str) -> bool:
+        return variant == "facellm" and self._networks[variant].switch is not None
 
-    def _lane(self, which: str) -> tuple:
+    def _lane(self, variant: str) -> tuple:
         """Rows with the same lane can share a batch."""
-        network = self._networks[which]
+        network = self._networks[variant]
         apart = network.switch is not None and not network.switch.mixable
-        return network.name, which if apart else None
+        return network.name, variant if apart else None
 
     def _image_features(self, network: Network, key: tuple, pixels) -> torch.Tensor:
         """(image tokens, hidden) of the image, from the store or from the encoder. Call with the lock held."""
@@ -214,7 +214,7 @@ class Engine:
     # -- running it ---------------------------------------------------------------------------------------------
 
     def _run(self, lives: list[Live], key: tuple, pixels, cancel: threading.Event) -> Iterator[Delta]:
-        networks = {self._networks[live.row.which].name: self._networks[live.row.which] for live in lives}
+        networks = {self._networks[live.row.variant].name: self._networks[live.row.variant] for live in lives}
         if not all((name, key) in self.features for name in networks):
             ready = pixels()  # here, in the caller's thread, so that nobody waits for it
 
@@ -225,12 +225,12 @@ class Engine:
             lives,
             key,
             features=lambda network: self._image_features(network, key, pixels),
-            adapter=lambda live: self._adapter(live.row.which),
+            adapter=lambda live: self._adapter(live.row.variant),
             cancel=cancel,
         )
         lanes: dict[tuple, list[Live]] = {}
         for live in lives:
-            lanes.setdefault(self._lane(live.row.which), []).append(live)
+            lanes.setdefault(self._lane(live.row.variant), []).append(live)
         yield from self._scheduler.run(request, lanes)
 
     def _relieve(self) -> None:
@@ -259,8 +259,8 @@ def networks_of(loaded: LoadedModel) -> dict[str, Network]:
     """{"base": ..., "facellm": ...}: the same Network twice where FaceLLM is an adapter."""
     if loaded.switch is not None:
         network = Network(loaded.model.get_base_model(), "shared", loaded.switch)
-        return dict.fromkeys(loaded.which, network)
-    networks = {loaded.which[0]: Network(loaded.model, loaded.which[0])}
+        return dict.fromkeys(loaded.variants, network)
+    networks = {loaded.variants[0]: Network(loaded.model, loaded.variants[0])}
     if loaded.merged is not None:
         networks["facellm"] = Network(loaded.merged, "facellm")
     return networks

@@ -113,14 +113,14 @@ class Batched:
         text = render(self.processor, messages).replace(token, run + self.processor.end_image_token)
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def fault(self, ask: Ask, which: str, new_tokens: int = 8) -> str | None:
+    def fault(self, ask: Ask, variant: str, new_tokens: int = 8) -> str | None:
         """Why this cannot be asked, as a clause; None where it can."""
-        length, limit = len(self.ids(ask)) + new_tokens, self.networks[which].max_positions
+        length, limit = len(self.ids(ask)) + new_tokens, self.networks[variant].max_positions
         return f"it needs {length} tokens, and the model has {limit}" if length > limit else None
 
-    def score(self, asks: Sequence[Ask], which: str) -> Iterator[tuple[int, list[float], float]]:
+    def score(self, asks: Sequence[Ask], variant: str) -> Iterator[tuple[int, list[float], float]]:
         """(index of the ask, nats per label, seconds) in the order of the passes, long prompts last."""
-        network, end = self.networks[which], [self.tokenizer.eos_token_id]
+        network, end = self.networks[variant], [self.tokenizer.eos_token_id]
         cut = {label: self._label(label) + end for ask in asks for label in ask.labels}
         prompts = [self.ids(ask) for ask in asks]
         rows = [
@@ -130,18 +130,18 @@ class Batched:
         for part in self._parts([len(row.ids) for row in rows]):
             started = time.perf_counter()
             here = [rows[i] for i in part]
-            values = self._score(asks, here, network, which)
+            values = self._score(asks, here, network, variant)
             members = [index for row in here for index in row.members]
             seconds = (time.perf_counter() - started) / len(members)
             for index in members:
                 yield index, values[index], seconds
 
-    def generate(self, asks: Sequence[Ask], which: str, max_new_tokens: int) -> Iterator[tuple[int, Generated]]:
+    def generate(self, asks: Sequence[Ask], variant: str, max_new_tokens: int) -> Iterator[tuple[int, Generated]]:
         """(index of the ask, its greedy answer), in the order of the passes."""
         prompts = [self.ids(ask) for ask in asks]
         for part in self._parts([len(prompt) + max_new_tokens for prompt in prompts]):
             started = time.perf_counter()
-            found = self._generate([asks[i] for i in part], [prompts[i] for i in part], which, max_new_tokens)
+            found = self._generate([asks[i] for i in part], [prompts[i] for i in part], variant, max_new_tokens)
             seconds = (time.perf_counter() - started) / len(part)
             for index, (text, tokens) in zip(part, found, strict=True):
                 yield index, Generated(text, tokens, seconds)
@@ -198,11 +198,11 @@ class Batched:
         keys = [key for ask in asks for key in ask.images]
         return torch.cat(self.features(keys, network)) if keys else None
 
-    def _adapter(self, which: str, rows: int) -> list[bool]:
-        return [which == "facellm" and self.networks[which].switch is not None] * rows
+    def _adapter(self, variant: str, rows: int) -> list[bool]:
+        return [variant == "facellm" and self.networks[variant].switch is not None] * rows
 
     @torch.inference_mode()
-    def _score(self, asks: Sequence[Ask], rows: list[Row], network: Network, which: str) -> dict[int, list[float]]:
+    def _score(self, asks: Sequence[Ask], rows: list[Row], network: Network, variant: str) -> dict[int, list[float]]:
         """{index of an ask: nats per label} of all rows' asks, in one pass."""
         n, width, device = len(rows), max(len(row.ids) for row in rows), network.device
         ids = torch.full((n, width), self.tokenizer.pad_token_id)
@@ -216,7 +216,7 @@ class Batched:
         shown = [asks[row.members[0]] for row in rows]
         embeddings = network.embed(ids.to(device), self._pictures(shown, network))
         cache = RowsCache(network.layers)
-        hidden = network.forward(embeddings, mask.to(device), positions.to(device), cache, self._adapter(which, n))
+        hidden = network.forward(embeddings, mask.to(device), positions.to(device), cache, self._adapter(variant, n))
         where = [(i, place, token, ask, j) for i, row in enumerate(rows) for place, token, ask, j in row.targets]
         picked = hidden[[w[0] for w in where], [w[1] for w in where]]
         tokens = torch.tensor([w[2] for w in where], device=device)
@@ -230,15 +230,15 @@ class Batched:
         return scores
 
     @torch.inference_mode()
-    def _generate(self, asks, prompts: list[list[int]], which: str, max_new_tokens: int) -> list[tuple[str, int]]:
-        network = self.networks[which]
+    def _generate(self, asks, prompts: list[list[int]], variant: str, max_new_tokens: int) -> list[tuple[str, int]]:
+        network = self.networks[variant]
         n, width, pad = len(prompts), max(map(len, prompts)), self.tokenizer.pad_token_id
         ids = torch.full((n, width), pad)
         mask = torch.zeros(n, width, dtype=torch.long)
         for i, prompt in enumerate(prompts):  # left padding: every row's next token stands in the last column
             ids[i, width - len(prompt) :], mask[i, width - len(prompt) :] = torch.tensor(prompt), 1
         embeddings = network.embed(ids.to(network.device), self._pictures(asks, network))
-        adapter = self._adapter(which, n)
+        adapter = self._adapter(variant, n)
         options = {
             "do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens, "pad_token_id": pad,
             "eos_token_id": self._stops, "repetition_penalty": 1.0, "temperature": None, "top_p": None, "top_k": None,

@@ -29,9 +29,9 @@ def generate(
     sampling = sampling or Sampling()
     processor = loaded.processor
     text = render(processor, build_messages(row.question, row.history, row.system))
-    model = loaded.merged if loaded.merged is not None and row.which == "facellm" else loaded.model
+    model = loaded.merged if loaded.merged is not None and row.variant == "facellm" else loaded.model
     inputs = processor(text=[text], images=[image], return_tensors="pt").to(model.device)
-    off = loaded.adapter_name is not None and row.which == "base"
+    off = loaded.adapter_name is not None and row.variant == "base"
     with model.disable_adapter() if off else nullcontext():
         output = model.generate(
             **inputs,

@@ -71,7 +71,7 @@ class Live:
         text += self.stream.finish()
         seconds = time.perf_counter() - self.started
         answer = Answer(
-            which=self.row.which,
+            variant=self.row.variant,
             key=self.row.key,
             question=self.row.question,
             text=self.stream.text,

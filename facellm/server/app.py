@@ -56,7 +56,7 @@ def make_app(
     max_body: bytes of a request. The operator's switch FACELLM_SENSITIVE holds as it stands now.
     Raises FaceLLMError where two models would have one name.
     """
-    titles = {w: (names or {}).get(w) or w for w in model.which}
+    titles = {w: (names or {}).get(w) or w for w in model.variants}
     if len(set(titles.values())) < len(titles):
         raise FaceLLMError(f"Base and FaceLLM cannot both be served as {titles['base']!r}; give them two names.")
     served = Served(model, sensitive_allowed())
@@ -110,7 +110,7 @@ def run(args: Any) -> None:
         if key is None and host not in ("127.0.0.1", "::1"):
             print("facellm: everybody who reaches this address may ask; --api-key-env sets a key.", file=sys.stderr)
         place.listen()  # from here on clients wait rather than being refused
-        served = ", ".join(names[w] for w in model.which)
+        served = ", ".join(names[w] for w in model.variants)
         print(f"{model.report.name} is served at http://{_url_host(host)}:{port}/v1 as {served}", flush=True)
         config = uvicorn.Config(
             app,
@@ -219,7 +219,7 @@ class _Routes:
 
     def _model(self, name: str) -> dict[str, Any]:
         report = self.served.model.report
-        about = {"which": self.names[name], "model": report.name, "version": __version__, "profiles": True}
+        about = {"variant": self.names[name], "model": report.name, "version": __version__, "profiles": True}
         about |= {"dtype": report.dtype, "quantization": report.quantization, "sharing": report.sharing}
         return {"id": name, "object": "model", "created": self.started, "owned_by": "facellm", "facellm": about}
 

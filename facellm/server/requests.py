@@ -120,14 +120,14 @@ def read_chat(body: Any, names: Mapping[str, str]) -> Asked:
         if key not in _READ and key not in _NEUTRAL and key not in _IGNORED:
             raise Refusal(f"There is no parameter {key!r}; leave it out.", key, code="unknown_parameter")
     model = _text(body, "model")
-    which = _which(model, names)
+    variant = _variant(model, names)
     system, history, question, url = _conversation(body.get("messages"))
     look = _look(body.get("facellm"), url)
     stream = _typed(body, "stream", bool, False)
     options = _typed(body, "stream_options", dict, {})
     if options and not stream:
         raise Refusal("stream_options belongs to a request with stream: true.", "stream_options")
-    row = Row(which, question, history, system)
+    row = Row(variant, question, history, system)
     try:
         build_messages(row.question, row.history, row.system)  # blank texts are refused here, before any work
         sampling = _sampling(body)
@@ -149,7 +149,7 @@ def read_profiles(body: Any, names: Mapping[str, str]) -> Profiled:
     if not wanted or not all(isinstance(name, str) for name in wanted):
         raise Refusal(f"model must be a name or a list of names; there are {', '.join(names)}.", "model")
     look = _look(body.get("facellm"), _text(body, "image"))
-    return Profiled({name: _which(name, names) for name in wanted}, look)
+    return Profiled({name: _variant(name, names) for name in wanted}, look)
 
 
 def _object(body: Any) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def _typed(body: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
     return value
 
 
-def _which(model: str, names: Mapping[str, str]) -> str:
+def _variant(model: str, names: Mapping[str, str]) -> str:
     if model not in names:
         raise Refusal(
             f"There is no model {model!r} here; choose {' or '.join(names)}.",

@@ -125,7 +125,7 @@ class Served:
         def work(put: Callable[[Any], None]) -> None:
             view = self._view(asked.look)
             found = self.model.profiles(view, tuple(dict.fromkeys(asked.models.values())))
-            put({name: found[which].to_dict() for name, which in asked.models.items()})
+            put({name: found[variant].to_dict() for name, variant in asked.models.items()})
             with self._lock:
                 self.counts.answered += 1
 

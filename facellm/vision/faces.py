@@ -136,36 +136,38 @@ def crop_corners(face: Face, margin: float = TRAINING_MARGIN) -> np.ndarray:
     return unit @ matrix[:, :2].T + matrix[:, 2]
 
 
-def view_face(image: Image.Image, which: int = 0, detect: bool = True) -> FaceView:
+def view_face(image: Image.Image, face_index: int = 0, detect: bool = True) -> FaceView:
     """Choose what a model is shown of `image`.
 
     Args:
         image: an upright RGB photo (`facellm.vision.images.load_image`).
-        which: 0 for the largest face, 1 for the next, and so on.
+        face_index: 0 for the largest face, 1 for the next, and so on.
         detect: False shows the whole image and searches nothing.
 
     Raises:
-        FaceLLMError: where `which` is negative or there are not so many faces.
+        FaceLLMError: where `face_index` is negative or there are not so many faces.
     """
-    if which < 0:
-        raise FaceLLMError(f"Face {which} is not possible: 0 is the largest face, 1 the next.")
+    if face_index < 0:
+        raise FaceLLMError(f"Face {face_index} is not possible: 0 is the largest face, 1 the next.")
     if not detect:
         return FaceView(image, None, image_size=image.size)
     faces = tuple(find_faces(image))
     if not faces:
-        if which:
-            raise FaceLLMError(f"Face {which} was asked for, but no face was found in the image: use another photo.")
+        if face_index:
+            raise FaceLLMError(
+                f"Face {face_index} was asked for, but no face was found in the image: use another photo."
+            )
         notice = "No face was found, so the answers are about the whole image and may be unreliable."
         return FaceView(image, None, (), notice, image.size)
-    if which >= len(faces):
+    if face_index >= len(faces):
         found = "1 face was" if len(faces) == 1 else f"{len(faces)} faces were"
         raise FaceLLMError(
-            f"Face {which} was asked for, but {found} found: choose from 0 to {len(faces) - 1}, largest first."
+            f"Face {face_index} was asked for, but {found} found: choose from 0 to {len(faces) - 1}, largest first."
         )
-    face = faces[which]
+    face = faces[face_index]
     notice = None
     if len(faces) > 1:
-        rank = "the largest" if which == 0 else f"number {which + 1} by size"
+        rank = "the largest" if face_index == 0 else f"number {face_index + 1} by size"
         notice = f"{len(faces)} faces were found; the answers are about {rank}."
     if _is_crop_already(image, face):
         return FaceView(_squared(image), face, faces, notice, image.size)

@@ -78,7 +78,7 @@ class LoadedModel:
     """Opened weights, in eval mode.
 
     model: InternVLForConditionalGeneration, or a PeftModel around it.  adapter_name: of its adapter.
-    merged: a FaceLLM with weights of its own.  which: the models that can be asked.  folder: where `model` lies.
+    merged: a FaceLLM with weights of its own.  variants: the models that can be asked.  folder: where `model` lies.
     is_nano: whether it is the embedded model, whose answers know other labels (profile.Field.hub_labels).
     switch: turns the adapter on and off per row.  lock: held for every forward pass, because that switch is one.
     """
@@ -87,7 +87,7 @@ class LoadedModel:
     processor: FaceProcessor
     adapter_name: str | None
     merged: Any | None
-    which: tuple[str, ...]
+    variants: tuple[str, ...]
     report: LoadReport
     folder: Path
     is_nano: bool = False
@@ -267,12 +267,12 @@ def _open(
             if one is not None:
                 offload.visit(one if switch is None or one is merged else one.get_base_model(), torch.device(target))
         notes.append(f"the image encoder stays in main memory; its layers visit {target} for each new image")
-    which = _which(bool(base_folder), adapter_folder is not None or merged_folder is not None, base)
+    variants = _variants(bool(base_folder), adapter_folder is not None or merged_folder is not None, base)
     memory = sum(m.get_memory_footprint() for m in (model, merged) if m is not None)
-    facellm_place = adapter_folder or merged_folder or (first if which == ("facellm",) else None)
+    facellm_place = adapter_folder or merged_folder or (first if variants == ("facellm",) else None)
     report = LoadReport(
         name=source.name,
-        base=str(base_folder) if base_folder and which != ("facellm",) else None,
+        base=str(base_folder) if base_folder and variants != ("facellm",) else None,
         facellm=str(facellm_place) if facellm_place else None,
         device=target,
         dtype=str(chosen).removeprefix("torch."),
@@ -287,7 +287,7 @@ def _open(
     )
     logger.info("opened %s", report)
     processor = checkpoint.open_processor(first)
-    return LoadedModel(model, processor, adapter_name, merged, which, report, first, _is_nano(first), switch)
+    return LoadedModel(model, processor, adapter_name, merged, variants, report, first, _is_nano(first), switch)
 
 
 def _facellm(source: Source) -> tuple[Path | None, Path | None, str | None]:
@@ -309,7 +309,7 @@ def _is_nano(folder: Path) -> bool:
     return all((found.get(part) or {}).get(key) == own[part][key] for part, keys in NANO_SHAPE for key in keys)
 
 
-def _which(has_base: bool, has_facellm: bool, base: bool) -> tuple[str, ...]:
+def _variants(has_base: bool, has_facellm: bool, base: bool) -> tuple[str, ...]:
     """A single model is the base, unless the caller says that it is FaceLLM by leaving out the base."""
     if not base:
         return ("facellm",)

@@ -70,14 +70,14 @@ def main() -> None:
     scored = [Ask(a.prompt, a.images, tuple(LETTERS[: len(q.options)])) for a, q in zip(plain, questions, strict=True)]
 
     def one_by_one():
-        return [next(iter(Batched(loaded, load_image).generate([ask], args.which, new_tokens)))[1] for ask in plain]
+        return [next(iter(Batched(loaded, load_image).generate([ask], args.variant, new_tokens)))[1] for ask in plain]
 
     def generate():
-        found = dict(Batched(loaded, load_image).generate(plain, args.which, new_tokens))
+        found = dict(Batched(loaded, load_image).generate(plain, args.variant, new_tokens))
         return [found[i] for i in range(len(plain))]
 
     def likelihood(kind=Batched):
-        found = {i: scores for i, scores, _ in kind(loaded, load_image).score(scored, args.which)}
+        found = {i: scores for i, scores, _ in kind(loaded, load_image).score(scored, args.variant)}
         return [LETTERS[max(range(len(found[i])), key=found[i].__getitem__)] for i in range(len(scored))]
 
     work = dict(zip(WAYS, (one_by_one, generate, lambda: likelihood(Alone), likelihood), strict=True))
@@ -106,7 +106,7 @@ def main() -> None:
         pairs = zip(letters[way], letters["likelihood"], strict=True)
         same[way] = sum(a == b for a, b in pairs) / len(questions)
     result = {
-        "model": args.model, "dtype": loaded.report.dtype, "which": args.which, "setting": args.setting,
+        "model": args.model, "dtype": loaded.report.dtype, "variant": args.variant, "setting": args.setting,
         "questions": len(questions),
         "images": len(chosen), "repeats": args.repeats, "threads": args.threads,
         "new_tokens_an_answer": grown / len(questions), "seconds": median, "decoder_tokens": read,

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from facellm.engine.engine import Engine
-from facellm.results import WHICH
+from facellm.results import VARIANTS
 from facellm.weights.adapter_switch import AdapterSwitch
 from facellm.weights.load import LoadedModel, LoadReport, open_model, quantization_config
 from facellm.weights.processor import FaceProcessor
@@ -190,7 +190,7 @@ def random_shape(name: str, quantization: str, device: str, shapes=SHAPES, vocab
         name, "random", "random", device, "bfloat16", quantization, peft.get_memory_footprint(), "", None, 0.0
     )
     switch = AdapterSwitch(peft, "facellm")
-    return LoadedModel(peft, processor_for(448), "facellm", None, WHICH, report, Path(), switch=switch)
+    return LoadedModel(peft, processor_for(448), "facellm", None, VARIANTS, report, Path(), switch=switch)
 
 
 def _fill(model: torch.nn.Module, quantization: str, device: torch.device) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from facellm.attributes import ATTRIBUTES
+from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, GENDERS
 from facellm.messages import build_messages, expand_image, render
 from train.faces.facts import FactReader, Facts
 from train.lora.conversations import Example, tokenize
@@ -83,8 +84,8 @@ class Drawn:
         rng = np.random.default_rng(self.seed)
         mesh = np.array([rng.uniform(*MESH[name]) for name in faces.MEASUREMENTS])
         stats = rng.uniform(*STATS, (400, len(STATS[0])))
-        age = int(rng.integers(len(faces.AGE_GROUPS)))
-        sizes = {"gender": len(faces.GENDERS), "race": len(faces.RACES), "expression": len(faces.EXPRESSIONS)}
+        age = int(rng.integers(len(AGE_GROUPS)))
+        sizes = {"gender": len(GENDERS), "race": len(ETHNICITIES), "expression": len(EXPRESSIONS)}
         labels = {name: int(rng.integers(size)) for name, size in sizes.items()}
         return FactReader(stats).read(
             mesh=mesh,

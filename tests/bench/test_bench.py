@@ -27,7 +27,7 @@ def test_random_shapes_open_as_a_downloaded_model_would(quantization):
     assert {isinstance(m, bnb.nn.Linear4bit) for m in layers} == {quantization == "nf4"}
     assert not isinstance(loaded.model.get_base_model().lm_head, bnb.nn.Linear4bit)
     engine = models.Subject("small", models.endless(loaded)).engine()
-    answers = engine.answer(tiny.picture(0), [Row(w, "Hi") for w in loaded.which], Sampling(max_new_tokens=3))
+    answers = engine.answer(tiny.picture(0), [Row(w, "Hi") for w in loaded.variants], Sampling(max_new_tokens=3))
     assert [a.tokens for a in answers] == [3, 3] and answers[0].token_ids != answers[1].token_ids
     assert len(engine._prompt(Row("base", "Hi"), 1, 1)) > 256  # 448 px: as many image tokens as InternVL3 has
 

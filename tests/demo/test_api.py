@@ -51,7 +51,7 @@ def test_chat_streams_and_equals_the_model(client, face, site, portrait):
     parts = [o[0] for o in job.outputs()]
     assert parts[-1] == text and all(text.startswith(p) for p in parts)
     assert text == site.ctx.host.model.ask(portrait, "Describe this image.", **FEW).text
-    assert details["tokens"] <= 8 and details["which"] == "facellm"
+    assert details["tokens"] <= 8 and details["variant"] == "facellm"
 
 
 def test_chat_with_history_and_base(client, face, site, portrait):
@@ -72,7 +72,7 @@ def test_attributes_all_and_some(client, face):
 
 def test_compare(client, face):
     (pair,) = client.predict(photo=face, question="pose", **FEW, api_name="/compare")
-    assert pair["base"]["which"] == "base" and pair["facellm"]["which"] == "facellm"
+    assert pair["base"]["variant"] == "base" and pair["facellm"]["variant"] == "facellm"
     assert pair["question"] == "Describe the face pose of the image based on the visual information."
     (own,) = client.predict(photo=face, question="Any glasses?", **FEW, api_name="/compare")
     assert own["key"] is None and own["question"] == "Any glasses?"

@@ -166,9 +166,9 @@ def test_stop_is_answered_while_a_profile_is_scored(with_photo, site, monkeypatc
     tab(page, "Profile")
     real, go = site.ctx.host.profiles, threading.Event()
 
-    def profiles(view, which=None):
+    def profiles(view, variants=None):
         assert go.wait(600)
-        return real(view, which)
+        return real(view, variants)
 
     monkeypatch.setattr(site.ctx.host, "profiles", profiles)
     page.click("#profile-go")

@@ -45,10 +45,10 @@ def host(model):
     return made
 
 
-def stand_in(which=("base", "facellm"), **card) -> Host:
+def stand_in(variants=("base", "facellm"), **card) -> Host:
     """A host whose model can say what it is, and no more."""
     made = Host(Options())
-    made._model = SimpleNamespace(which=which, report=SimpleNamespace(to_dict=lambda: card))
+    made._model = SimpleNamespace(variants=variants, report=SimpleNamespace(to_dict=lambda: card))
     made._settled.set()
     return made
 
@@ -127,7 +127,7 @@ def test_blind_rounds_shuffle_and_hide_until_the_vote():
     assert all(p.left == "base" for p in rounds.make_round("all", "", False, True).pairs)
     blind = rounds.make_round("pose", "", True, True)
     for cell in blind.pairs[0].cells.values():
-        cell.state, cell.text = "done", f"words of {cell.which}"
+        cell.state, cell.text = "done", f"words of {cell.variant}"
     html = compare.show(blind)
     assert "Base model" not in html and "tokens/s" not in html and blind.open_vote is blind.pairs[0]
     blind.pairs[0].vote = "tie"
@@ -150,9 +150,9 @@ def test_one_model_alone_is_asked_by_default_and_cannot_be_compared(collins):
     ctx = context(stand_in(("base",)))
     assert sides(ctx.host)["choices"] == [("Base model", "base")] and sides(stand_in()) == gr.skip()
     assert jobs.loaded(ctx.host, "facellm") == "base" and jobs.loaded(stand_in(), "facellm") == "facellm"
-    assert api._which(ctx, "") == "base" and api._which(context(stand_in()), "") == "facellm"
+    assert api._variant(ctx, "") == "base" and api._variant(context(stand_in()), "") == "facellm"
     with pytest.raises(FaceLLMError, match="Only base is loaded"):
-        api._which(ctx, "facellm")
+        api._variant(ctx, "facellm")
     ctx.photos.put("", collins)
     *_, last = compare.compare(ctx, Ticket(), rounds.make_round("pose", "", False, True), ())
     assert texts.ONE_MODEL in last
@@ -239,7 +239,7 @@ def test_every_example_has_a_face_and_a_credit():
 def test_choosing_a_face_changes_the_crop_and_nothing_else():
     photo = read_photo(EXAMPLES / "two.jpg")
     other = choose_face(photo, 1)
-    assert other.ident != photo.ident and other.which == 1 and other.source is photo.source
+    assert other.ident != photo.ident and other.face_index == 1 and other.source is photo.source
     assert choose_face(other, 0).ident == photo.ident, "a conversation is about a photo and one of its faces"
     with pytest.raises(FaceLLMError, match="no face 3"):
         choose_face(photo, 2)
@@ -327,7 +327,7 @@ def test_report_tells_how_each_answer_was_made(collins):
 
 
 def measured(**changes):
-    one = {"which": "facellm", "calibrated": True, "face": {"box": [0, 0, 1, 1]}, **changes}
+    one = {"variant": "facellm", "calibrated": True, "face": {"box": [0, 0, 1, 1]}, **changes}
     return {**one, "fields": {"gender": {"probabilities": {"Male": 0.3, "Female": 0.7}}}}
 
 

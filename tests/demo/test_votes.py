@@ -38,7 +38,7 @@ def test_the_file_has_no_column_for_photo_question_or_answer(tmp_path):
         for table in ("votes", "likes")
         for row in sqlite3.connect(votes.path).execute(f"PRAGMA table_info({table})")
     }
-    assert names == {"id", "time_utc", "key", "winner", "left", "model", "temperature", "which", "liked"}
+    assert names == {"id", "time_utc", "key", "winner", "left", "model", "temperature", "variant", "liked"}
     header, line = votes.csv().splitlines()
     assert header == ",".join(COLUMNS) and ",pose,base,base,nano,0.0" in line
 

@@ -21,7 +21,7 @@ PORTRAIT = EXAMPLES / "hopper.jpg"
 def test_describe_all_attributes(model, photo):
     report = model.describe(photo, whole=True, max_new_tokens=3)
     assert [a.key for a in report.answers] == [a.key for a in ATTRIBUTES]
-    assert report.which == "facellm" and report.face is None
+    assert report.variant == "facellm" and report.face is None
     assert report["pose"].question == ATTRIBUTES[5].question
     with pytest.raises(KeyError):
         report["hair"]
@@ -59,8 +59,8 @@ def test_ask_compare_and_stream_agree(model, photo):
     view = model.view(photo, whole=True)
     both = model.compare(view, "Hi", max_new_tokens=4)
     assert both.base.text != both.facellm.text
-    assert both.to_dict()["base"]["which"] == "base"
-    assert model.ask(view, "Hi", which="base", max_new_tokens=4).token_ids == both.base.token_ids
+    assert both.to_dict()["base"]["variant"] == "base"
+    assert model.ask(view, "Hi", variant="base", max_new_tokens=4).token_ids == both.base.token_ids
     assert model.ask(view, "Hi", sampling=Sampling(max_new_tokens=4)).token_ids == both.facellm.token_ids
     deltas = list(model.stream(view, [Row("base", "Hi")], Sampling(max_new_tokens=4)))
     assert "".join(d.text for d in deltas) == both.base.text and deltas[-1].done
@@ -71,7 +71,7 @@ def test_ask_compare_and_stream_agree(model, photo):
     ("call", "says"),
     [
         (lambda m, p: m.ask(p, ""), "question is empty"),
-        (lambda m, p: m.ask(p, "Hi", which="gpt"), "choose base or facellm"),
+        (lambda m, p: m.ask(p, "Hi", variant="gpt"), "choose base or facellm"),
         (lambda m, p: m.ask(p, "Hi", max_tokens=3), "no setting 'max_tokens'; choose from max_new_tokens"),
         (lambda m, p: m.describe(p, "hair"), "no attribute 'hair'"),
         (lambda m, p: m.ask("/no/such.jpg", "Hi"), "no file"),
@@ -85,8 +85,8 @@ def test_refusals_are_sentences(model, photo, call, says):
 
 def test_load_a_base_alone(folders, photo):
     alone = load(str(folders.base), device="cpu", dtype="float32")
-    assert alone.which == ("base",)
-    assert alone.ask(photo, "Hi", whole=True, max_new_tokens=1).which == "base"
+    assert alone.variants == ("base",)
+    assert alone.ask(photo, "Hi", whole=True, max_new_tokens=1).variant == "base"
     with pytest.raises(FaceLLMError, match="'facellm' was not opened"):
         alone.compare(photo, "Hi", whole=True)
 

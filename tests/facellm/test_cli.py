@@ -64,7 +64,7 @@ def test_ask_the_base(cli):
         json.loads(cli("ask", "Hi", "--json", "--whole-image", "--max-new-tokens", "4", *more)[1])
         for more in ([], ["--base"])
     )
-    assert [facellm["answers"][0]["which"], base["answers"][0]["which"]] == ["facellm", "base"]
+    assert [facellm["answers"][0]["variant"], base["answers"][0]["variant"]] == ["facellm", "base"]
     assert facellm["answers"][0]["text"] != base["answers"][0]["text"]
 
 
@@ -74,7 +74,7 @@ def test_compare(cli):
     assert "Hi (Base)\n" in out and "Hi (FaceLLM)\n" in out
     assert out.count("[3 tokens, ") == 2
     answers = json.loads(cli("compare", "--attributes", "pose", "--json", "--max-new-tokens", "2")[1])["answers"]
-    assert [(a["which"], a["key"]) for a in answers] == [("base", "pose"), ("facellm", "pose")]
+    assert [(a["variant"], a["key"]) for a in answers] == [("base", "pose"), ("facellm", "pose")]
 
 
 def test_profile_bars_and_json(cli):
@@ -82,7 +82,7 @@ def test_profile_bars_and_json(cli):
     assert code == 0
     assert "Age group: " in out and "█" in out and "not calibrated" in out
     data = json.loads(cli("profile", "--json", "--base")[1])
-    assert data["profile"]["which"] == "base" and len(data["profile"]["fields"]) == 9
+    assert data["profile"]["variant"] == "base" and len(data["profile"]["fields"]) == 9
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_the_operators_switch(cli, monkeypatch):
         for i, row in enumerate(rows):
             yield from (Delta(i, word) for word in words)
             yield Delta(
-                i, "", True, Answer(row.which, row.key, row.question, "".join(words), 9, 1.0, 0.1, 9.0, "stop", 0)
+                i, "", True, Answer(row.variant, row.key, row.question, "".join(words), 9, 1.0, 0.1, 9.0, "stop", 0)
             )
 
     monkeypatch.setattr("facellm.api.FaceLLM.stream", stream)

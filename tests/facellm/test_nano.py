@@ -7,7 +7,8 @@ import pytest
 
 from facellm.api import load
 from facellm.attributes import ATTRIBUTES
-from facellm.profile import ETHNICITIES, FIELDS
+from facellm.labels import ETHNICITIES
+from facellm.profile import FIELDS
 from facellm.weights.registry import MODELS, NANO
 from tests.paths import EXAMPLES
 
@@ -40,7 +41,7 @@ def test_no_path_of_another_machine_is_in_its_files():
 
 def test_base_and_adapter_share_one_copy_of_the_weights(nano):
     report = nano.report.to_dict()
-    assert nano.which == ("base", "facellm")
+    assert nano.variants == ("base", "facellm")
     assert report["device"] in ("cpu", "cuda", "mps") and json.dumps(report)
     weights = sum(parameter.numel() for parameter in nano.loaded.model.parameters())
     assert weights == pytest.approx(MODELS["nano"].parameters, rel=0.06)  # the registry's count has no adapter
@@ -63,7 +64,7 @@ def test_the_portrait_is_of_a_smiling_woman_facing_the_camera(described):
 
 
 def test_the_base_is_shallower_than_facellm(nano, described):
-    base = {answer.key: answer.text for answer in nano.describe(PORTRAIT, which="base").answers}
+    base = {answer.key: answer.text for answer in nano.describe(PORTRAIT, variant="base").answers}
     assert all(base[key] != described[key] for key in described)
     assert sum(map(len, base.values())) < sum(map(len, described.values()))
 

@@ -61,12 +61,12 @@ def main(argv: list[str]) -> int:
         attribute(key)  # an unknown one is refused before anything is opened
     labels = read_labels(args.images, args.labels)
     rows = chosen(labels, args.limit, args.seed)
-    loaded, which = open_chosen(args)
+    loaded, variants = open_chosen(args)
     predictor = ModelPredictor(loaded, keys, new_tokens=args.max_new_tokens, rows=args.rows)
     settings = {**about(loaded, args), "images": str(args.images.resolve()), "attributes": keys,
                 "max_new_tokens": args.max_new_tokens}  # fmt: skip
     results = measure(
-        rows, predictor, args.out, settings, which=which, labels=labels, dataset=args.dataset, seed=args.seed,
+        rows, predictor, args.out, settings, variants=variants, labels=labels, dataset=args.dataset, seed=args.seed,
         least=args.least, resamples=args.resamples, permutations=args.permutations, progress=_progress,
     )  # fmt: skip
     from train.bias.bias_report import markdown
@@ -107,7 +107,7 @@ def left_out(labels: Labels) -> list[str]:
 
 
 def measure(
-    rows: Sequence[LabelRow], predictor: Predictor, out: Path, settings: dict[str, Any], *, which: Sequence[str],
+    rows: Sequence[LabelRow], predictor: Predictor, out: Path, settings: dict[str, Any], *, variants: Sequence[str],
     labels: Labels | None = None, dataset: Path | None = None, seed: int = 0, least: int = 10,
     resamples: int = RESAMPLES, permutations: int = 10_000, progress: Any = None,
 ) -> dict[str, Any]:  # fmt: skip
@@ -122,11 +122,11 @@ def measure(
     data = read_answers(dataset) if dataset else None
     out.mkdir(parents=True, exist_ok=True)
     journal.claim(out, settings)
-    said = {w: run(rows, predictor, w, out / "predictions" / f"{w}.jsonl", progress) for w in which}
+    said = {w: run(rows, predictor, w, out / "predictions" / f"{w}.jsonl", progress) for w in variants}
     rows = [row for row in rows if all(row.file in found for found in said.values())]
     left = [] if labels is None else left_out(labels)
     if data is not None:
-        data, told = fully_answered(data, said[which[0]][rows[0].file].texts)
+        data, told = fully_answered(data, said[variants[0]][rows[0].file].texts)
         left += told
     truth, bootstrap = bias_groups.table(rows), bias_groups.Bootstrap(len(rows), resamples, seed)
     measures: dict[str, list[Measure]] = {}
@@ -139,9 +139,9 @@ def measure(
     }  # fmt: skip
     if labels and labels.repairs:
         results["notes"].append(f"{len(labels.repairs)} labels were repaired; the first: {labels.repairs[0]}.")
-    if data is None and len(which) < 2:
+    if data is None and len(variants) < 2:
         results["notes"].append("Traits said in words have nothing to be held against: give --dataset or --both.")
-    for name in which:
+    for name in variants:
         found = [said[name][row.file] for row in rows]
         best = profile_labels(found)
         measures[name] = bias_groups.measures(truth, best, bootstrap)
@@ -154,7 +154,7 @@ def measure(
             "amplification": amplification(truth, name, said, data, bootstrap, seed),
             "words": group_words(truth, found),
         }  # fmt: skip
-    if {"base", "facellm"} <= set(which):
+    if {"base", "facellm"} <= set(variants):
         results["changes"] = bias_gaps.changes(measures["base"], measures["facellm"], least)
     for name, text in (
         ("results.json", json.dumps(results, indent=2, ensure_ascii=False)),
@@ -249,7 +249,7 @@ def fully_answered(
 
 
 def amplification(
-    truth: pd.DataFrame, which: str, said: Mapping[str, Mapping[str, Prediction]],
+    truth: pd.DataFrame, variant: str, said: Mapping[str, Mapping[str, Prediction]],
     data: tuple[pd.DataFrame, list[dict[str, str]]] | None, bootstrap: Bootstrap, seed: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Rows of `train.bias.amplification.figures` with "reference", "group", "traits" and "images" of one model.
@@ -261,7 +261,7 @@ def amplification(
     from train.bias.groups import GROUPS, Bootstrap, said_table
     from train.bias.traits import FAMILIES, trait_matrix
 
-    found = [said[which][file] for file in truth["file"]]
+    found = [said[variant][file] for file in truth["file"]]
     right, told = said_table(truth, profile_labels(found))
     weights, rows = bootstrap.weights, []
 
@@ -286,7 +286,7 @@ def amplification(
     if data is not None:
         own = Bootstrap(len(data[0]), len(weights), seed + 1).weights
         references.append(("data set", data[0], list(data[1]), own))
-    if which == "facellm" and "base" in said:
+    if variant == "facellm" and "base" in said:
         references.append(("base", truth, [said["base"][file].texts for file in truth["file"]], weights))
     for reference, frame, texts, own in references:
         asked = set(found[0].texts) & {key for answers in texts for key in answers}
@@ -307,6 +307,6 @@ def amplification(
     return rows
 
 
-def _progress(which: str, done: int, total: int) -> None:
+def _progress(variant: str, done: int, total: int) -> None:
     if done == total or done % 200 == 0:
-        print(f"{which}: {done} of {total} images", file=sys.stderr, flush=True)
+        print(f"{variant}: {done} of {total} images", file=sys.stderr, flush=True)

@@ -18,25 +18,25 @@ TASK_NAMES = {"gender": "gender", "ethnicity": "ethnicity", "age_group": "age gr
 GAPS_SHOWN = 12
 
 
-def accuracy_rows(results: dict[str, Any], which: str, grouping: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+def accuracy_rows(results: dict[str, Any], variant: str, grouping: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """task -> the groups' rows of its accuracy over this grouping."""
     return {
         m["task"]: m["groups"]
-        for m in results["models"][which]["measures"]
+        for m in results["models"][variant]["measures"]
         if m["metric"] == "accuracy" and m["grouping"] == list(grouping)
     }
 
 
 def plot_groups(results: dict[str, Any]) -> str:
     """Accuracy of the three tasks for every gender, ethnicity and age band, with bootstrap intervals."""
-    which = list(results["models"])
-    first = {g: accuracy_rows(results, which[0], (g,)) for g in ("gender", "ethnicity", "band")}
+    variants = list(results["models"])
+    first = {g: accuracy_rows(results, variants[0], (g,)) for g in ("gender", "ethnicity", "band")}
     labels = [row["group"] for by in first.values() for row in next(iter(by.values()))]
-    drawing, axes = figure(11, 0.34 * len(labels) * max(1, 0.7 * len(which)) + 1.2, 3)
+    drawing, axes = figure(11, 0.34 * len(labels) * max(1, 0.7 * len(variants)) + 1.2, 3)
     for axis, task in zip(axes, ("gender", "ethnicity", "age_group"), strict=True):
-        for place, name in enumerate(which):
+        for place, name in enumerate(variants):
             rows = [row for g in first for row in accuracy_rows(results, name, (g,))[task]]
-            y = np.arange(len(rows)) + (place - (len(which) - 1) / 2) * 0.3
+            y = np.arange(len(rows)) + (place - (len(variants) - 1) / 2) * 0.3
             dots(axis, rows, y, COLOURS[name], NAMES[name])
         axis.set_title(f"right about {TASK_NAMES[task]}, %", fontsize=10)
         axis.set_yticks(range(len(labels)), labels if axis is axes[0] else [""] * len(labels))
@@ -54,9 +54,9 @@ def dots(axis: Any, rows: Sequence[dict[str, Any]], y: Any, colour: str, label: 
     axis.errorbar(values, y, xerr=spread, fmt="o", markersize=4, capsize=2, linewidth=1, color=colour, label=label)
 
 
-def plot_gaps(results: dict[str, Any], which: str) -> str:
+def plot_gaps(results: dict[str, Any], variant: str) -> str:
     """The largest gaps by corrected p, with their intervals, over what chance alone makes of the same groups."""
-    rows = results["models"][which]["gaps"][:GAPS_SHOWN]
+    rows = results["models"][variant]["gaps"][:GAPS_SHOWN]
     drawing, axes = figure(9, 0.36 * len(rows) + 1.3)
     y = np.arange(len(rows))
     axes.barh(y, [100 * row["null_high"] for row in rows], 0.7, color="#e5e7eb", label="95 % of gaps by chance")
@@ -75,17 +75,17 @@ def plot_gaps(results: dict[str, Any], which: str) -> str:
 
 def plot_shares(results: dict[str, Any]) -> str:
     """How often each gender, ethnicity and age band is in the metadata, in the profile, and named in words."""
-    which = list(results["models"])
-    first = results["models"][which[0]]["representation"]["profile"]
+    variants = list(results["models"])
+    first = results["models"][variants[0]]["representation"]["profile"]
     labels = [(row["task"], row["label"]) for row in first]
     drawing, axes = figure(9, 0.34 * len(labels) + 1.2)
     y = np.arange(len(labels))
     axes.barh(y, [100 * row["data"] for row in first], 0.75, color="#e5e7eb", label="metadata")
-    for place, name in enumerate(which):
+    for place, name in enumerate(variants):
         for source, marker in (("profile", "o"), ("words", "D")):
             rows = {(r["task"], r["label"]): r for r in results["models"][name]["representation"][source]}
             x = [100 * rows[key]["said"] if key in rows else np.nan for key in labels]
-            shift = (place - (len(which) - 1) / 2) * 0.25
+            shift = (place - (len(variants) - 1) / 2) * 0.25
             look = {"markersize": 4, "linestyle": "none", "fillstyle": "full" if source == "profile" else "none"}
             axes.plot(x, y + shift, marker, color=COLOURS[name], label=f"{NAMES[name]}, {source}", **look)
     axes.set_yticks(y, [label for _, label in labels])
@@ -95,9 +95,9 @@ def plot_shares(results: dict[str, Any]) -> str:
     return svg(drawing)
 
 
-def plot_intersections(results: dict[str, Any], which: str) -> str:
+def plot_intersections(results: dict[str, Any], variant: str) -> str:
     """Accuracy over gender x ethnicity x age band, a panel for each task; cells with too few images stay white."""
-    by_task = accuracy_rows(results, which, ("gender", "ethnicity", "band"))
+    by_task = accuracy_rows(results, variant, ("gender", "ethnicity", "band"))
     bands = list(dict.fromkeys(row["group"].split(", ")[2] for row in next(iter(by_task.values()))))
     people = list(dict.fromkeys(row["group"].rsplit(", ", 1)[0] for row in next(iter(by_task.values()))))
     bands.sort(key=lambda band: int(band.split("-")[0].split()[0]))
@@ -121,20 +121,20 @@ def plot_intersections(results: dict[str, Any], which: str) -> str:
 def plot_amplification(results: dict[str, Any]) -> str | None:
     """Every amplification with its interval; right of 0: stronger ties than in the reference."""
     named: dict[str, dict[str, dict[str, Any]]] = {}
-    for which, by in results["models"].items():
+    for variant, by in results["models"].items():
         for row in by["amplification"]:
             if row["value"] is not None and row["measure"] != "co-occurrence":
                 label = f"{TASK_NAMES[row['group']]} / {TASK_NAMES.get(row['traits'], row['traits'])}: {row['measure']}"
-                named.setdefault(f"{label} (vs {row['reference']})", {})[which] = row
+                named.setdefault(f"{label} (vs {row['reference']})", {})[variant] = row
     if not named:
         return None
     drawing, axes = figure(10, 0.3 * len(named) + 1.3)
     models = list(results["models"])
-    for place, which in enumerate(models):
-        own = [(i, by[which]) for i, by in enumerate(named.values()) if which in by]
+    for place, variant in enumerate(models):
+        own = [(i, by[variant]) for i, by in enumerate(named.values()) if variant in by]
         if own:
             y = np.array([i for i, _ in own]) + (place - (len(models) - 1) / 2) * 0.3
-            dots(axes, [row for _, row in own], y, COLOURS[which], NAMES[which])
+            dots(axes, [row for _, row in own], y, COLOURS[variant], NAMES[variant])
     axes.axvline(0, color="#64748b", linewidth=1)
     axes.set_yticks(range(len(named)), list(named), fontsize=8)
     axes.invert_yaxis()
@@ -143,9 +143,9 @@ def plot_amplification(results: dict[str, Any]) -> str | None:
     return svg(drawing)
 
 
-def plot_words(results: dict[str, Any], which: str, grouping: str) -> str | None:
+def plot_words(results: dict[str, Any], variant: str, grouping: str) -> str | None:
     """z-scores of the words that differ by group."""
-    rows = results["models"][which]["words"][grouping]
+    rows = results["models"][variant]["words"][grouping]
     groups = list(dict.fromkeys(row["group"] for row in rows))
     if not groups:
         return None

@@ -39,9 +39,9 @@ def _p(value: float) -> str:
     return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
-def gap_table(results: dict[str, Any], which: str) -> Table:
+def gap_table(results: dict[str, Any], variant: str) -> Table:
     rows = []
-    gaps = results["models"][which]["gaps"]
+    gaps = results["models"][variant]["gaps"]
     for row in gaps[:GAPS_SHOWN]:
         rows.append(
             [row["name"], str(row["images"]), per_cent(row, "gap"),
@@ -51,7 +51,7 @@ def gap_table(results: dict[str, Any], which: str) -> Table:
         )  # fmt: skip
     head = ["rate, by group", "images", "gap", "lowest", "highest", "by chance: mean; 95 %", "p", "p (Holm)",
             "among alike: p (Holm)", "significant"]  # fmt: skip
-    title = f"Largest gaps of {NAMES[which]}: {sum(r['significant'] for r in gaps)} of {len(gaps)} beyond chance"
+    title = f"Largest gaps of {NAMES[variant]}: {sum(r['significant'] for r in gaps)} of {len(gaps)} beyond chance"
     return title, head, rows
 
 
@@ -63,8 +63,8 @@ def group_table(results: dict[str, Any], grouping: tuple[str, ...]) -> Table:
     single = len(grouping) == 1
     head = ["group", "images"]
     for task in tasks:
-        for which in models:
-            head.append(f"{TASK_NAMES[task]}, {NAMES[which]}")
+        for variant in models:
+            head.append(f"{TASK_NAMES[task]}, {NAMES[variant]}")
             if single:
                 head.append("minus the rest")
     rows = []
@@ -73,8 +73,8 @@ def group_table(results: dict[str, Any], grouping: tuple[str, ...]) -> Table:
             continue
         row = [first["group"] + (" *" if first["images"] < results["least"] else ""), str(first["images"])]
         for task in tasks:
-            for which in models:
-                own = by[which][task][place]
+            for variant in models:
+                own = by[variant][task][place]
                 row.append(per_cent(own))
                 if single:
                     row.append(per_cent(own, "rest", signed=True))
@@ -82,10 +82,10 @@ def group_table(results: dict[str, Any], grouping: tuple[str, ...]) -> Table:
     return f"Right, by {' x '.join(TASK_NAMES[g] for g in grouping)}", head, rows
 
 
-def rate_table(results: dict[str, Any], which: str) -> Table:
+def rate_table(results: dict[str, Any], variant: str) -> Table:
     """True and false positive rates of every label over single groups."""
     found: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
-    for m in results["models"][which]["measures"]:
+    for m in results["models"][variant]["measures"]:
         if m["positive"] and len(m["grouping"]) == 1:
             for row in m["groups"]:
                 found.setdefault((m["task"], m["positive"], row["group"]), {})[m["metric"]] = row
@@ -95,16 +95,16 @@ def rate_table(results: dict[str, Any], which: str) -> Table:
         counts = "; ".join(str(row["images"]) if row else "0" for row in both)
         rows.append([f"{TASK_NAMES[task]}: {label}", group, counts, *(per_cent(row) for row in both)])
     head = ["says", "group", "images: of the label; others", "true positives, %", "false positives, %"]
-    return f"True and false positive rates of {NAMES[which]}", head, rows
+    return f"True and false positive rates of {NAMES[variant]}", head, rows
 
 
 def share_table(results: dict[str, Any]) -> Table:
     rows = []
-    for which, by in results["models"].items():
+    for variant, by in results["models"].items():
         for source, shares in by["representation"].items():
             for row in shares:
                 rows.append(
-                    [f"{NAMES[which]}, {source}", f"{TASK_NAMES[row['task']]}: {row['label']}", str(row["images"]),
+                    [f"{NAMES[variant]}, {source}", f"{TASK_NAMES[row['task']]}: {row['label']}", str(row["images"]),
                      f"{100 * row['data']:.1f}", f"{100 * row['said']:.1f}", per_cent(row, "difference", signed=True)]
                 )  # fmt: skip
     head = ["said by", "label", "images with a word on it", "metadata, %", "said, %", "difference, points"]
@@ -113,28 +113,28 @@ def share_table(results: dict[str, Any]) -> Table:
 
 def amplification_table(results: dict[str, Any]) -> Table:
     rows = []
-    for which, by in results["models"].items():
+    for variant, by in results["models"].items():
         for row in by["amplification"]:
             named = "; ".join(
                 f"{p['group']} / {p['trait']}: {100 * p['data']:.0f} to {100 * p['said']:.0f} %"
                 for p in row["pairs"][:3]
             )  # fmt: skip
             rows.append(
-                [NAMES[which], row["reference"], TASK_NAMES[row["group"]],
+                [NAMES[variant], row["reference"], TASK_NAMES[row["group"]],
                  TASK_NAMES.get(row["traits"], row["traits"]), row["measure"], per_cent(row, signed=True), named or "-"]
             )  # fmt: skip
     head = ["model", "against", "groups", "traits", "measure", "amplification, points", "most changed pairs"]
     return "Amplification of ties between groups and traits (above 0: stronger than in the reference)", head, rows
 
 
-def word_table(results: dict[str, Any], which: str, grouping: str) -> Table:
+def word_table(results: dict[str, Any], variant: str, grouping: str) -> Table:
     rows = [
         [row["group"], row["word"], f"{row['z']:+.1f}", _p(row["p_holm"]), f"{100 * row['share']:.0f}",
          f"{100 * row['rest_share']:.0f}"]
-        for row in results["models"][which]["words"][grouping]
+        for row in results["models"][variant]["words"][grouping]
     ]  # fmt: skip
     head = ["group", "word", "z", "p (Holm)", "of the group's images, %", "of the others', %"]
-    return f"Words of {NAMES[which]} that differ by {TASK_NAMES[grouping]} (label words stripped)", head, rows
+    return f"Words of {NAMES[variant]} that differ by {TASK_NAMES[grouping]} (label words stripped)", head, rows
 
 
 def change_table(results: dict[str, Any]) -> Table:
@@ -150,11 +150,11 @@ def tables(results: dict[str, Any]) -> list[Table]:
     models = list(results["models"])
     counts = [[TASK_NAMES[name], label, str(n)] for name, by in results["groups"].items() for label, n in by.items()]
     found: list[Table] = [("Images", ["by", "group", "images"], counts)]
-    found += [gap_table(results, which) for which in models]
+    found += [gap_table(results, variant) for variant in models]
     if results["changes"]:
         found.append(change_table(results))
     found += [group_table(results, (name,)) for name in ("gender", "ethnicity", "band")]
-    found += [rate_table(results, which) for which in models]
+    found += [rate_table(results, variant) for variant in models]
     found.append(share_table(results))
     found.append(amplification_table(results))
     found += [word_table(results, w, g) for w in models for g in ("gender", "ethnicity", "band")]

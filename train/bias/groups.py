@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facellm.profile import ETHNICITIES
+from facellm.labels import ETHNICITIES
 from train.faces.label_rows import LabelRow
 from train.reports import stats
 

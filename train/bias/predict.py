@@ -45,9 +45,9 @@ class Prediction:
 class Predictor(Protocol):
     """Whatever describes faces: the model, or a stand-in."""
 
-    which: tuple[str, ...]
+    variants: tuple[str, ...]
 
-    def predict(self, rows: Sequence[LabelRow], which: str) -> Iterator[Prediction]:
+    def predict(self, rows: Sequence[LabelRow], variant: str) -> Iterator[Prediction]:
         """One Prediction for each row, in any order."""
         ...
 
@@ -61,32 +61,32 @@ class ModelPredictor:
     ) -> None:  # fmt: skip
         from facellm.engine.offline import ROWS, Batched
 
-        self.which: tuple[str, ...] = loaded.which
+        self.variants: tuple[str, ...] = loaded.variants
         self.fields = [f.for_model(loaded.is_nano) for f in FIELDS if f.key in PROFILE]
         self.attributes = [attribute(key) for key in attributes]
         self.temperatures = read_calibration(loaded.folder) if loaded.folder else {}
         self.new_tokens = new_tokens
         self.batched = Batched(loaded, load_image, rows or ROWS)
 
-    def predict(self, rows: Sequence[LabelRow], which: str) -> Iterator[Prediction]:
+    def predict(self, rows: Sequence[LabelRow], variant: str) -> Iterator[Prediction]:
         for start in range(0, len(rows), CHUNK):
-            yield from self._chunk(rows[start : start + CHUNK], which)
+            yield from self._chunk(rows[start : start + CHUNK], variant)
 
-    def _chunk(self, rows: Sequence[LabelRow], which: str) -> Iterator[Prediction]:
+    def _chunk(self, rows: Sequence[LabelRow], variant: str) -> Iterator[Prediction]:
         from facellm.engine.offline import Ask
 
-        own = self.temperatures.get(which) or {}
+        own = self.temperatures.get(variant) or {}
         profiles: list[dict[str, dict[str, float]]] = [{} for _ in rows]
         texts: list[dict[str, str]] = [{} for _ in rows]
         asks = [Ask(f.question, (row.path,), f.labels) for row in rows for f in self.fields]
-        for index, scores, _ in self.batched.score(asks, which):
+        for index, scores, _ in self.batched.score(asks, variant):
             place, f = index // len(self.fields), self.fields[index % len(self.fields)]
             probabilities = softmax(scores, own.get(f.key, 1.0))
             profiles[place][f.key] = {
                 label: round(p, 6) for label, p in zip(f.labels, probabilities, strict=True)
             }  # fmt: skip
         asks = [Ask(a.question, (row.path,)) for row in rows for a in self.attributes]
-        for index, answer in self.batched.generate(asks, which, self.new_tokens):
+        for index, answer in self.batched.generate(asks, variant, self.new_tokens):
             place, a = index // len(self.attributes), self.attributes[index % len(self.attributes)]
             texts[place][a.key] = answer.text
         for row, profile, said in zip(rows, profiles, texts, strict=True):
@@ -102,12 +102,12 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
 
 
 def run(
-    rows: Sequence[LabelRow], predictor: Predictor, which: str, path: Path,
+    rows: Sequence[LabelRow], predictor: Predictor, variant: str, path: Path,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Prediction]:  # fmt: skip
     """Asks about what `path` does not hold yet, appends each prediction, and returns those of `rows` by key."""
     found = read_predictions(path)
     missing = [row for row in rows if row.file not in found]
-    told = None if progress is None else partial(progress, which)
-    journal.complete(path, found, missing, lambda asked: predictor.predict(asked, which), told)
+    told = None if progress is None else partial(progress, variant)
+    journal.complete(path, found, missing, lambda asked: predictor.predict(asked, variant), told)
     return {row.file: found[row.file] for row in rows if row.file in found}

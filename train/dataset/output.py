@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from facellm.errors import FaceLLMError
-from facellm.profile import AGE_GROUPS, GENDERS
+from facellm.labels import AGE_GROUPS, GENDERS
 from train.dataset.data_card import card, plot
 from train.faces.label_rows import RACES, LabelRow
 from train.lora.conversations import IMAGE_MARK

@@ -27,7 +27,7 @@ class Arm:
     """which: base or facellm.  method: of `METHODS`.  rotation: by how many places the options are moved on.
     blind: no image is shown."""
 
-    which: str
+    variant: str
     method: str
     rotation: int = 0
     blind: bool = False
@@ -35,7 +35,7 @@ class Arm:
     @property
     def name(self) -> str:
         return (
-            f"{self.which}-{self.method}"
+            f"{self.variant}-{self.method}"
             + (f"-rotated{self.rotation}" if self.rotation else "")
             + ("-blind" if self.blind else "")
         )
@@ -57,7 +57,7 @@ class Reply:
 class Answerer(Protocol):
     """Whatever answers questions: the model, or a stand-in."""
 
-    which: tuple[str, ...]
+    variants: tuple[str, ...]
 
     def answer(self, questions: Sequence[Question], arm: Arm) -> Iterator[Reply]:
         """One Reply for each question, in any order."""
@@ -82,7 +82,7 @@ class ModelAnswerer:
 
         self.setting, self.marks, self.detect = setting, marks, detect
         self.new_tokens = new_tokens or NEW_TOKENS[setting]
-        self.which: tuple[str, ...] = loaded.which
+        self.variants: tuple[str, ...] = loaded.variants
         self._faults: dict[Path, str | None] = {}
         self._method: str | None = None
         self.batched = Batched(loaded, self._load, rows or ROWS)
@@ -108,18 +108,18 @@ class ModelAnswerer:
             images = () if arm.blind else question.images
             labels = tuple(LETTERS[: len(options)]) if arm.method == "likelihood" else ()
             ask = Ask(prompt, images, labels, self.marks)
-            fault = self.batched.fault(ask, arm.which, room) or self._unreadable(images)
+            fault = self.batched.fault(ask, arm.variant, room) or self._unreadable(images)
             if fault:
                 yield Reply(question.key, "", error=fault)
                 continue
             asks.append(ask)
             kept.append(question.key)
         if arm.method == "likelihood":
-            for index, scores, seconds in self.batched.score(asks, arm.which):
+            for index, scores, seconds in self.batched.score(asks, arm.variant):
                 best = LETTERS[max(range(len(scores)), key=scores.__getitem__)]
                 yield Reply(kept[index], best, 0, seconds, tuple(round(s, 5) for s in scores))
         else:
-            for index, answer in self.batched.generate(asks, arm.which, self.new_tokens):
+            for index, answer in self.batched.generate(asks, arm.variant, self.new_tokens):
                 yield Reply(kept[index], answer.text, answer.tokens, answer.seconds)
 
     def _unreadable(self, images: Iterable[Path]) -> str | None:

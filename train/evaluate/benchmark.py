@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from facellm.errors import FaceLLMError
-from facellm.profile import FAIRFACE_ETHNICITIES
+from facellm.labels import FAIRFACE_ETHNICITIES
 from train.evaluate.prompts import ANSWER_WITH_LETTER, LETTERS
 from train.faces.tasks import TASKS, Task, pose_label
 

@@ -40,7 +40,7 @@ def fold_of(key: str) -> int:
 
 
 def score_fields(
-    scorer: Any, which: str, known: Sequence[Known], fields: Sequence[Field], measured_limit: int | None = None,
+    scorer: Any, variant: str, known: Sequence[Known], fields: Sequence[Field], measured_limit: int | None = None,
     progress: Any = None,
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:  # fmt: skip
     """{field: (scores (n, labels) in nats, labels (n,), folds (n,))} over the images that have that field's label.
@@ -61,11 +61,11 @@ def score_fields(
             asks.append(Ask(field.question, (index,), field.labels))
             owners.append((field, field.labels.index(label), fold_of(face.key)))
     rows: dict[str, list[tuple[list[float], int, int]]] = {f.key: [] for f in fields}
-    for done, (index, scores, _) in enumerate(scorer.score(asks, which), 1):
+    for done, (index, scores, _) in enumerate(scorer.score(asks, variant), 1):
         field, label, fold = owners[index]
         rows[field.key].append((scores, label, fold))
         if progress is not None:
-            progress(which, done, len(asks))
+            progress(variant, done, len(asks))
     return {
         key: (np.array([r[0] for r in own]), np.array([r[1] for r in own]), np.array([r[2] for r in own]))
         for key, own in rows.items()
@@ -102,12 +102,12 @@ def fields_to_fit(nano_labels: bool) -> list[Field]:
 def table(ece: dict[str, Any]) -> str:
     """The figures as Markdown."""
     lines = ["| model | field | images | right, % | ECE before | ECE after | temperature |", "|" + " --- |" * 7]
-    for which, by in ece["figures"].items():
+    for variant, by in ece["figures"].items():
         for key, row in by.items():
             right = stats.Rate(**row["accuracy"])
             lines.append(
-                f"| {which} | {key} | {row['images']} | {right} | {row['before']:.3f} | {row['after']:.3f} | "
-                f"{ece['temperatures'][which][key]:.2f} |"
+                f"| {variant} | {key} | {row['images']} | {right} | {row['before']:.3f} | {row['after']:.3f} | "
+                f"{ece['temperatures'][variant][key]:.2f} |"
             )
     return "\n".join(lines)
 
@@ -150,9 +150,9 @@ def main(argv: list[str]) -> int:
     scorer = Batched(loaded, lambda index: known[index].image())
     fields = fields_to_fit(loaded.is_nano or args.nano_labels)
     temperatures, figures = {}, {}
-    for which in loaded.which:
-        scores = score_fields(scorer, which, known, fields, args.measured_limit, _progress)
-        temperatures[which], figures[which] = calibrate(scores)
+    for variant in loaded.variants:
+        scores = score_fields(scorer, variant, known, fields, args.measured_limit, _progress)
+        temperatures[variant], figures[variant] = calibrate(scores)
     if not any(temperatures.values()):
         raise FaceLLMError(f"No field has {LEAST} labelled images, so no temperature can be fitted; give more --data.")
     about = {"split": args.split, "sets": [s.name for s in sets], "bins": stats.ECE_BINS}
@@ -162,6 +162,6 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _progress(which: str, done: int, total: int) -> None:
+def _progress(variant: str, done: int, total: int) -> None:
     if done == total or done % 1000 == 0:
-        print(f"{which}: {done} of {total} questions", file=sys.stderr, flush=True)
+        print(f"{variant}: {done} of {total} questions", file=sys.stderr, flush=True)

@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
     benchmark = facexbench.read(args.benchmark)
     if args.merge:
         return _merged(args, benchmark)
-    loaded, which = open_chosen(args)
+    loaded, variants = open_chosen(args)
     answerer = ModelAnswerer(
         loaded,
         args.setting,
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> int:
         answerer,
         args.out,
         settings,
-        which=which,
+        variants=variants,
         methods=METHODS if args.method == "both" else (args.method,),
         scorer=args.scorer,
         limit=args.limit,
@@ -112,7 +112,7 @@ def _merged(args: argparse.Namespace, benchmark: facexbench.Benchmark) -> int:
         NoOne(),
         args.out,
         merged.settings,
-        which=[w for w in ("base", "facellm") if any(arm.which == w for arm in arms)],
+        variants=[w for w in ("base", "facellm") if any(arm.variant == w for arm in arms)],
         methods=[m for m in METHODS if any(arm.method == m for arm in arms)],
         scorer=args.scorer,
         limit=args.limit,
@@ -126,7 +126,7 @@ def _merged(args: argparse.Namespace, benchmark: facexbench.Benchmark) -> int:
 
 def evaluate(
     benchmark: facexbench.Benchmark, answerer: Answerer, out: Path, settings: dict[str, Any], *,
-    which: Sequence[str], methods: Sequence[str] = ("generate",), scorer: str = "ours", limit: int | None = None,
+    variants: Sequence[str], methods: Sequence[str] = ("generate",), scorer: str = "ours", limit: int | None = None,
     permute: bool = False, blind: bool = False, overlap: Path | None = None, shard: Shard | None = None,
     retry: bool = True, progress: Any = None,
 ) -> dict[str, Any]:  # fmt: skip
@@ -146,7 +146,7 @@ def evaluate(
     training = hashes(overlap) if overlap is not None else None
     started = time.time()
     runs: dict[Arm, dict[str, Reply]] = {}
-    for name in which:
+    for name in variants:
         for method in methods:
             arms = [Arm(name, method)]
             if permute:
@@ -169,21 +169,21 @@ def evaluate(
         if arm.rotation:
             continue
         numbers = summary.of_arm(questions, replies, arm, scorer)
-        results["blind" if arm.blind else "models"].setdefault(arm.which, {})[arm.method] = numbers
+        results["blind" if arm.blind else "models"].setdefault(arm.variant, {})[arm.method] = numbers
         if not arm.blind:
             texts = {key: reply.text for key, reply in replies.items() if reply.error is None}
             facexbench.write_predictions(benchmark, texts, out / "predictions" / arm.name)
     for method in methods:
-        if {"base", "facellm"} <= set(which):
+        if {"base", "facellm"} <= set(variants):
             arms = Arm("base", method), Arm("facellm", method)
             results["paired"][method] = summary.compare(questions, runs[arms[0]], runs[arms[1]], arms, scorer)
         if permute:
-            for name in which:
-                turned = {a: r for a, r in runs.items() if (a.which, a.method, a.blind) == (name, method, False)}
+            for name in variants:
+                turned = {a: r for a, r in runs.items() if (a.variant, a.method, a.blind) == (name, method, False)}
                 bias = summary.letter_bias([q for q in questions if len(q.options) > 1], turned, scorer)
                 results["permuted"].setdefault(name, {})[method] = bias
     if len(methods) == 2:
-        for name in which:
+        for name in variants:
             arms = Arm(name, methods[0]), Arm(name, methods[1])
             results["methods"][name] = summary.agreement(questions, runs[arms[0]], runs[arms[1]], arms, scorer)
     if training is not None:

@@ -62,14 +62,14 @@ def tables(results: dict[str, Any]) -> list[Table]:
         names = [f"{method}, s" for method in next(iter(results["methods"].values()))["seconds"]]
         head = ["model", "questions", "same letter, %", *names, "speed-up"]
         found.append(("likelihood against generate", head, rows))
-    for which, by in results["permuted"].items():
+    for variant, by in results["permuted"].items():
         for method, bias in by.items():
             places = bias["by_place"]
             rows = [[f"right option at {place}", rate_text(rate)] for place, rate in places.items()]
             rows.append(["standard deviation over the places", f"{100 * bias['recall_std']:.1f}"])
             rows.append(["same option in every order", rate_text(bias["steady"])])
             rows.append(["right by the vote of all orders", rate_text(bias["voted"])])
-            found.append((f"Option order: {NAMES.get(which, which)}, {method}", ["", "%"], rows))
+            found.append((f"Option order: {NAMES.get(variant, variant)}, {method}", ["", "%"], rows))
     if results["blind"]:
         rows = [
             [NAMES.get(w, w), method, rate_text(models[w][method]["overall"]["accuracy"]),
@@ -113,11 +113,11 @@ def _scores(results: dict[str, Any], method: str) -> list[Table]:
 def _published(results: dict[str, Any], method: str) -> Table:
     tasks = ["overall", "age", "gender", "race", "expression", "headpose"]
     rows = []
-    for which, by in results["models"].items():
+    for variant, by in results["models"].items():
         numbers = by[method]
         values = [numbers["overall"], *(numbers["tasks"].get(t) for t in tasks[1:])]
         rows.append(
-            [f"{NAMES.get(which, which)} (this run)"]
+            [f"{NAMES.get(variant, variant)} (this run)"]
             + [
                 "-" if not v or v["accuracy"]["value"] is None else f"{100 * v['accuracy']['value']:.1f}"
                 for v in values
@@ -131,12 +131,12 @@ def _published(results: dict[str, Any], method: str) -> Table:
 
 def _failures(results: dict[str, Any]) -> Table:
     rows = []
-    for which, by in results["models"].items():
+    for variant, by in results["models"].items():
         for method, n in by.items():
             tools = n["tasks"].get("tools_retrieval")
             overall = n["overall"]
             rows.append(
-                [NAMES.get(which, which), method, rate_text(tools and tools["accuracy"]), rate_text(overall["refused"]),
+                [NAMES.get(variant, variant), method, rate_text(tools and tools["accuracy"]), rate_text(overall["refused"]),
                  str(overall["unparsed"]), str(n["scorers_differ"]), str(len(n["errors"])), str(n["tokens"]),
                  f"{n['seconds']:.1f}", str(n["questions_per_second"] or "-")]
             )  # fmt: skip
@@ -148,9 +148,9 @@ def _failures(results: dict[str, Any]) -> Table:
 def warnings(results: dict[str, Any]) -> list[str]:
     """A sentence on each way in which face tuning is known to go wrong: tool use lost, answers that refuse."""
     tools, refusals = [], []
-    for which, by in results["models"].items():
+    for variant, by in results["models"].items():
         for method, n in by.items():
-            name = NAMES.get(which, which) + (f" ({method})" if len(by) > 1 else "")
+            name = NAMES.get(variant, variant) + (f" ({method})" if len(by) > 1 else "")
             if task := n["tasks"].get("tools_retrieval"):
                 tools.append(f"{name} {rate_text(task['accuracy'])} %")
             refused = n["overall"]["refused"]
@@ -164,9 +164,9 @@ def warnings(results: dict[str, Any]) -> list[str]:
 def notes(results: dict[str, Any]) -> list[tuple[str, list[str]]]:
     """(title, sentences) of what was left out, not asked, trained on, or odd."""
     asked = [
-        f"{NAMES.get(which, which)}, {method}{suffix}: {fault}."
+        f"{NAMES.get(variant, variant)}, {method}{suffix}: {fault}."
         for name, suffix in (("models", ""), ("blind", ", blind"))
-        for which, by in results[name].items() for method, n in by.items() for fault in n["errors"]
+        for variant, by in results[name].items() for method, n in by.items() for fault in n["errors"]
     ]  # fmt: skip
     overlap = results.get("overlap") or {"pairs": [], "unread": []}
     first: dict[str, str] = {}  # by question, which may show several images
@@ -207,7 +207,7 @@ def plot_scores(results: dict[str, Any], method: str) -> str:
     tasks = list(dict.fromkeys(t for n in models.values() for t in n["tasks"]))
     drawing, axes = figure(max(5.0, 1.1 * len(tasks) + 1.5), 3.4)
     width = 0.8 / len(models)
-    for place, (which, numbers) in enumerate(models.items()):
+    for place, (variant, numbers) in enumerate(models.items()):
         rates = [numbers["tasks"].get(t, {}).get("accuracy") for t in tasks]
         values = [100 * (r["value"] or 0) if r else 0 for r in rates]
         errors = [
@@ -216,7 +216,9 @@ def plot_scores(results: dict[str, Any], method: str) -> str:
         ]
         errors = [[max(0.0, e) for e in side] for side in errors]
         x = [i + (place - (len(models) - 1) / 2) * width for i in range(len(tasks))]
-        axes.bar(x, values, width, yerr=errors, capsize=2, label=NAMES.get(which, which), color=COLOURS.get(which))
+        axes.bar(
+            x, values, width, yerr=errors, capsize=2, label=NAMES.get(variant, variant), color=COLOURS.get(variant)
+        )
     axes.axhline(25, color="#d97706", linewidth=1, linestyle="--", label="guessing among four")
     axes.set_xticks(range(len(tasks)), tasks, rotation=20, ha="right")
     axes.set_ylim(0, 100)

@@ -21,7 +21,7 @@ from typing import Any
 
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
-from facellm.profile import AGE_GROUPS
+from facellm.labels import AGE_GROUPS
 from train.evaluate.benchmark import open_sets
 from train.evaluate.extraction import is_refusal
 from train.faces.claims import AGE_SLACK, LABELLED, MEASURED, age_claim, claims, conflicts, is_cut, repeats
@@ -144,8 +144,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    every = [(attribute.key, which, by[attribute.key]) for attribute in ATTRIBUTES
-             for which, by in results["models"].items()]  # fmt: skip
+    every = [(attribute.key, variant, by[attribute.key]) for attribute in ATTRIBUTES
+             for variant, by in results["models"].items()]  # fmt: skip
     sets = ", ".join(f"{count} of {name}" for name, count in results["sets"].items())
     lines = [
         f"# What {results['model']} writes, held against labels, measurements and itself",
@@ -157,31 +157,31 @@ def markdown(results: Mapping[str, Any]) -> str:
         *_table(
             ("attribute", "model", "answers", "different", "contradicting", "%", "contradicts itself", "repeats itself",
              "cut off"),
-            [(key, which, str(row["asked"]), str(row["different"]), _count(row["answers"]),
+            [(key, variant, str(row["asked"]), str(row["different"]), _count(row["answers"]),
               str(stats.Rate(**row["answers"])), _count(row["self"]), _count(row["repeats"]), _count(row["cut"]))
-             for key, which, row in every],
+             for key, variant, row in every],
         ),
         "Answers that refuse: " + "; ".join(
-            f"{which} {sum(row['refused']['count'] for row in by.values())} of {sum(r['asked'] for r in by.values())}"
-            for which, by in results["models"].items()) + ". Tool use is measured by train evaluate.",
+            f"{variant} {sum(row['refused']['count'] for row in by.values())} of {sum(r['asked'] for r in by.values())}"
+            for variant, by in results["models"].items()) + ". Tool use is measured by train evaluate.",
         "",
         "## By fact: wrong of the claims made / answers about faces of which it is known",
         "",
         *_table(
             ("attribute", "model", *FACTS, "width of the age range, years"),
-            [(key, which, *(_fact(row, key, f) for f in FACTS),
-              "-" if row["age_width"] is None else f"{row['age_width']:g}") for key, which, row in every],
+            [(key, variant, *(_fact(row, key, f) for f in FACTS),
+              "-" if row["age_width"] is None else f"{row['age_width']:g}") for key, variant, row in every],
         ),
         "## Contradictions inside one answer, and between the answers about one face",
         "",
         *_table(
             ("attribute", "model", "facts with two values in one answer (answers)"),
-            [(key, which, ", ".join(f"{f} {n}" for f, n in row["self_facts"].items()) or "-")
-             for key, which, row in every],
+            [(key, variant, ", ".join(f"{f} {n}" for f, n in row["self_facts"].items()) or "-")
+             for key, variant, row in every],
         ),
         *_table(
             ("model", *CHECKED),
-            [(which, *(_count(rates[f]) for f in CHECKED)) for which, rates in results["disagreements"].items()],
+            [(variant, *(_count(rates[f]) for f in CHECKED)) for variant, rates in results["disagreements"].items()],
         ),
     ]  # fmt: skip
     return "\n".join(lines)
@@ -207,7 +207,7 @@ def descriptions(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Known], 
         lines += [f"## {key}", "", f"Known: {facts}", "", f"Measured: {measured}", ""]
         for row in rows:
             if row["image"] == key:
-                lines.append(f"- {row['which']}, {row['attribute']}: {row['text']}{marks(row)}")
+                lines.append(f"- {row['variant']}, {row['attribute']}: {row['text']}{marks(row)}")
         lines.append("")
     return "\n".join(lines)
 
@@ -248,17 +248,17 @@ def main(argv: list[str]) -> int:
     pairs = [(index, attribute) for index in range(len(faces)) for attribute in ATTRIBUTES]
     asks = [Ask(attribute.question, (index,)) for index, attribute in pairs]
     rows: list[dict[str, Any]] = []
-    for which in wanted:
+    for variant in wanted:
         answers = {}
-        for done, (place, found) in enumerate(batched.generate(asks, which, args.max_new_tokens), 1):
+        for done, (place, found) in enumerate(batched.generate(asks, variant, args.max_new_tokens), 1):
             answers[place] = found
             if done == len(asks) or done % 200 == 0:
-                print(f"{which}: {done} of {len(asks)} answers", file=sys.stderr, flush=True)
+                print(f"{variant}: {done} of {len(asks)} answers", file=sys.stderr, flush=True)
         for place, (index, attribute) in enumerate(pairs):
             text = answers[place].text
-            rows.append({"which": which, "image": faces[index].key, "attribute": attribute.key, "text": text,
+            rows.append({"variant": variant, "image": faces[index].key, "attribute": attribute.key, "text": text,
                          "tokens": answers[place].tokens, **examine(text, faces[index])})  # fmt: skip
-    by_model = {w: [row for row in rows if row["which"] == w] for w in wanted}
+    by_model = {w: [row for row in rows if row["variant"] == w] for w in wanted}
     results = {
         "model": loaded.report.name, "faces": len(faces), "seed": args.seed, "split": args.split,
         "sets": dict(Counter(face.source.name for face in faces)),

@@ -114,7 +114,7 @@ def write_merged(merged: Merged, out: Path) -> None:
 class NoOne:
     """An answerer for merged runs: whatever it would have to answer was answered by no part."""
 
-    which: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
 
     def answer(self, questions: Sequence[Question], arm: Arm) -> Iterator[Reply]:
         raise FaceLLMError(

@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from facellm.profile import POSES
+from facellm.labels import POSES
 
 # Any words on the way from a subject to what is said of it, but for a denial ("the light is not bright").
 _ON = r"\b(?:(?!\b(?:no|not|nor|never|without)\b|n't\b)[^.])*\b"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facellm.profile import POSES
+from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, GENDERS, POSES
 from train.faces import known
 from train.faces.tasks import pose_label
 from train.nano.vision import faces
@@ -155,9 +155,9 @@ class FactReader:
         seen (5,) and seen_mesh (13,): the encoder's own estimates of `stats` and `mesh`, which have a say in what is
         stated (None: all is stated as measured)."""
         gender_p, race_p, expression_p = (probabilities[name] for name in ("gender", "race", "expression"))
-        gender_label = faces.GENDERS[int(labels["gender"])] if labels["gender"] >= 0 else None
-        race_label = faces.RACES[int(labels["race"])] if labels["race"] >= 0 else None
-        expression_label = faces.EXPRESSIONS[int(labels["expression"])] if labels["expression"] >= 0 else None
+        gender_label = GENDERS[int(labels["gender"])] if labels["gender"] >= 0 else None
+        race_label = ETHNICITIES[int(labels["race"])] if labels["race"] >= 0 else None
+        expression_label = EXPRESSIONS[int(labels["expression"])] if labels["expression"] >= 0 else None
 
         def stated(
             names: tuple[str, ...], p: np.ndarray, label: str | None, bar: float, own: Mapping[str, float] | None = None
@@ -168,14 +168,14 @@ class FactReader:
         def taught(names: tuple[str, ...], p: np.ndarray, label: str | None) -> str | None:
             return label if label and p[names.index(label)] >= LEAST_SEEN else None
 
-        gender = stated(faces.GENDERS, gender_p, gender_label, STATE_GENDER)
-        race = stated(faces.RACES, race_p, race_label, STATE_RACE)
+        gender = stated(GENDERS, gender_p, gender_label, STATE_GENDER)
+        race = stated(ETHNICITIES, race_p, race_label, STATE_RACE)
         value = {name: float(mesh[index]) for name, index in _COLUMN.items()}
-        expression = stated(faces.EXPRESSIONS, expression_p, expression_label, STATE_RARE, STATE_EXPRESSION)
+        expression = stated(EXPRESSIONS, expression_p, expression_label, STATE_RARE, STATE_EXPRESSION)
         if expression in SCARCE and expression_label is None:
             expression = None
         if value["smile_lift"] > HAPPY_LIFT:
-            happy = stated(faces.EXPRESSIONS, expression_p, expression_label, STATE_HAPPINESS)
+            happy = stated(EXPRESSIONS, expression_p, expression_label, STATE_HAPPINESS)
             expression = "happiness" if happy == "happiness" else expression
         if labels["age_years"] >= 0:
             years = 0.5 * labels["age_years"] + 0.5 * years_expected
@@ -219,14 +219,14 @@ class FactReader:
             pitch = _stated(pitch, seen_pitch, SEEN_PITCH, ("up", "level", "down"))
         return Facts(
             gender=gender,
-            gender_label=taught(faces.GENDERS, gender_p, gender_label),
+            gender_label=taught(GENDERS, gender_p, gender_label),
             race=race,
-            race_label=taught(faces.RACES, race_p, race_label),
+            race_label=taught(ETHNICITIES, race_p, race_label),
             years=years,
             age_range=age_range(years),
-            age_group=faces.AGE_GROUPS[int(labels["age_group"])] if labels["age_group"] >= 0 else None,
+            age_group=AGE_GROUPS[int(labels["age_group"])] if labels["age_group"] >= 0 else None,
             expression=expression,
-            expression_label=taught(faces.EXPRESSIONS, expression_p, expression_label),
+            expression_label=taught(EXPRESSIONS, expression_p, expression_label),
             smile=value["smile_lift"] > SMILE_LIFT,
             pose=stated_pose,
             pose_label=pose,

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from facellm.errors import FaceLLMError
-from facellm.profile import EXPRESSIONS, POSES
+from facellm.labels import EXPRESSIONS, POSES
 from train.evaluate.benchmark import FaceSet
 from train.faces.tasks import pose_label
 

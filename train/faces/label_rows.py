@@ -20,13 +20,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from facellm.errors import FaceLLMError, ImageError
-from facellm.profile import AGE_GROUPS, FAIRFACE_ETHNICITIES, GENDERS
+from facellm.labels import AGE_GROUPS, ETHNICITIES, FAIRFACE_ETHNICITIES, GENDERS
 from facellm.vision.images import SUFFIXES, load_image
 
 # UTKFace says Asian (any) and Others, which FairFace's seven groups do not have.
 RACES = (*FAIRFACE_ETHNICITIES, "Asian", "Others")
-_UTK_GENDERS = ("Male", "Female")
-_UTK_RACES = ("White", "Black", "Asian", "Indian", "Others")
 _UTK_NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+")
 _COLUMNS = {
     "file": ("file", "image", "path", "filename", "file_name"),
@@ -225,8 +223,8 @@ def _utk_rows(images: Path) -> Iterator[tuple[int, dict[str, str]]]:
             {
                 "file": path.relative_to(images).as_posix(),
                 "age": age,
-                "gender": _UTK_GENDERS[int(gender)] if gender else "",
-                "race": _UTK_RACES[int(race)] if race else "",
+                "gender": GENDERS[int(gender)] if gender else "",
+                "race": ETHNICITIES[int(race)] if race else "",
             },
         )
 

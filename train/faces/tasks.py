@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from facellm.errors import FaceLLMError
-from facellm.profile import AGE_GROUPS, GENDERS, POSES
+from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, GENDERS, POSES
 
 OPTIONS = 4
 NONE_OF_THE_ABOVE = "None of the above"
 # The six expressions that `expressions/labels.csv` holds in numbers; fear and contempt have one val image each.
-EXPRESSIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust")
-RACES = ("White", "Black", "Asian", "Indian")
+COMMON_EXPRESSIONS = EXPRESSIONS[:6]
+NAMED_ETHNICITIES = ETHNICITIES[:4]  # "Others" names nobody
 
 # Degrees of mesh yaw (> 0: turned to the viewer's left). Beyond +-14 lie the outer 8 % of the aligned faces on each
 # side, within +-9 the inner 70 %; between them nobody is asked, because the measurement does not separate well there.
@@ -125,8 +125,8 @@ TASKS: Mapping[str, Task] = MappingProxyType(
                     "Select the most appropriate race for the person in this image.",
                     "Determine the race of the person shown in this image.",
                 ),
-                RACES,
-                _same(RACES),
+                NAMED_ETHNICITIES,
+                _same(NAMED_ETHNICITIES),
             ),
             Task(
                 "expression",
@@ -139,9 +139,9 @@ TASKS: Mapping[str, Task] = MappingProxyType(
                     "Which expression is the person showing in the image?",
                     "What is the main expression of the person in the image?",
                 ),
-                EXPRESSIONS,
+                COMMON_EXPRESSIONS,
                 # FaceXBench's words for AffectNet's classes.
-                MappingProxyType({**_same(EXPRESSIONS), "happiness": "happy", "sadness": "sad"}),
+                MappingProxyType({**_same(COMMON_EXPRESSIONS), "happiness": "happy", "sadness": "sad"}),
             ),
             Task(
                 "headpose",

@@ -56,7 +56,7 @@ def labels_table(ece: Mapping[str, Any]) -> str:
 
 def letters_table(results: Mapping[str, Any]) -> str:
     """Right letters per sub-task, FaceLLM's mean over the right answers' labels, gain in points, McNemar's p (Holm)."""
-    base, tuned = (results["models"][which]["generate"] for which in ("base", "facellm"))
+    base, tuned = (results["models"][variant]["generate"] for variant in ("base", "facellm"))
     paired = results["paired"]["generate"]
     rows = []
     for name in [*tuned["tasks"], "overall"]:
@@ -134,15 +134,15 @@ def summary(ece: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, lis
     rows = [
         {
             "metric": f"{name.replace('_', ' ')}, right label",
-            **{which: f"{100 * ece[which][name]['accuracy']['value']:.1f} %" for which in ("facellm", "base")},
+            **{variant: f"{100 * ece[variant][name]['accuracy']['value']:.1f} %" for variant in ("facellm", "base")},
         }
         for name in ece["facellm"]
     ]
-    models = {which: results["models"][which]["generate"] for which in ("facellm", "base")}
+    models = {variant: results["models"][variant]["generate"] for variant in ("facellm", "base")}
     for name in [*models["facellm"]["tasks"], "overall"]:
         values = {
-            which: (part["overall"] if name == "overall" else part["tasks"][name])["accuracy"]["value"]
-            for which, part in models.items()
+            variant: (part["overall"] if name == "overall" else part["tasks"][name])["accuracy"]["value"]
+            for variant, part in models.items()
         }
         rows.append({"metric": f"{name}, right letter of four"} | {w: f"{100 * v:.1f} %" for w, v in values.items()})
     return {"rows": rows}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 
 from facellm.attributes import ATTRIBUTES, Attribute
-from facellm.profile import AGE_GROUPS, FAIRFACE_ETHNICITIES
+from facellm.labels import AGE_GROUPS, FAIRFACE_ETHNICITIES
 from train.faces.label_rows import LabelRow
 
 _NAMES = {"Latino_Hispanic": "Latino or Hispanic"}

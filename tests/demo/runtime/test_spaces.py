@@ -87,7 +87,7 @@ def test_the_app_serves_as_a_zero_gpu_space(served_model, tmp_path):
 class Endless:
     """A model that writes on until it is cancelled.  written: its words.  error: what it fails with instead."""
 
-    which = ("base", "facellm")
+    variants = ("base", "facellm")
 
     def __init__(self) -> None:
         self.written, self.error = 0, None
@@ -100,7 +100,7 @@ class Endless:
             yield Delta(0, "word ")
         yield Delta(0, "", done=True)
 
-    def profiles(self, view, which):
+    def profiles(self, view, variant):
         raise self.error
 
 

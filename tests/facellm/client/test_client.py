@@ -20,7 +20,7 @@ from facellm.client.likelihoods import label_score
 from facellm.client.names import choose_names
 from facellm.client.transport import Backend, _events
 from facellm.engine.sampling import Sampling
-from facellm.results import WHICH, Row
+from facellm.results import VARIANTS, Row
 from facellm.server.app import make_app
 from facellm.weights.registry import NANO
 from tests import tiny
@@ -43,9 +43,9 @@ def quick(monkeypatch):
 
 
 def test_answers_are_those_of_the_local_model(here, remote, photo):
-    assert remote.which == here.which == WHICH
+    assert remote.variants == here.variants == VARIANTS
     view = here.view(photo, whole=True)
-    rows = [Row(w, a.question, key=a.key) for w in WHICH for a in ATTRIBUTES[:3]]
+    rows = [Row(w, a.question, key=a.key) for w in VARIANTS for a in ATTRIBUTES[:3]]
     rows += [
         Row("facellm", "Why?", history=(("Is the mouth open?", "It is closed."),), system="Be brief."),
         Row("base", "Why?", seed=5),
@@ -60,8 +60,8 @@ def test_answers_are_those_of_the_local_model(here, remote, photo):
     for i, expected in enumerate(here.engine.answer(view.image, rows, sampling)):
         told = answers[i]
         assert (told.text, told.tokens, told.finish_reason) == (expected.text, expected.tokens, expected.finish_reason)
-        assert (told.which, told.key, told.question, told.seed) == (
-            expected.which,
+        assert (told.variant, told.key, told.question, told.seed) == (
+            expected.variant,
             expected.key,
             expected.question,
             expected.seed,
@@ -82,7 +82,7 @@ def test_describe_compare_and_report(here, remote, photo):
     assert [a.text for a in report.answers] == [a.text for a in expected.answers]
     assert report.notice == expected.notice and "No face" in report.notice
     both = remote.compare(photo, "Hi", whole=True, max_new_tokens=4)
-    assert both.to_dict()["base"]["text"] == here.ask(photo, "Hi", which="base", whole=True, max_new_tokens=4).text
+    assert both.to_dict()["base"]["text"] == here.ask(photo, "Hi", variant="base", whole=True, max_new_tokens=4).text
     card = remote.report.to_dict()
     assert card["device"] == "remote" and card["dtype"] == "float32" and card["sharing"] == "one batch"
     assert json.loads(json.dumps(card)) == card and remote.backend.api in str(remote.report)
@@ -90,11 +90,11 @@ def test_describe_compare_and_report(here, remote, photo):
 
 def test_profiles_are_those_of_the_local_model(here, remote, photo):
     told = remote.profiles(photo)
-    for which, expected in here.profiles(photo).items():
-        assert told[which].notice == expected.notice and told[which].calibrated == expected.calibrated
-        assert told[which].fields.keys() == expected.fields.keys()
+    for variant, expected in here.profiles(photo).items():
+        assert told[variant].notice == expected.notice and told[variant].calibrated == expected.calibrated
+        assert told[variant].fields.keys() == expected.fields.keys()
         for key, labels in expected.fields.items():
-            assert told[which].fields[key] == pytest.approx(labels, abs=1e-6)
+            assert told[variant].fields[key] == pytest.approx(labels, abs=1e-6)
 
 
 def test_profiles_by_way_of_vllms_prompt_logprobs(here, photo):
@@ -126,7 +126,7 @@ def test_stopping_reaches_the_server(server, remote, photo, how):
     counts = server.app.state.served.counts
     before = counts.cancelled
     cancel = threading.Event()
-    stream = remote.stream(remote.view(photo, whole=True), [Row(w, "Hi") for w in WHICH], LONG, cancel)
+    stream = remote.stream(remote.view(photo, whole=True), [Row(w, "Hi") for w in VARIANTS], LONG, cancel)
     first = next(stream)
     assert first.text and not first.done
     if how == "cancel":
@@ -205,7 +205,7 @@ def test_what_is_tried_again(photo, quick, moods, asked, says):
 def test_a_server_that_tells_no_likelihoods_gives_no_profile(photo):
     with InThread(Moody("Fine")) as server:
         model = connect(server.url, check=False)
-        assert model.which == ("facellm",)
+        assert model.variants == ("facellm",)
         with pytest.raises(FaceLLMError, match="gives no profile"):
             model.profile(photo, whole=True)
         with pytest.raises(FaceLLMError, match="'base' is not served"):
@@ -285,7 +285,7 @@ def test_the_key_is_sent(here, photo, monkeypatch):
         model.close()
 
 
-OURS = [{"id": "a", "facellm": {"which": "facellm"}}, {"id": "b", "facellm": {"which": "base"}}]
+OURS = [{"id": "a", "facellm": {"variant": "facellm"}}, {"id": "b", "facellm": {"variant": "base"}}]
 VLLMS = [{"id": "big", "parent": None}, {"id": "tuned", "parent": "big"}]
 
 

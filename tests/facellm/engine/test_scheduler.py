@@ -50,7 +50,7 @@ _known = {}
 
 def plain(engine, photo, row, length):
     """Token ids of a run of its own, by transformers' generate()."""
-    key = (engine.loaded.folder, engine.loaded.report.sharing, photo, row.which, row.question)
+    key = (engine.loaded.folder, engine.loaded.report.sharing, photo, row.variant, row.question)
     if key not in _known:
         _known[key] = generate(engine.loaded, PHOTOS[photo], row, Sampling(max_new_tokens=LONGEST))[0]
     return _known[key][:length]

@@ -11,11 +11,11 @@ from facellm.profile import FIELDS
 
 
 @torch.inference_mode()
-def one_at_a_time(loaded, photo, question, label, which):
+def one_at_a_time(loaded, photo, question, label, variant):
     prompt, full = (render(loaded.processor, build_messages(question), a) for a in (None, label))
     inputs = loaded.processor(text=[full], images=[photo], return_tensors="pt")
     start = loaded.processor(text=[prompt], images=[photo], return_tensors="pt")["input_ids"].shape[1]
-    with loaded.model.disable_adapter() if which == "base" else nullcontext():
+    with loaded.model.disable_adapter() if variant == "base" else nullcontext():
         logs = loaded.model(**inputs).logits[0].log_softmax(-1)
     ids = inputs["input_ids"][0]
     return sum(logs[i - 1, ids[i]].item() for i in range(start, len(ids)))
@@ -34,11 +34,11 @@ def test_all_fields_of_both_models_in_one_pass(engine, photo, monkeypatch):
     scores = engine.score_many(photo, items, ("base", "facellm"))
     assert passes == [2, 2 * len(FIELDS)]  # the prefix of both models, then everything
     monkeypatch.undo()
-    for which in ("base", "facellm"):
+    for variant in ("base", "facellm"):
         for i in (0, 4):
             question, labels = items[i]
-            expected = [one_at_a_time(engine.loaded, photo, question, label, which) for label in labels[:3]]
-            assert scores[which][i][:3] == pytest.approx(expected, abs=2e-3)
+            expected = [one_at_a_time(engine.loaded, photo, question, label, variant) for label in labels[:3]]
+            assert scores[variant][i][:3] == pytest.approx(expected, abs=2e-3)
 
 
 def test_a_label_does_not_depend_on_the_others(engine, photo):

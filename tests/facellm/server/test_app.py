@@ -25,7 +25,7 @@ from facellm.engine.scheduler import MemoryFullError
 from facellm.interface import face_of
 from facellm.messages import build_messages, expand_image, render
 from facellm.policy import REMOVED
-from facellm.results import WHICH, Answer, Delta
+from facellm.results import VARIANTS, Answer, Delta
 from facellm.server.app import make_app
 from facellm.server.requests import read_chat
 from facellm.server.run import StopText
@@ -66,15 +66,15 @@ def post(server, body, path="/chat/completions", **options):
 
 def test_both_models_are_listed(openai):
     listed = {m.id: m for m in openai.models.list().data}
-    assert tuple(listed) == WHICH and listed["base"].owned_by == "facellm"
-    assert openai.models.retrieve("facellm").facellm["which"] == "facellm"
+    assert tuple(listed) == VARIANTS and listed["base"].owned_by == "facellm"
+    assert openai.models.retrieve("facellm").facellm["variant"] == "facellm"
 
 
-@pytest.mark.parametrize("which", WHICH)
-def test_a_whole_answer(openai, here, photo, address, which):
-    expected = here.ask(photo, "Hi", which=which, whole=True, max_new_tokens=6)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_whole_answer(openai, here, photo, address, variant):
+    expected = here.ask(photo, "Hi", variant=variant, whole=True, max_new_tokens=6)
     told = openai.chat.completions.create(
-        model=which, messages=conversation(address), max_tokens=6, extra_body={"facellm": {"crop": False}}
+        model=variant, messages=conversation(address), max_tokens=6, extra_body={"facellm": {"crop": False}}
     )
     choice = told.choices[0]
     assert (choice.message.content, choice.message.role) == (expected.text, "assistant")
@@ -126,7 +126,7 @@ def test_a_face_is_found_and_cropped_unless_told_otherwise(server, here):
 
 
 def test_profiles_of_both_models(server, here, photo, address):
-    told = post(server, {"model": list(WHICH), "image": address}, "/profiles").json()
+    told = post(server, {"model": list(VARIANTS), "image": address}, "/profiles").json()
     assert told["object"] == "facellm.profiles"
     assert told["profiles"] == {w: p.to_dict() for w, p in here.profiles(photo).items()}
 
@@ -136,7 +136,7 @@ def test_many_clients_at_once_get_their_own_answers(server, here, photo, address
     told = [None] * len(questions)
 
     def ask(i):
-        body = {"model": WHICH[i // 8], "messages": conversation(address, questions[i]), "max_tokens": 6}
+        body = {"model": VARIANTS[i // 8], "messages": conversation(address, questions[i]), "max_tokens": 6}
         told[i] = post(server, {**body, "facellm": {"crop": False}}).json()["choices"][0]["message"]["content"]
 
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(questions))]
@@ -145,7 +145,7 @@ def test_many_clients_at_once_get_their_own_answers(server, here, photo, address
     for thread in threads:
         thread.join()
     for i, question in enumerate(questions):
-        assert told[i] == here.ask(photo, question, which=WHICH[i // 8], whole=True, max_new_tokens=6).text
+        assert told[i] == here.ask(photo, question, variant=VARIANTS[i // 8], whole=True, max_new_tokens=6).text
 
 
 def test_stop_texts_end_an_answer(server, here, photo, body):
@@ -169,7 +169,7 @@ def test_stop_texts_cut_at_the_first(text, stops, size):
 
 
 def test_drawing_words(address, body):
-    names = {w: w for w in WHICH}
+    names = {w: w for w in VARIANTS}
     drawn = [read_chat({**body, "temperature": 1}, names).sampling.seed for _ in range(8)]
     assert len(set(drawn)) > 1  # as elsewhere: no seed means new numbers
     assert read_chat({**body, "temperature": 1, "seed": -5}, names).sampling.seed == 2**63 - 5

@@ -87,7 +87,7 @@ def test_several_faces_come_largest_first(portrait):
     found = find_faces(scene)
     assert [round(f.box[0] // 350) for f in found] == [2, 1, 0]
     assert [f.area for f in found] == sorted((f.area for f in found), reverse=True)
-    view = view_face(scene, which=2)
+    view = view_face(scene, face_index=2)
     assert view.face == found[2] and view.faces == tuple(found)
     assert view.notice == "3 faces were found; the answers are about number 3 by size."
     assert view_face(scene).notice == "3 faces were found; the answers are about the largest."
@@ -102,11 +102,11 @@ def test_a_view_says_what_its_boxes_are_measured_in(portrait, nothing):
 
 def test_which_face_does_not_exist(portrait, nothing):
     with pytest.raises(FaceLLMError, match="1 face was found: choose from 0 to 0"):
-        view_face(portrait, which=1)
+        view_face(portrait, face_index=1)
     with pytest.raises(FaceLLMError, match="no face was found"):
-        view_face(nothing, which=1)
+        view_face(nothing, face_index=1)
     with pytest.raises(FaceLLMError, match="0 is the largest"):
-        view_face(portrait, which=-1)
+        view_face(portrait, face_index=-1)
 
 
 def test_no_face_shows_the_whole_image_and_says_so(nothing):

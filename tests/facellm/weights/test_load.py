@@ -29,9 +29,9 @@ def open_tiny(folders, adapter="adapter", **options):
 @pytest.mark.parametrize(("dtype", "quantization"), FORMATS)
 def test_every_format_opens_and_answers_for_both(folders, photo, adapter, dtype, quantization):
     loaded = open_tiny(folders, adapter, dtype=dtype, quantization=quantization)
-    assert loaded.which == ("base", "facellm")
+    assert loaded.variants == ("base", "facellm")
     assert loaded.report.sharing == ("one batch" if adapter == "adapter" else "two batches")
-    rows = [Row(w, "Which way is the head turned?") for w in loaded.which]
+    rows = [Row(w, "Which way is the head turned?") for w in loaded.variants]
     base, facellm = Engine(loaded).answer(photo, rows, Sampling(4))
     assert base.tokens == facellm.tokens == 4
     assert base.token_ids != facellm.token_ids
@@ -81,20 +81,20 @@ def test_nf4_is_smaller_and_merged_costs_twice(folders, caplog):
 
 def test_a_single_model_is_the_base_unless_it_is_opened_as_facellm(folders):
     alone = open_model(str(folders.base), device="cpu", dtype="float32")
-    assert alone.which == ("base",) and alone.report.facellm is None
+    assert alone.variants == ("base",) and alone.report.facellm is None
     only = open_model(str(folders.merged), device="cpu", dtype="float32", base=False)
-    assert only.which == ("facellm",) and only.report.base is None
+    assert only.variants == ("facellm",) and only.report.base is None
     tuned = open_tiny(folders, base=False, dtype="float32")
-    assert tuned.which == ("facellm",)
+    assert tuned.variants == ("facellm",)
 
 
 def test_a_merged_facellm_needs_no_base_unless_that_is_asked(folders, monkeypatch):
     monkeypatch.setitem(MODELS, "1b", replace(MODELS["1b"], base="o/never-fetched", facellm=str(folders.merged)))
     alone = open_model("1b", device="cpu", dtype="float32", base=None)
-    assert alone.which == ("facellm",) and alone.report.base is None and alone.report.notes == ()
+    assert alone.variants == ("facellm",) and alone.report.base is None and alone.report.notes == ()
     both = open_model(str(folders.base), adapter=str(folders.adapter), device="cpu", dtype="float32", base=None)
-    assert both.which == ("base", "facellm")
-    assert open_model(str(folders.base), device="cpu", dtype="float32", base=None).which == ("base",)
+    assert both.variants == ("base", "facellm")
+    assert open_model(str(folders.base), device="cpu", dtype="float32", base=None).variants == ("base",)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_without_a_facellm_the_base_is_opened_and_that_is_said(folders, monkeypa
     asked = []
     monkeypatch.setattr(checkpoint, "fetch", fetch)
     loaded = open_model(f"{name}@v1", device="cpu", dtype="float32", base=None)
-    assert loaded.which == ("base",) and loaded.report.facellm is None
+    assert loaded.variants == ("base",) and loaded.report.facellm is None
     assert says in loaded.report.notes[0] and loaded.report.notes[0] == caplog.messages[0]
     assert asked[-1] == (MODELS[name].base, "v1")
     with pytest.raises(FaceLLMError, match=f"{name} has no FaceLLM to open alone: {says}"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from facellm.profile import AGE_GROUPS, ETHNICITIES, GENDERS
+from facellm.labels import AGE_GROUPS, ETHNICITIES, GENDERS
 from train.bias.predict import Prediction
 from train.faces.label_rows import LabelRow
 
@@ -24,17 +24,17 @@ def make_rows(images: int = 600, seed: int = 0) -> list[LabelRow]:
 class Fair:
     """Right about everything but for a share of random errors that is the same for everybody."""
 
-    which = ("base", "facellm")
+    variants = ("base", "facellm")
 
     def __init__(self, error: float = 0.1) -> None:
         self.error, self.asked = error, []
 
-    def predict(self, rows, which):
+    def predict(self, rows, variant):
         for row in rows:
-            self.asked.append((which, row.file))
-            yield self.one(row, which, random.Random(f"{which}:{row.file}"))
+            self.asked.append((variant, row.file))
+            yield self.one(row, variant, random.Random(f"{variant}:{row.file}"))
 
-    def one(self, row, which, rng):
+    def one(self, row, variant, rng):
         labels = {
             "gender": (row.gender, GENDERS),
             "ethnicity": (row.race, ETHNICITIES),
@@ -61,17 +61,17 @@ def sure_of(label, every):
 class Unfair:
     """A wrapper around a predictor: FaceLLM calls `share` of the women of one race men, and women gentle."""
 
-    which = ("base", "facellm")
+    variants = ("base", "facellm")
 
     def __init__(self, inner, race: str = "Black", share: float = 0.4) -> None:
         self.inner, self.race, self.share = inner, race, share
 
-    def predict(self, rows, which):
+    def predict(self, rows, variant):
         by_file = {row.file: row for row in rows}
-        for said in self.inner.predict(rows, which):
+        for said in self.inner.predict(rows, variant):
             row, rng = by_file[said.key], random.Random(f"unfair:{said.key}")
             profile, texts = dict(said.profile), dict(said.texts)
-            if which == "facellm" and row.gender == "Female":
+            if variant == "facellm" and row.gender == "Female":
                 if row.race == self.race and rng.random() < self.share:
                     profile["gender"] = sure_of("Male", GENDERS)
                 if rng.random() < 0.5:

@@ -18,14 +18,14 @@ SETTINGS = {"model": "stand-in"}
 QUICK = {"resamples": 300, "permutations": 4000}
 
 
-def gap_named(results, which, name):
-    return next(g for g in results["models"][which]["gaps"] if g["name"] == name)
+def gap_named(results, variant, name):
+    return next(g for g in results["models"][variant]["gaps"] if g["name"] == name)
 
 
 @pytest.fixture(scope="module")
 def injected(tmp_path_factory):
     out = tmp_path_factory.mktemp("unfair")
-    results = measure(make_rows(), Unfair(Fair()), out, SETTINGS, which=("base", "facellm"), **QUICK)
+    results = measure(make_rows(), Unfair(Fair()), out, SETTINGS, variants=("base", "facellm"), **QUICK)
     return out, results
 
 
@@ -103,15 +103,15 @@ def cheap(monkeypatch):
 
 
 def run(rows, predictor, out, **more):
-    return measure(rows, predictor, out, SETTINGS, which=("facellm",), resamples=20, permutations=20, **more)
+    return measure(rows, predictor, out, SETTINGS, variants=("facellm",), resamples=20, permutations=20, **more)
 
 
 def test_a_killed_run_goes_on_and_asks_nothing_twice(tmp_path, cheap):
     rows, first = make_rows(40), Fair()
 
     class Dies(Fair):
-        def predict(self, rows, which):
-            for number, said in enumerate(first.predict(rows, which)):
+        def predict(self, rows, variant):
+            for number, said in enumerate(first.predict(rows, variant)):
                 if number == 15:
                     raise KeyboardInterrupt
                 yield said
@@ -127,7 +127,7 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(tmp_path, cheap):
     assert len(second.asked) == 25 and results["images"] == 40
     assert len(path.read_text().splitlines()) == 40
     with pytest.raises(FaceLLMError, match=r"another run .*model"):
-        measure(rows, Fair(), tmp_path, {"model": "other"}, which=("facellm",))
+        measure(rows, Fair(), tmp_path, {"model": "other"}, variants=("facellm",))
     path.write_text('{"key": "a", "face": 1}\n')
     with pytest.raises(FaceLLMError, match="no prediction"):
         run(rows, Fair(), tmp_path)
@@ -154,8 +154,8 @@ def test_amplification_against_the_training_set(tmp_path, cheap):
     assert len(frame) == len(answers) == 300 and set(answers[0]) == {"detail"}
 
     class Stereotype(Fair):
-        def one(self, row, which, rng):
-            said = super().one(row, which, rng)
+        def one(self, row, variant, rng):
+            said = super().one(row, variant, rng)
             said.texts["detail"] = "She is gentle." if row.gender == "Female" else "It is plain."
             return said
 

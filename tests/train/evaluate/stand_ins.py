@@ -12,7 +12,7 @@ SETTINGS = {"model": "stand-in", "setting": "zero-shot"}
 class StandIn:
     """Answers by a rule; counts what it was asked, and dies after `alive` replies."""
 
-    which = ("base", "facellm")
+    variants = ("base", "facellm")
 
     def __init__(self, rule, alive: int | None = None):
         self.rule, self.alive, self.asked = rule, alive, Counter()

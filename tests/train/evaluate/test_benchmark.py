@@ -179,7 +179,7 @@ def test_a_folder_of_labelled_folders(tmp_path):
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not beside this checkout")
 def test_shared_faces_are_read_in_place(tmp_path):
-    sets = [benchmark.FaceSet(SHARED / name) for name in ("utkface", "expressions")]
+    sets = [benchmark.FaceSet(SHARED_DATA / name) for name in ("utkface", "expressions")]
     written = benchmark.build(sets, tmp_path, per_task=3)
     assert written == {
         "utkface_single_mcq_age_val.json": 3, "utkface_single_mcq_gender_val.json": 3,

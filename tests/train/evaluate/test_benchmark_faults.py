@@ -42,7 +42,7 @@ def test_faults_are_sentences_and_the_rest_is_scored(tmp_path, change, left_out,
     read = facexbench.read(folder)
     assert len(read.questions) == 56 - left_out and len(read.problems) == 1
     assert all(w in read.problems[0] for w in ("made_single_mcq_age.json", *words))
-    results = evaluate(read, StandIn(oracle), tmp_path / "out", SETTINGS, which=("base",))
+    results = evaluate(read, StandIn(oracle), tmp_path / "out", SETTINGS, variants=("base",))
     assert results["models"]["base"]["generate"]["overall"]["accuracy"]["value"] == 1
     assert read.problems[0] in (tmp_path / "out" / "report.md").read_text()
 

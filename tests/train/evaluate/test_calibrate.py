@@ -121,8 +121,8 @@ def test_command_writes_what_the_profile_reads(data, tmp_path, capsys):
     assert "1706.04599" in content["ece"]["definition"] and content["ece"]["bins"] == 15
     temperatures = read_calibration(base)
     assert set(temperatures) == {"base", "facellm"}
-    for which in temperatures:
-        assert {"age_group", "gender", "ethnicity", "expression", "pose", "lighting"} <= set(temperatures[which])
+    for variant in temperatures:
+        assert {"age_group", "gender", "ethnicity", "expression", "pose", "lighting"} <= set(temperatures[variant])
     profile = measure(
         Engine(open_model(str(base), device="cpu")), picture(0), ("base",), nano=True, temperatures=temperatures
     )["base"]

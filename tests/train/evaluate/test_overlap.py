@@ -20,7 +20,7 @@ def test_overlap_lists_questions_whose_image_was_trained_on(made, folder, tmp_pa
 
     Image.open(copied.images[0]).resize((64, 64)).save(train / "copy.jpg", quality=80)
     picture(999_999).save(train / "other.png")
-    results = evaluate(made, StandIn(oracle), tmp_path / "out", SETTINGS, which=("base",), overlap=train)
+    results = evaluate(made, StandIn(oracle), tmp_path / "out", SETTINGS, variants=("base",), overlap=train)
     found = results["overlap"]
     assert copied.key in {key for key, name, _ in found["pairs"] if name == "copy.jpg"}
     assert found["without"]["base-generate"]["total"] < found["with"]["base-generate"]["total"]
@@ -36,7 +36,7 @@ def test_overlap_lists_the_first_questions_and_counts_the_others(made, tmp_path)
     shown = [q for q in made.questions if q.num_images == "single"]
     for number, question in enumerate(shown):
         (train / f"{number}.png").write_bytes(question.images[0].read_bytes())
-    results = evaluate(made, StandIn(oracle), tmp_path / "out", SETTINGS, which=("base",), overlap=train)
+    results = evaluate(made, StandIn(oracle), tmp_path / "out", SETTINGS, variants=("base",), overlap=train)
     count = len({key for key, _, _ in results["overlap"]["pairs"]})
     report = (tmp_path / "out" / "report.md").read_text()
     assert count >= len(shown) > LISTED
@@ -54,10 +54,10 @@ def test_overlap_goes_on_where_images_do_not_open(tmp_path):
     picture(999_999).save(train / "fine.png")
     (train / "broken.png").write_bytes((train / "fine.png").read_bytes()[:-400])
     out = tmp_path / "out"
-    evaluate(facexbench.read(folder), StandIn(oracle), out, SETTINGS, which=("base",), overlap=train)
+    evaluate(facexbench.read(folder), StandIn(oracle), out, SETTINGS, variants=("base",), overlap=train)
     report = (out / "report.md").read_text()
     assert f"made_single_mcq_age.json#1: its image {path} does not open" in report
     assert f"1 images of {train} do not open and match nothing; the first: broken.png." in report
     (train / "more.zip").write_bytes(b"PK no archive")
     with pytest.raises(FaceLLMError, match=r"more\.zip is neither a folder nor a zip archive"):
-        evaluate(facexbench.read(folder), StandIn(halting), tmp_path / "b", SETTINGS, which=("base",), overlap=train)
+        evaluate(facexbench.read(folder), StandIn(halting), tmp_path / "b", SETTINGS, variants=("base",), overlap=train)

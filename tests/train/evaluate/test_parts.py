@@ -16,11 +16,13 @@ def test_parts_are_merged_without_loss(made, tmp_path, monkeypatch, folder, caps
     from train.__main__ import main
 
     settings = {**SETTINGS, "benchmark": made.digest}
-    whole = evaluate(made, StandIn(oracle), tmp_path / "whole", settings, which=("base", "facellm"), permute=True)
+    whole = evaluate(made, StandIn(oracle), tmp_path / "whole", settings, variants=("base", "facellm"), permute=True)
     parts = []
     for number in (1, 2, 3):
         out, answerer = tmp_path / f"part{number}", StandIn(oracle)
-        part = evaluate(made, answerer, out, settings, which=("base", "facellm"), permute=True, shard=Shard(number, 3))
+        part = evaluate(
+            made, answerer, out, settings, variants=("base", "facellm"), permute=True, shard=Shard(number, 3)
+        )
         assert part["shard"] == f"{number}/3" and "part" in (out / "report.md").read_text()
         parts.append((out, {key for _, key in answerer.asked}))
     assert sum(len(keys) for _, keys in parts) == len(made.questions) == len(set().union(*(k for _, k in parts)))
@@ -40,7 +42,7 @@ def test_parts_that_do_not_fit_are_refused(made, folder, tmp_path, capsys):
     from train.__main__ import main
 
     for name, model, letter in (("a", "x", "A"), ("b", "y", "A"), ("c", "x", "B")):
-        evaluate(made, StandIn(constant(letter)), tmp_path / name, {"model": model}, which=("base",), limit=1)
+        evaluate(made, StandIn(constant(letter)), tmp_path / name, {"model": model}, variants=("base",), limit=1)
 
     def merged(*names):
         paths = [str(tmp_path / name) for name in names]
@@ -65,9 +67,9 @@ def _merge(folder, out, *parts):
 
 def test_a_refused_merge_leaves_the_folder_as_it_was(made, folder, tmp_path, capsys):
     settings = {**SETTINGS, "benchmark": made.digest}
-    evaluate(made, StandIn(constant("A")), tmp_path / "part", settings, which=("base",))
-    evaluate(made, StandIn(constant("B")), tmp_path / "other", {**settings, "model": "other"}, which=("base",))
-    evaluate(made, StandIn(constant("A")), tmp_path / "foreign", SETTINGS, which=("base",))
+    evaluate(made, StandIn(constant("A")), tmp_path / "part", settings, variants=("base",))
+    evaluate(made, StandIn(constant("B")), tmp_path / "other", {**settings, "model": "other"}, variants=("base",))
+    evaluate(made, StandIn(constant("A")), tmp_path / "foreign", SETTINGS, variants=("base",))
 
     def content():
         return {p: p.read_bytes() for p in (tmp_path / "other").rglob("*") if p.is_file()}
@@ -88,13 +90,13 @@ def test_a_merge_starts_from_what_its_folder_holds_and_an_answer_wins_over_a_fau
     settings, bad = {**SETTINGS, "benchmark": made.digest}, made.questions[0].key
     number = next(n for n in (1, 2) if made.questions[0] in Shard(n, 2).share(made.questions, made.folder))
     one, two = tmp_path / "one", tmp_path / "two"
-    evaluate(made, Faulty({bad}), one, settings, which=("base",), shard=Shard(number, 2))
-    evaluate(made, StandIn(oracle), two, settings, which=("base",), shard=Shard(3 - number, 2))
+    evaluate(made, Faulty({bad}), one, settings, variants=("base",), shard=Shard(number, 2))
+    evaluate(made, StandIn(oracle), two, settings, variants=("base",), shard=Shard(3 - number, 2))
     assert _merge(folder, one, two) == 0  # into the folder of the one part
     results = json.loads((one / "results.json").read_text())["models"]["base"]["generate"]
     assert results["questions"] == len(made.questions) - 1 and results["errors"] == [f"{bad}: its image is broken"]
     assert f"base, generate: {bad}: its image is broken." in (one / "report.md").read_text()
-    evaluate(made, StandIn(oracle), tmp_path / "mended", settings, which=("base",), shard=Shard(number, 2))
+    evaluate(made, StandIn(oracle), tmp_path / "mended", settings, variants=("base",), shard=Shard(number, 2))
     assert _merge(folder, one, tmp_path / "mended") == 0
     results = json.loads((one / "results.json").read_text())["models"]["base"]["generate"]
     assert results["questions"] == len(made.questions) and not results["errors"]

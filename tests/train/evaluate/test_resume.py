@@ -21,12 +21,12 @@ from train.evaluate.evaluate import evaluate
 CHILD = """
 import json, sys, time
 from pathlib import Path
-from train.evaluation import facexbench
+from train.evaluate import facexbench
 from train.evaluate.answering import Reply
 from train.evaluate.evaluate import evaluate
 
 class Slow:
-    which = ("base",)
+    variants = ("base",)
     def answer(self, questions, arm):
         for question in questions:
             with open(sys.argv[3], "a") as asked:
@@ -34,28 +34,28 @@ class Slow:
             yield Reply(question.key, question.correct, 1, 0.01)
             time.sleep(float(sys.argv[4]))
 
-from train.evaluation import report
+from train.evaluate import evaluation_report as report
 report.plot_scores = report.plot_letters = lambda *_: "<svg></svg>"
-evaluate(facexbench.read(sys.argv[1]), Slow(), Path(sys.argv[2]), {"model": "slow"}, which=("base",))
+evaluate(facexbench.read(sys.argv[1]), Slow(), Path(sys.argv[2]), {"model": "slow"}, variants=("base",))
 """
 
 
 def test_resume_after_a_kill_asks_nothing_twice(made, tmp_path):
     first = StandIn(oracle, alive=20)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(made, first, tmp_path, SETTINGS, which=("facellm",))
+        evaluate(made, first, tmp_path, SETTINGS, variants=("facellm",))
     path = tmp_path / "replies" / "facellm-generate.jsonl"
     with path.open("a") as half:  # the kill came in the middle of a line
         half.write('{"key": "cut off')
     second = StandIn(oracle)
-    results = evaluate(made, second, tmp_path, SETTINGS, which=("facellm",))
+    results = evaluate(made, second, tmp_path, SETTINGS, variants=("facellm",))
     assert max((first.asked + second.asked).values()) == 1
     assert sum(first.asked.values()) == 20 and sum(second.asked.values()) == len(made.questions) - 20
     assert results["models"]["facellm"]["generate"]["overall"]["accuracy"]["value"] == 1.0
     keys = [json.loads(line)["key"] for line in path.read_text().splitlines()]
     assert len(keys) == len(set(keys)) == len(made.questions)
     third = StandIn(oracle)
-    evaluate(made, third, tmp_path, SETTINGS, which=("facellm",))
+    evaluate(made, third, tmp_path, SETTINGS, variants=("facellm",))
     assert not third.asked
 
 
@@ -82,7 +82,7 @@ def test_what_could_not_be_asked_is_listed_and_asked_again(made, tmp_path):
     bad = {made.questions[0].key, made.questions[5].key}
 
     def run(answerer):
-        return evaluate(made, answerer, tmp_path, SETTINGS, which=("base", "facellm"), blind=True)
+        return evaluate(made, answerer, tmp_path, SETTINGS, variants=("base", "facellm"), blind=True)
 
     first = run(Faulty(bad))["models"]["base"]["generate"]
     assert first["questions"] == len(made.questions) - 2 and len(first["errors"]) == 2
@@ -106,9 +106,9 @@ def test_what_could_not_be_asked_is_listed_and_asked_again(made, tmp_path):
 
 
 def test_another_run_is_not_mixed_in(made, tmp_path):
-    evaluate(made, StandIn(oracle), tmp_path, SETTINGS, which=("base",), limit=1)
+    evaluate(made, StandIn(oracle), tmp_path, SETTINGS, variants=("base",), limit=1)
     with pytest.raises(FaceLLMError, match=r"another run .*setting"):
-        evaluate(made, StandIn(oracle), tmp_path, {**SETTINGS, "setting": "in-context"}, which=("base",))
+        evaluate(made, StandIn(oracle), tmp_path, {**SETTINGS, "setting": "in-context"}, variants=("base",))
 
 
 def test_a_line_cut_inside_a_character_is_forgotten(tmp_path):

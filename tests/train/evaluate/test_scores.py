@@ -26,9 +26,9 @@ def test_all_sub_tasks_are_read(made):
 
 def test_oracle_is_always_right_and_beats_a_constant(made, tmp_path):
     def rule(question, arm):
-        return oracle(question, arm) if arm.which == "facellm" else "B"
+        return oracle(question, arm) if arm.variant == "facellm" else "B"
 
-    results = evaluate(made, StandIn(rule), tmp_path, SETTINGS, which=("base", "facellm"))
+    results = evaluate(made, StandIn(rule), tmp_path, SETTINGS, variants=("base", "facellm"))
     best = results["models"]["facellm"]["generate"]
     assert best["overall"]["accuracy"]["value"] == 1.0 and len(best["tasks"]) == 14 and len(best["categories"]) == 6
     share = sum(q.correct == "B" for q in made.questions)
@@ -40,7 +40,7 @@ def test_oracle_is_always_right_and_beats_a_constant(made, tmp_path):
 
 @pytest.mark.parametrize("letter", "ABCD")
 def test_a_constant_letter_scores_its_share(made, tmp_path, letter):
-    results = evaluate(made, StandIn(constant(letter)), tmp_path, SETTINGS, which=("base",))
+    results = evaluate(made, StandIn(constant(letter)), tmp_path, SETTINGS, variants=("base",))
     for task, numbers in results["models"]["base"]["generate"]["tasks"].items():
         own = [q for q in made.questions if q.task == task]
         assert numbers["accuracy"]["count"] == sum(q.correct == letter for q in own), task
@@ -53,7 +53,7 @@ def test_refusals_unparsed_and_disagreement_are_counted(made, tmp_path):
     texts = ["I'm sorry, but I can't help with that.", "A young face, so the answer is B", "Nice weather.", "C"]
     number = {q.key: i for i, q in enumerate(made.questions)}
     results = evaluate(
-        made, StandIn(lambda q, arm: texts[number[q.key] % 4]), tmp_path, SETTINGS, which=("base",)
+        made, StandIn(lambda q, arm: texts[number[q.key] % 4]), tmp_path, SETTINGS, variants=("base",)
     )["models"]["base"]["generate"]  # fmt: skip
     n = len(made.questions)
     assert results["overall"]["refused"]["count"] == n // 4
@@ -67,13 +67,13 @@ def test_refusals_unparsed_and_disagreement_are_counted(made, tmp_path):
 
 def test_published_scorer_reads_the_article(made, tmp_path):
     stand_in = StandIn(constant("A young face, so the answer is B"))
-    results = evaluate(made, stand_in, tmp_path, SETTINGS, which=("base",), scorer="published")
+    results = evaluate(made, stand_in, tmp_path, SETTINGS, variants=("base",), scorer="published")
     share = sum(q.correct == "A" for q in made.questions)
     assert results["models"]["base"]["generate"]["overall"]["accuracy"]["count"] == share
 
 
 def test_predictions_are_in_the_published_results_format(made, tmp_path):
-    evaluate(made, StandIn(oracle), tmp_path, SETTINGS, which=("base",))
+    evaluate(made, StandIn(oracle), tmp_path, SETTINGS, variants=("base",))
     right = total = 0
     for path in (tmp_path / "predictions" / "base-generate").glob("*.json"):
         data = json.loads(path.read_text())
@@ -85,8 +85,8 @@ def test_predictions_are_in_the_published_results_format(made, tmp_path):
 
 
 def test_permutation_finds_letter_bias(made, tmp_path):
-    biased = evaluate(made, StandIn(constant("A")), tmp_path / "a", SETTINGS, which=("base",), permute=True)
-    fair = evaluate(made, StandIn(oracle), tmp_path / "b", SETTINGS, which=("base",), permute=True)
+    biased = evaluate(made, StandIn(constant("A")), tmp_path / "a", SETTINGS, variants=("base",), permute=True)
+    fair = evaluate(made, StandIn(oracle), tmp_path / "b", SETTINGS, variants=("base",), permute=True)
     biased, fair = (r["permuted"]["base"]["generate"] for r in (biased, fair))
     assert biased["by_place"]["A"]["value"] == 1 and biased["by_place"]["B"]["value"] == 0
     assert biased["recall_std"] > 0.4 and biased["steady"]["value"] == 0
@@ -95,7 +95,7 @@ def test_permutation_finds_letter_bias(made, tmp_path):
 
 def test_every_order_of_a_question_is_as_many_as_it_has_options(made, tmp_path):
     assert {len(q.options) for q in made.questions} == {2, 4}
-    found = evaluate(made, StandIn(oracle), tmp_path, SETTINGS, which=("base",), permute=True)
+    found = evaluate(made, StandIn(oracle), tmp_path, SETTINGS, variants=("base",), permute=True)
     bias = found["permuted"]["base"]["generate"]
     assert bias["steady"]["total"] == bias["voted"]["total"] == len(made.questions)
 
@@ -115,14 +115,14 @@ def test_blind_arm_is_asked_without_images(made, tmp_path):
         seen[arm.blind] += 1
         return "A" if arm.blind else oracle(question, arm)
 
-    results = evaluate(made, StandIn(rule), tmp_path, SETTINGS, which=("base",), blind=True)
+    results = evaluate(made, StandIn(rule), tmp_path, SETTINGS, variants=("base",), blind=True)
     assert seen[True] == seen[False] == len(made.questions)
     assert results["models"]["base"]["generate"]["overall"]["accuracy"]["value"] == 1
     assert results["blind"]["base"]["generate"]["overall"]["accuracy"]["value"] < 0.6
 
 
 def test_html_report_is_one_whole_page(made, tmp_path):
-    evaluate(made, StandIn(oracle), tmp_path, SETTINGS, which=("base", "facellm"), permute=True, blind=True)
+    evaluate(made, StandIn(oracle), tmp_path, SETTINGS, variants=("base", "facellm"), permute=True, blind=True)
     page = (tmp_path / "report.html").read_text()
     assert page.startswith("<!doctype html>") and page.count("<svg") == 2 and "<script" not in page
     for words in ("tools_retrieval", "FaceLLM-38B (published", "60.5", "Without any image", "Option order", "p (Holm)"):

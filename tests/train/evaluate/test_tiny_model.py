@@ -33,14 +33,14 @@ def test_batched_scores_and_texts_equal_the_engine(tiny):
     questions = ["What is it?", "Describe the face pose of the image.", "Is the mouth open or closed?"]
     asks = [Ask(q, (i,), ("open", "closed", "A")) for i in images for q in questions]
     engine, batched = Engine(loaded), Batched(loaded, images.__getitem__, rows=4)
-    for which in ("base", "facellm"):
-        for index, scores, _ in batched.score(asks, which):
+    for variant in ("base", "facellm"):
+        for index, scores, _ in batched.score(asks, variant):
             ask = asks[index]
-            expected = engine.score(images[ask.images[0]], ask.prompt, ask.labels, which)
+            expected = engine.score(images[ask.images[0]], ask.prompt, ask.labels, variant)
             assert scores == pytest.approx(expected, abs=2e-4)
-        for index, found in batched.generate(asks, which, 12):
+        for index, found in batched.generate(asks, variant, 12):
             ask = asks[index]
-            answer = engine.answer(images[ask.images[0]], [Row(which, ask.prompt)], Sampling(max_new_tokens=12))[0]
+            answer = engine.answer(images[ask.images[0]], [Row(variant, ask.prompt)], Sampling(max_new_tokens=12))[0]
             assert found.text == answer.text.strip() and found.tokens >= answer.tokens
 
 
@@ -151,7 +151,7 @@ def test_tiny_images_and_other_formats_are_asked_and_a_mended_one_later(tiny, tm
 
     def run():
         read, answerer = facexbench.read(folder), ModelAnswerer(tiny[2])
-        found = evaluate(read, answerer, out, SETTINGS, which=("base",), methods=("likelihood",))
+        found = evaluate(read, answerer, out, SETTINGS, variants=("base",), methods=("likelihood",))
         return found["models"]["base"]["likelihood"]
 
     assert [e.partition(":")[0] for e in run()["errors"]] == ["made_single_mcq_headpose.json#1"]
@@ -184,6 +184,6 @@ def test_prompt_longer_than_the_model_is_reported_not_asked(tiny, tmp_path):
     edit(folder / "made_zero_mcq_tools_retrieval.json", lambda d: d.update(context="api " * 4000))
     read = facexbench.read(folder)
     answerer = ModelAnswerer(tiny[2])
-    results = evaluate(read, answerer, tmp_path / "out", SETTINGS, which=("base",), methods=("likelihood",))
+    results = evaluate(read, answerer, tmp_path / "out", SETTINGS, variants=("base",), methods=("likelihood",))
     numbers = results["models"]["base"]["likelihood"]
     assert numbers["questions"] == 13 and "the model has 2048" in numbers["errors"][0]

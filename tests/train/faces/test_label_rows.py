@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from facellm.errors import FaceLLMError
-from facellm.profile import AGE_GROUPS
+from facellm.labels import AGE_GROUPS
 from tests.train.teachers.teacher_server import write_faces
 from train.faces.label_rows import age_group, read_labels
 

@@ -103,7 +103,7 @@ def test_the_adapter_opens_in_facellm(trained, world):
     from facellm.weights.load import open_model
 
     loaded = open_model(str(world[1]), adapter=str(trained[0] / "adapter"), device="cpu", dtype="float32")
-    assert loaded.which == ("base", "facellm")
+    assert loaded.variants == ("base", "facellm")
 
 
 def test_plain_training_gives_the_same_curve(world, trained, tmp_path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from facellm.labels import EXPRESSIONS
 from train.faces import facts
 from train.nano.vision import faces
 
@@ -55,7 +56,7 @@ def read(
     estimates |= seen_shapes or {}
     seen_mesh = np.array(list((mesh | estimates).values())) if estimates else None
     face = np.full(8, (1 - believed) / 7)
-    face[faces.EXPRESSIONS.index(expression)] = believed
+    face[EXPRESSIONS.index(expression)] = believed
     return reader().read(
         mesh=np.array(list(mesh.values())),
         stats=np.array([grey, *STATS[1:]]) if stats is None else stats,

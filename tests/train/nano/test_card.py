@@ -20,13 +20,13 @@ def part(value):
 def measured(tmp_path):
     fields = ("gender", "ethnicity", "age_group", "expression", "pose")
     ece = {
-        which: {name: {"images": 40, "accuracy": share(value), "before": 0.2, "after": 0.0123} for name in fields}
-        for which, value in (("base", 0.3), ("facellm", 0.8))
+        variant: {name: {"images": 40, "accuracy": share(value), "before": 0.2, "after": 0.0123} for name in fields}
+        for variant, value in (("base", 0.3), ("facellm", 0.8))
     }
     (tmp_path / "calibration.json").write_text(json.dumps({"ece": {"figures": ece}}))
     models = {
-        which: {"generate": {"overall": part(value), "tasks": {"age": part(value)}}}
-        for which, value in (("base", 0.25), ("facellm", 0.625))
+        variant: {"generate": {"overall": part(value), "tasks": {"age": part(value)}}}
+        for variant, value in (("base", 0.25), ("facellm", 0.625))
     }
     pair = {"gain": 0.375, "low": 0.2, "high": 0.5, "p": 0.004}
     paired = {"generate": {"overall": pair, "tasks": {"age": pair | {"p_holm": 0.008}}}}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facellm.labels import AGE_GROUPS, EXPRESSIONS
 from train.nano.vision import faces as data
 
 MEASURED = ",".join(("file", "found", *data.MEASUREMENTS))
@@ -50,10 +51,10 @@ def test_labels_measurements_and_pixels_stand_in_one_row(folder, tmp_path):
     faces = data.load(folder, tmp_path / "work")
     assert faces.names.tolist() == ["utkface/train/1.jpg", "utkface/val/1.jpg", "expressions/train/1.jpg"]
     assert faces.is_train.tolist() == [True, False, True]
-    assert [data.AGE_GROUPS[i] for i in faces.age_group[:2]] == ["20-29", "more than 70"]
+    assert [AGE_GROUPS[i] for i in faces.age_group[:2]] == ["20-29", "more than 70"]
     assert faces.gender.tolist() == [1, 0, data.MISSING]
     assert faces.race.tolist() == [1, 4, data.MISSING]
-    assert faces.expression.tolist() == [data.MISSING, data.MISSING, data.EXPRESSIONS.index("sadness")]
+    assert faces.expression.tolist() == [data.MISSING, data.MISSING, EXPRESSIONS.index("sadness")]
     assert faces.measurements[0].tolist() == list(range(13))
     assert np.isnan(faces.measurements[1]).all() and np.isnan(faces.descriptors[2]).all()
 

@@ -5,11 +5,11 @@ import random
 import numpy as np
 import pytest
 
+from facellm.labels import ETHNICITIES, GENDERS
 from tests.train.nano.teacher import STATS, read
 from train.faces import facts, known
 from train.nano.language import choices
 from train.nano.language.single import single
-from train.nano.vision import faces
 from train.teachers.measured import person_text, picture_text, wording
 
 NO_SHAPE = "No proportion of the face stands out clearly."
@@ -18,7 +18,7 @@ NO_SHAPE = "No proportion of the face stands out clearly."
 def test_a_label_that_the_encoder_hardly_believes_is_neither_asked_about_nor_overruled():
     """Here the labels are Female (index 1) and the second ethnicity."""
     believed, doubted = read(gender=0.5, race=0.5), read(gender=0.05, race=0.05)
-    assert (believed.gender_label, believed.race_label) == (faces.GENDERS[1], faces.RACES[1])
+    assert (believed.gender_label, believed.race_label) == (GENDERS[1], ETHNICITIES[1])
     assert (doubted.gender_label, doubted.race_label) == (None, None)
     assert (doubted.gender, doubted.race) == (None, None)
     assert choices.multiple_choice("gender", doubted, random.Random(0)) is None

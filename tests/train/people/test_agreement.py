@@ -124,7 +124,7 @@ def test_agreement_is_counted_where_both_state_a_fact():
 
 def test_both_data_sets_differ_in_the_answers_alone(synthetic, human, tmp_path):
     pairs = read_pairs(synthetic, human).pairs
-    one, other = (read_dataset(write_data(tmp_path / which, pairs, which)) for which in (HUMAN, SYNTHETIC))
+    one, other = (read_dataset(write_data(tmp_path / variant, pairs, variant)) for variant in (HUMAN, SYNTHETIC))
     assert [(e.image, e.turns[0][0]) for e in one.train] == [(e.image, e.turns[0][0]) for e in other.train]
     assert all(Path(e.image).is_file() for e in one.train)
     assert [e.turns[0][1] for e in one.train] == [p.human for p in pairs]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from facellm.attributes import ATTRIBUTES, attribute
-from facellm.profile import AGE_GROUPS, GENDERS
+from facellm.labels import AGE_GROUPS, GENDERS
 from tests.train.teachers.teacher_server import ANSWERS
 from train.faces.label_rows import RACES, LabelRow
 from train.teachers.checks import REASONS, check

@@ -12,7 +12,7 @@ from PIL import Image
 
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
-from facellm.profile import AGE_GROUPS, GENDERS
+from facellm.labels import AGE_GROUPS, GENDERS
 from tests.train.dataset.test_dataset import records
 from train.dataset.dataset import main
 from train.faces.label_rows import RACES, read_labels

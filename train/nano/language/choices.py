@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import random
 
-from facellm.profile import FIELDS, POSES
+from facellm.labels import POSES
+from facellm.profile import FIELDS
 from train.evaluate.prompts import ANSWER_WITH_LETTER, LETTERS, choice_prompt
 from train.faces.facts import Facts
 from train.faces.tasks import TASKS, pose_label

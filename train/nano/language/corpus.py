@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from facellm.labels import EXPRESSIONS
 from train.faces.facts import FactReader, Facts
 from train.faces.tasks import YAW_TURNED_DEG
 from train.nano.language import general
@@ -165,7 +166,7 @@ def view_order(views: Views, rng: np.random.Generator) -> np.ndarray:
     drawn.append(np.flatnonzero(views.train & ~views.utk & views.turned))
     expression = views.faces.expression[views.table["row"]]
     for name, count in EXPRESSION_LINES.items():
-        own = np.flatnonzero(views.train & (expression == faces.EXPRESSIONS.index(name)))
+        own = np.flatnonzero(views.train & (expression == EXPRESSIONS.index(name)))
         drawn.append(rng.choice(own, count, replace=count > len(own)))
     return rng.permutation(np.concatenate(drawn))
 

@@ -15,10 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-AGE_GROUPS = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")
-GENDERS = ("Male", "Female")
-RACES = ("White", "Black", "Asian", "Indian", "Others")
-EXPRESSIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, GENDERS
+
 MEASUREMENTS = (
     "yaw_deg",
     "pitch_deg",
@@ -99,7 +97,7 @@ def load(data: Path, work: Path) -> Faces:
                         float(row.get("age_years") or MISSING),
                         _index(AGE_GROUPS, row.get("age")),
                         _index(GENDERS, row.get("gender")),
-                        _index(RACES, row.get("race")),
+                        _index(ETHNICITIES, row.get("race")),
                         _index(EXPRESSIONS, row.get("expression")),
                     )
                 )

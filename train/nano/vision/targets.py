@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from facellm.labels import EXPRESSIONS
 from train.nano.vision import faces as data
 from train.nano.vision.augment import pixel_stats
 
@@ -83,7 +84,7 @@ def epoch_rows(faces: data.Faces, rng: np.random.Generator, draws: float = 1.0) 
     """Rows of one epoch, shuffled: every UTKFace training image once, expressions drawn by `EXPRESSION_DRAWS`."""
     drawn = [np.flatnonzero(faces.is_train & (faces.gender >= 0))]
     for name, count in EXPRESSION_DRAWS.items():
-        rows = np.flatnonzero(faces.is_train & (faces.expression == data.EXPRESSIONS.index(name)))
+        rows = np.flatnonzero(faces.is_train & (faces.expression == EXPRESSIONS.index(name)))
         count = round(count * draws)
         drawn.append(rng.choice(rows, count, replace=count > len(rows)))
     return rng.permutation(np.concatenate(drawn))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from facellm.labels import EXPRESSIONS
 from train.faces.facts import cheek_difference
 from train.faces.tasks import YAW_TURNED_DEG
 from train.nano.vision import augment, heads
@@ -42,7 +43,7 @@ def encode(folder: Path, work: Path, *, tower: Path | None = None, batch: int = 
     plan = _cut(np.arange(len(faces)), "whole", batch)
     labelled = np.flatnonzero(faces.is_train & (faces.gender >= 0))
     drawn = np.random.default_rng(seed).permutation(labelled)[:CHANGED_FACES]
-    rare = np.flatnonzero(faces.is_train & np.isin(faces.expression, [data.EXPRESSIONS.index(name) for name in RARE]))
+    rare = np.flatnonzero(faces.is_train & np.isin(faces.expression, [EXPRESSIONS.index(name) for name in RARE]))
     turned = np.flatnonzero(faces.is_train & (np.abs(faces.measurements[:, 0]) >= YAW_TURNED_DEG))
     again = np.concatenate([np.sort(drawn), rare, turned])
     plan += _cut(again, "augmented", batch)
@@ -99,7 +100,7 @@ def _fit_heads(model: FaceNet, pooled: torch.Tensor, table: dict[str, np.ndarray
     measured = (torch.from_numpy(table[name][kept]) for name in ("measurements", "stats"))
     expression = faces.expression[table["row"][kept]]
     draws = np.ones(len(expression))
-    for label, name in enumerate(data.EXPRESSIONS):  # the rare ones as often as when the tower was tuned
+    for label, name in enumerate(EXPRESSIONS):  # the rare ones as often as when the tower was tuned
         draws[expression == label] = EXPRESSION_DRAWS[name] / max(1, (expression == label).sum())
     heads.fit(model, pooled[torch.from_numpy(kept)], table["row"][kept], targets, *measured, torch.from_numpy(draws))
     saved = {"model": model.state_dict(), "mesh_mean": targets.mesh_mean, "mesh_std": targets.mesh_std}

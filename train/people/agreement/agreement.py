@@ -95,11 +95,11 @@ def _experiment(
     from train.lora.stages import METHOD, trained
 
     adapters = {}
-    for which in (HUMAN, SYNTHETIC):
-        data = write_data(out / which / "data", pairs, which)
+    for variant in (HUMAN, SYNTHETIC):
+        data = write_data(out / variant / "data", pairs, variant)
         # Both runs share the images' features.
-        figures = trained(data, model, out / which, recipe, features=out / "features", device=device)
-        adapters[which] = {"answers": len(pairs), "steps": figures["steps"], "train_loss": figures["train_loss"]}
+        figures = trained(data, model, out / variant, recipe, features=out / "features", device=device)
+        adapters[variant] = {"answers": len(pairs), "steps": figures["steps"], "train_loss": figures["train_loss"]}
     replies = {
         "base": _evaluate(benchmark, model, None, out / "base", limit, device),
         **{w: _evaluate(benchmark, model, out / w / "adapter", out / w, limit, device) for w in (HUMAN, SYNTHETIC)},

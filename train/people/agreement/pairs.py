@@ -136,7 +136,7 @@ def _row(row: dict[str, str | None], where: str) -> Answer:
     return Answer(image, question, text, (row.get("annotator") or "").strip() or "unnamed", where)
 
 
-def write_data(folder: Path, pairs: Sequence[Pair], which: str) -> Path:
+def write_data(folder: Path, pairs: Sequence[Pair], variant: str) -> Path:
     """A folder for `train lora` with the human or the synthetic answers: same images, same questions, same order.
 
     Images are named by their absolute paths and not copied.
@@ -145,7 +145,7 @@ def write_data(folder: Path, pairs: Sequence[Pair], which: str) -> Path:
         {
             "conversations": [
                 {"from": "human", "value": f"{IMAGE_MARK}\n{pair.item.question}"},
-                {"from": "gpt", "value": pair.human if which == HUMAN else pair.item.answer},
+                {"from": "gpt", "value": pair.human if variant == HUMAN else pair.item.answer},
             ],
             "images": [str(pair.item.path.resolve())],
         }

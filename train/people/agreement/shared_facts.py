@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from facellm.profile import AGE_GROUPS
+from facellm.labels import AGE_GROUPS
 from train.faces.claims import LABELLED, SHAPES, age_claim, claims, found
 from train.people.agreement.pairs import HUMAN, SYNTHETIC, Pair
 from train.people.kappa import clustered, cohen

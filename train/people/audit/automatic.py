@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from facellm.errors import FaceLLMError
-from facellm.profile import AGE_GROUPS
+from facellm.labels import AGE_GROUPS
 from facellm.vision.images import load_image
 from train.faces.claims import AGE_SLACK, age_claim, claims, found
 from train.faces.known import mesh_labels

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from facellm.profile import AGE_GROUPS
+from facellm.labels import AGE_GROUPS
 from train.faces.facts import Facts
 from train.faces.label_rows import LabelRow
 from train.teachers.measured.phrases import age_phrase, join, listed, pick, subject

@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from facellm.errors import FaceLLMError
+from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, GENDERS
 from facellm.vision.images import load_image
 from train.faces import facts
 from train.faces.label_rows import LabelRow
@@ -101,22 +102,22 @@ class MeasuredTeacher:
         stats, cheeks = _measure(row)
         mesh = self._mesh.get(row.file)
         low, high, middle = face_of(row.age)
-        gender, race = faces.GENDERS.index(row.gender), _index(faces.RACES, row.race)
+        gender, race = GENDERS.index(row.gender), _index(ETHNICITIES, row.race)
         read = self._reader.read(
             mesh=np.full(len(faces.MEASUREMENTS), np.nan) if mesh is None else mesh,
             stats=stats,
             cheeks=cheeks,
             # A label is as sure as anything can be here; of expressions nothing is known.
             probabilities={
-                "gender": np.eye(len(faces.GENDERS))[gender],
-                "race": np.eye(len(faces.RACES))[max(race, 0)],
-                "expression": np.full(len(faces.EXPRESSIONS), 1 / len(faces.EXPRESSIONS)),
+                "gender": np.eye(len(GENDERS))[gender],
+                "race": np.eye(len(ETHNICITIES))[max(race, 0)],
+                "expression": np.full(len(EXPRESSIONS), 1 / len(EXPRESSIONS)),
             },
             years_expected=middle,
             labels={
                 "gender": gender,
                 "race": race,
-                "age_group": faces.AGE_GROUPS.index(row.age),
+                "age_group": AGE_GROUPS.index(row.age),
                 "age_years": faces.MISSING,
                 "expression": faces.MISSING,
             },
