@@ -6,12 +6,14 @@ Rates are fractions of 1, never per cent.
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+
+from facellm.intervals import normal_quantile, wilson
 
 CONFIDENCE = 0.95
 ECE_BINS = 15  # equal-width bins of the top label's confidence, as in Guo et al. 2017, "On Calibration of Modern
@@ -44,21 +46,7 @@ def rate(count: int, total: int) -> Rate:
         raise ValueError(f"{count} of {total} is not a rate.")
     if total == 0:
         return Rate(0, 0, None, None, None)
-    # Wilson 1927; written out, because scipy.stats takes seconds to import and every rate needs it.
-    p, z = count / total, _z()
-    middle, half = p + z * z / (2 * total), z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    return Rate(
-        int(count), int(total), p, max(0.0, (middle - half) / scale) if count else 0.0,
-        min(1.0, (middle + half) / scale) if count < total else 1.0,
-    )  # fmt: skip
-
-
-def _z() -> float:
-    """The normal quantile of `CONFIDENCE`, 1.96."""
-    from scipy.special import ndtri
-
-    return float(ndtri(0.5 + CONFIDENCE / 2))
+    return Rate(int(count), int(total), count / total, *wilson(count, total, CONFIDENCE))
 
 
 def macro_rate(groups: Sequence[tuple[int, int]]) -> tuple[float, float, float] | None:
@@ -73,7 +61,7 @@ def macro_rate(groups: Sequence[tuple[int, int]]) -> tuple[float, float, float] 
     mean = float(np.mean([count / total for count, total in groups]))
     smooth = [((count + 1) / (total + 2), total) for count, total in groups]
     error = np.sqrt(sum(p * (1 - p) / total for p, total in smooth)) / len(groups)
-    half = _z() * float(error)
+    half = normal_quantile(CONFIDENCE) * float(error)
     return mean, max(0.0, mean - half), min(1.0, mean + half)
 
 
@@ -107,7 +95,7 @@ def paired(first: Sequence[bool], second: Sequence[bool]) -> Paired:
     p = min(1.0, 2 * float(bdtr(min(one, two), one + two, 0.5)))  # two-sided; the binomial is symmetric at 1/2
     n = len(a) + 2
     p12, p21 = (one + 0.5) / n, (two + 0.5) / n
-    half = _z() * np.sqrt(max(0.0, p12 + p21 - (p12 - p21) ** 2) / n)
+    half = normal_quantile(CONFIDENCE) * np.sqrt(max(0.0, p12 + p21 - (p12 - p21) ** 2) / n)
     return Paired(
         both, one, two, none, (two - one) / len(a),
         max(-1.0, p21 - p12 - half), min(1.0, p21 - p12 + half), p,
@@ -115,12 +103,14 @@ def paired(first: Sequence[bool], second: Sequence[bool]) -> Paired:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values (1979), in the order given."""
-    adjusted, least = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = least
-    return adjusted
+    """Returns Holm's adjusted p-values (1979), in the order given."""
+    if not len(p_values):
+        return []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # statsmodels loads plotting modules that warn of their own future
+        from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(p_values, method="holm")[1]]
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
