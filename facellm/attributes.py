@@ -7,7 +7,7 @@ The order and the wording of the questions are those of the FaceLLM paper (arXiv
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from facellm.errors import FaceLLMError
@@ -99,18 +99,39 @@ def attribute(key: str) -> Attribute:
         ) from None
 
 
-def sensitive_allowed() -> bool:
-    """Whether ethnicity and emotion may be asked about here: the operator's switch FACELLM_SENSITIVE (default on).
+def read_switch(name: str, default: bool, env: Mapping[str, str] | None = None) -> bool:
+    """Reads an environment variable that is on or off.
 
-    Inferring them from faces is restricted by law in places (the EU AI Act among them).
-    Raises FaceLLMError for a value other than on and off, so that a typing error does not leave them on.
+    Args:
+        name: The variable.
+        default: What an absent or empty variable means.
+        env: The environment; None reads the process's own.
+
+    Raises:
+        FaceLLMError: For any other value, so that a typing error does not pass for a choice.
     """
-    value = os.environ.get("FACELLM_SENSITIVE", "on").strip().lower()
-    if value in ("on", "1", "true", "yes", ""):
+    value = (os.environ if env is None else env).get(name, "").strip().lower()
+    if value in ("on", "1", "true", "yes"):
         return True
     if value in ("off", "0", "false", "no"):
         return False
-    raise FaceLLMError(f"FACELLM_SENSITIVE is {value!r}; set it to on or off.")
+    if value:
+        raise FaceLLMError(f"{name} is {value!r}; set it to on or off.")
+    return default
+
+
+def sensitive_allowed(env: Mapping[str, str] | None = None) -> bool:
+    """Whether ethnicity and emotion may be asked about here: the operator's switch FACELLM_SENSITIVE (default on).
+
+    Inferring them from faces is restricted by law in places (the EU AI Act among them).
+
+    Args:
+        env: The environment; None reads the process's own.
+
+    Raises:
+        FaceLLMError: For a value other than on and off.
+    """
+    return read_switch("FACELLM_SENSITIVE", True, env)
 
 
 def select(keys: str | Iterable[str | Attribute] | None = None) -> tuple[Attribute, ...]:

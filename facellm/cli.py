@@ -15,12 +15,16 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from facellm import policy
 from facellm.attributes import ATTRIBUTES, attribute, select, sensitive_allowed
 from facellm.errors import FaceLLMError
-from facellm.weights.registry import MODELS, QUANTIZATIONS, split_revision
+from facellm.model_options import ModelOptions, add_model_options
+from facellm.weights.registry import MODELS, split_revision
+
+if TYPE_CHECKING:
+    from facellm.interface import Questions
 
 BAR = 30  # characters of a probability of 1
 TITLES = {"base": "Base", "facellm": "FaceLLM"}
@@ -45,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument("question", metavar="QUESTION", nargs="?", help="without it, --attributes are asked")
         _add_options(command, name)
     serve = commands.add_parser("serve", help="the model behind an OpenAI-compatible server", description=_SERVE)
-    _add_model(serve)
+    add_model_options(serve, backend=False).add_argument("--only-facellm", action="store_true", help=_ONLY)
     place = serve.add_argument_group("server")
     place.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen on (default 127.0.0.1)")
     place.add_argument("--port", type=int, default=8000, metavar="N", help="default 8000; 0 takes a free one")
@@ -57,25 +61,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+_ONLY = "do not open the base beside a merged FaceLLM"
 _SERVE = "Serve base and FaceLLM at /v1/models, /v1/chat/completions and /v1/profiles (docs/serving.md)."
 
 
-def _add_model(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    model = command.add_argument_group("model")
-    known = ", ".join(MODELS)
-    model.add_argument("--model", default="auto", metavar="M", help=f"auto (default), {known}, folder or owner/name")
-    model.add_argument("--adapter", metavar="A", help="LoRA adapter, or merged FaceLLM to stand beside the base")
-    model.add_argument("--quantization", choices=QUANTIZATIONS, help="default: nf4 for 8b and up on CUDA, else none")
-    model.add_argument("--device", metavar="D", help="cuda, mps or cpu; default: the best there is")
-    model.add_argument("--dtype", metavar="T", help="float32, bfloat16 or float16; default: what suits the device")
-    model.add_argument("--only-facellm", action="store_true", help="do not open the base beside a merged FaceLLM")
-    return model
-
-
 def _add_options(command: argparse.ArgumentParser, name: str) -> None:
-    model = _add_model(command)
-    backend = "OpenAI-compatible server to ask in place of a model here; --model then names base,facellm there"
-    model.add_argument("--backend-url", metavar="URL", help=backend)
+    model = add_model_options(command)
+    model.add_argument("--only-facellm", action="store_true", help=_ONLY)
     if name != "compare":
         model.add_argument("--base", action="store_true", help="ask the base model in place of FaceLLM")
     photo = command.add_argument_group("photo")
@@ -127,6 +119,7 @@ def run(args: argparse.Namespace, out: TextIO) -> None:
     """Check, open, answer, print.  Raises FaceLLMError for what the user can mend."""
     sensitive = sensitive_allowed()
     asked = _questions(args)
+    options = ModelOptions.read(args)
     if getattr(args, "tiles", 1) != 1 and not args.whole_image:
         raise FaceLLMError(f"--tiles {args.tiles} is for the whole image; add --whole-image or leave out --tiles.")
     for _, question in asked:
@@ -140,7 +133,7 @@ def run(args: argparse.Namespace, out: TextIO) -> None:
     names = ("max_new_tokens", "temperature", "top_p", "seed")
     given = {n: getattr(args, n) for n in names if getattr(args, n, None) is not None}
     sampling = make_sampling(None, given)
-    model = _open(args)
+    model = _open(args, options)
     view = model.view(image, args.face, args.whole_image)
     result: dict[str, Any] = {
         "command": args.command,
@@ -173,30 +166,16 @@ def run(args: argparse.Namespace, out: TextIO) -> None:
     out.flush()
 
 
-def _open(args: argparse.Namespace) -> Any:
+def _open(args: argparse.Namespace, options: ModelOptions) -> Questions:
     """The model that the arguments name: a server's where there is a URL, else one opened here."""
-    if args.backend_url:
-        local = ("adapter", "quantization", "device", "dtype", "only_facellm")
-        if given := [f"--{name.replace('_', '-')}" for name in local if getattr(args, name)]:
-            raise FaceLLMError(f"{' and '.join(given)} cannot be chosen for a server (--backend-url); leave it out.")
-        from facellm.client.client import connect
-
-        return connect(args.backend_url, model=args.model)
-    spec = MODELS.get(split_revision(args.model)[0].lower())
-    if args.command == "compare" and spec and not (args.adapter or spec.facellm or spec.adapter):
+    if options.backend_url and args.only_facellm:
+        raise FaceLLMError("--only-facellm cannot be chosen for a server (--backend-url); leave it out.")
+    spec = MODELS.get(split_revision(options.model)[0].lower())
+    if args.command == "compare" and spec and not (options.adapter or spec.facellm or spec.adapter):
         raise FaceLLMError(f"No FaceLLM is known for {spec.name} to compare it with; give one with --adapter.")
-    from facellm.api import load
-
     # Only who asks the base needs it beside a merged FaceLLM.
     both = True if args.command == "compare" or args.base else None
-    return load(
-        args.model,
-        adapter=args.adapter,
-        quantization=args.quantization,
-        device=args.device,
-        dtype=args.dtype,
-        base=False if args.only_facellm else both,
-    )
+    return options.open(base=False if args.only_facellm else both)
 
 
 def _screened(deltas: Iterator[Any], rows: int, sensitive: bool) -> Iterator[Any]:

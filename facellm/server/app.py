@@ -32,6 +32,7 @@ from facellm import __version__
 from facellm.api import FaceLLM
 from facellm.attributes import sensitive_allowed
 from facellm.errors import FaceLLMError
+from facellm.model_options import ModelOptions
 from facellm.server.replies import Stream, completion
 from facellm.server.requests import Refusal, read_chat, read_profiles
 from facellm.server.run import Served
@@ -91,19 +92,11 @@ def run(args: Any) -> None:
     """
     import uvicorn
 
-    from facellm.api import load
-
+    options = ModelOptions.read(args)
     key = _key(args.api_key_env)
     sensitive_allowed()  # a mistyped switch ends here
     with _listening(args.host, args.port) as place:  # a taken port is found before the model is opened
-        model = load(
-            args.model,
-            adapter=args.adapter,
-            quantization=args.quantization,
-            device=args.device,
-            dtype=args.dtype,
-            base=not args.only_facellm,
-        )
+        model = FaceLLM(options.open_weights(base=not args.only_facellm))
         names = {"base": args.served_base, "facellm": args.served_facellm}
         app = make_app(model, names=names, api_key=key)
         host, port = place.getsockname()[:2]
