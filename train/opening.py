@@ -7,7 +7,6 @@ does not know: questions, measures.
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +57,7 @@ def about(loaded: LoadedModel, args: argparse.Namespace) -> dict[str, Any]:
 
     What is a path is listed under "paths" and decides nothing: the fingerprint knows the weights, on every machine.
     """
+    from facellm.weights.fingerprint import answering_digest
     from facellm.weights.registry import MODELS
 
     report = loaded.report
@@ -65,23 +65,9 @@ def about(loaded: LoadedModel, args: argparse.Namespace) -> dict[str, Any]:
     return {
         "model": report.name, "adapter": args.adapter, "revision": report.revision,
         "weights": {"base": report.base, "facellm": report.facellm}, "dtype": report.dtype,
-        "quantization": report.quantization, "fingerprint": fingerprint(loaded),
+        "quantization": report.quantization, "fingerprint": answering_digest(loaded),
         journal.PATHS: ["adapter", "weights", *(["model"] if in_folder else [])],
     }  # fmt: skip
-
-
-def fingerprint(loaded: LoadedModel) -> str:
-    """A digest of the weights' and the adapter's files (names, sizes, heads, ends), wherever they lie, so that changed
-    weights are noticed; the base's also where only FaceLLM on top of it is asked."""
-    digest = hashlib.sha256()
-    base = loaded.report.base or str(loaded.folder)
-    for place in dict.fromkeys((base, loaded.report.facellm)):
-        for path in sorted(Path(place).glob("*.safetensors")) if place and Path(place).is_dir() else ():
-            with path.open("rb") as handle:
-                head = handle.read(1 << 20)
-                handle.seek(max(0, path.stat().st_size - (1 << 20)))
-                digest.update(f"{path.name}:{path.stat().st_size}".encode() + head + handle.read())
-    return digest.hexdigest()[:16]
 
 
 def check_positive(args: argparse.Namespace, *names: str) -> None:

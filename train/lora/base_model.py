@@ -5,21 +5,16 @@ Input: a folder or hub name. Output: model, processor, identity. What this file 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import safe_open
-
 from facellm.errors import FaceLLMError
 from facellm.weights import checkpoint
+from facellm.weights.fingerprint import weights_digest
 from facellm.weights.load import open_model
 from facellm.weights.registry import resolve
 
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 COMPLETE = "complete.json"  # written into a checkpoint after everything else
 TRAINING = "training.json"  # beside an adapter's weights: base, data, recipe, figures
 
@@ -44,29 +39,6 @@ def base_folder(name: str) -> Path:
     folder = checkpoint.model_folder(source.base, source.base_revision or source.merged_revision)
     checkpoint.check(folder)
     return folder
-
-
-def weights_digest(folder: Path) -> str:
-    """SHA-256 over every tensor's name, shape and first row as bf16: the same however the files are sharded."""
-    config = json.loads((folder / "config.json").read_text())
-    tied = config.get("tie_word_embeddings", False)
-    content: dict[str, bytes] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        if file.name == ADAPTER_WEIGHTS:
-            continue
-        with safe_open(file, "pt") as opened:
-            for name in opened.keys():  # noqa: SIM118 (not a dict)
-                if tied and name == "lm_head.weight":
-                    continue
-                part = opened.get_slice(name)
-                shape = part.get_shape()
-                first = part[:1] if shape else opened.get_tensor(name)
-                values = first.to(torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes()
-                content[name] = f"{name}{shape}".encode() + values
-    digest = hashlib.sha256()
-    for name in sorted(content):
-        digest.update(content[name])
-    return digest.hexdigest()
 
 
 def identify(name: str, folder: Path) -> BaseId:

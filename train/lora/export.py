@@ -122,7 +122,7 @@ def export(
 
 def check_base(folder: Path, known: dict, named: str, place: Path) -> None:
     """Raises FaceLLMError if the adapter's own record names other weights than those in `place`."""
-    from train.lora.base_model import weights_digest
+    from facellm.weights.fingerprint import weights_digest
 
     wanted = known.get("base", {}).get("digest")
     if wanted is None:

@@ -6,8 +6,8 @@ A cache is a folder that anyone may write (nano's own stages do)::
     features.npy   float16 or float32, (images, tokens, width): what the PROJECTOR returns for an image
 
 A key is `sha256:` + the digest of the image file's bytes, or the image's path as the data set writes it; with path keys
-the file need not even exist. `fingerprint` names encoder, projector and image settings (`fingerprint`), so that a cache
-of another base is refused. Arrays are memory-mapped: nothing but the rows of a batch is ever read.
+the file need not even exist. `fingerprint` (`encoder_digest`) names encoder, projector and image settings, so that a
+cache of another base is refused. Arrays are memory-mapped: nothing but the rows of a batch is ever read.
 
 What it does not know: text, packing, training.
 """
@@ -25,29 +25,13 @@ import torch
 
 from facellm.errors import FaceLLMError
 from facellm.vision.images import load_image
+from facellm.weights.fingerprint import encoder_digest
 
 FORMAT = 1
 
 
 def image_key(path: str | Path) -> str:
     return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def fingerprint(model: torch.nn.Module, processor: Any) -> str:
-    """SHA-256 of what turns an image into features: encoder and projector weights (as bf16) and the image settings.
-
-    The same for a model opened in float32, bf16 or with a quantised decoder.
-    """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    digest = hashlib.sha256()
-    for part in ("vision_tower", "multi_modal_projector"):
-        for name, weight in getattr(base.model, part).state_dict().items():
-            digest.update(f"{part}.{name}{tuple(weight.shape)}".encode())
-            digest.update(weight.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes())
-    settings = processor.image_processor.to_dict()
-    named = {key: settings.get(key) for key in ("size", "image_mean", "image_std", "rescale_factor", "resample")}
-    digest.update(json.dumps(named, sort_keys=True, default=str).encode())
-    return digest.hexdigest()
 
 
 class FeatureCache:
@@ -142,7 +126,7 @@ def cache_images(
 
     Returns the cache and each image's row. `progress(done, of)` is called after each batch.
     """
-    mark = fingerprint(model, processor)
+    mark = encoder_digest(model, processor)
     if (Path(folder) / "index.json").is_file():
         cache = FeatureCache(folder, mark)
         rows = {image: cache.find(image, path) for image, path in paths.items()}

@@ -255,9 +255,10 @@ def _features(given: Path | None, dataset: Any, out: Path) -> Path:
 
 def _images(folder: Path, net: Any, processor: Any, dataset: Any, recipe: Recipe, arguments: Any, check: Any) -> Any:
     """How a batch gets its images: rows of the feature cache, or pixels. Raises FaceLLMError for missing files."""
-    from train.lora.feature_cache import FeatureCache, cache_images, fingerprint, pixels
+    from facellm.weights.fingerprint import encoder_digest
+    from train.lora.feature_cache import FeatureCache, cache_images, pixels
 
-    given = FeatureCache(folder, fingerprint(net, processor)) if (folder / "index.json").is_file() else None
+    given = FeatureCache(folder, encoder_digest(net, processor)) if (folder / "index.json").is_file() else None
     check(dataset, known=given.rows if given else ())
     paths = {image: dataset.path(image) for image in dataset.images()}
     if not recipe.cache_features and given is None:

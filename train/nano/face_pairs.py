@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from transformers import AutoModelForImageTextToText
 
+from facellm.weights.fingerprint import encoder_digest
 from facellm.weights.processor import FaceProcessor
-from train.lora.feature_cache import fingerprint, write_features
+from train.lora.feature_cache import write_features
 from train.nano import assemble
 from train.nano.language.corpus import write
 
@@ -53,6 +54,6 @@ def build(work: Path, *, limit: int | None = None, batch: int = 256) -> dict[str
                 yield model.model.multi_modal_projector(assemble.shuffled(model, part))
 
     keys = [f"views/{view}" for view in range(len(tokens))]
-    mark = fingerprint(model, FaceProcessor.from_pretrained(work / "base"))
+    mark = encoder_digest(model, FaceProcessor.from_pretrained(work / "base"))
     write_features(work / "features", keys, projected(), mark)
     return counts | {"views": len(keys)}

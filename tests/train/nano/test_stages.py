@@ -8,9 +8,10 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, InternVLVisionModel
 
+from facellm.weights.fingerprint import encoder_digest
 from facellm.weights.processor import FaceProcessor
 from train.lora.conversations import read_dataset
-from train.lora.feature_cache import FeatureCache, fingerprint
+from train.lora.feature_cache import FeatureCache
 from train.lora.lora import add_adapter
 from train.lora.recipe import load_recipe
 from train.nano import base, face_pairs, projector, words
@@ -213,5 +214,5 @@ def test_the_data_set_is_what_train_lora_reads_with_features_of_this_base(work):
     found = read_dataset(folder / "facellm")
     assert (len(found.train), len(found.val)) == (rows["train"], rows["val"])
     model = AutoModelForImageTextToText.from_pretrained(folder / "base", dtype=torch.float32)
-    cache = FeatureCache(folder / "features", fingerprint(model, FaceProcessor.from_pretrained(folder / "base")))
+    cache = FeatureCache(folder / "features", encoder_digest(model, FaceProcessor.from_pretrained(folder / "base")))
     assert len(cache.array) == views and set(found.images()) <= set(cache.rows)
