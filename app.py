@@ -9,8 +9,9 @@ import logging
 import sys
 
 from demo.runtime.heap import tidy_heaps
-from demo.runtime.options import OptionError, check_mcp, free_port, read_options
+from demo.runtime.options import OptionError, check_mcp, read_options
 from facellm.errors import FaceLLMError
+from facellm.ports import free_port
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
         options = read_options(sys.argv[1:] if argv is None else argv)
-        port = free_port(options)
+        port = free_port(options.host, options.port, options.fixed_port)
         tidy_heaps()
         from demo.runtime import host
 

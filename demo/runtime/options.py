@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -119,28 +118,6 @@ def check_mcp(options: Options) -> None:
             importlib.import_module("mcp")
         except ImportError:
             raise OptionError("--mcp needs the package mcp: pip install 'gradio[mcp]'.") from None
-
-
-def free_port(options: Options) -> int:
-    """The port to bind. A port that was asked for must be free; the default one moves up to 20 ports on.
-
-    Raises OptionError where the port is taken or the address is not this machine's.
-    """
-    tries = 1 if options.fixed_port else 20
-    for port in range(options.port, options.port + tries):
-        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((options.host, port))
-                return port
-            except OSError as error:
-                if error.errno not in (98, 48, 10048, 13, 10013):  # in use or not permitted: Linux, macOS, Windows
-                    raise OptionError(
-                        f"The address {options.host!r} cannot be listened on ({error.strerror}): use --host 127.0.0.1."
-                    ) from None
-    where = f"Port {options.port}" if tries == 1 else f"Every port from {options.port} to {options.port + tries - 1}"
-    raise OptionError(f"{where} on {options.host} is taken: choose another with --port.")
 
 
 def _port(text: str) -> int:

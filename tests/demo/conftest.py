@@ -18,8 +18,9 @@ import pytest
 
 from demo import layout
 from demo.runtime import host as worker
-from demo.runtime.options import Options, free_port
+from demo.runtime.options import Options
 from demo.runtime.photos import EXAMPLES
+from facellm.ports import free_port
 from tests.paths import ROOT
 from tests.served import InThread
 
@@ -65,7 +66,7 @@ def options(served_model, tmp_path_factory):
 
 def launch(options: Options, host: worker.Host | None = None) -> SimpleNamespace:
     """Serve the page as app.py does.  url, ctx, page, app."""
-    port = free_port(options)
+    port = free_port(options.host, options.port, options.fixed_port)
     page, ctx = layout.build(options, host)
     worker.serve(ctx.host)
     app, url, _ = page.launch(**layout.launch_arguments(ctx, port))

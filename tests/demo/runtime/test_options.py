@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from demo.runtime.options import OptionError, free_port, read_options
+from demo.runtime.options import OptionError, read_options
 from tests.paths import ROOT
 
 
@@ -50,22 +50,6 @@ def test_auth_and_switches():
 def test_nonsense_is_refused_with_a_sentence(argv, env, says):
     with pytest.raises(OptionError, match=says):
         read_options(argv, env)
-
-
-def test_a_taken_port_is_named_and_the_default_one_moves_on():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(OptionError, match=f"Port {port} .* is taken"):
-            free_port(read_options(["--port", str(port)], {}))
-        moving = read_options([], {})
-        assert free_port(type(moving)(port=port)) > port
-
-
-def test_an_address_of_another_machine_is_refused():
-    with pytest.raises(OptionError, match="cannot be listened on"):
-        free_port(read_options(["--host", "203.0.113.7"], {}))
 
 
 @pytest.mark.parametrize(

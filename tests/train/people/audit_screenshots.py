@@ -13,9 +13,9 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from demo.runtime.options import Options, free_port
 from demo.runtime.photos import EXAMPLES
 from facellm.attributes import attribute
+from facellm.ports import free_port
 from tests.demo.conftest import CHROMIUM_ARGUMENTS, PATIENCE
 from tests.demo.screenshots import OUT, save
 from tests.train.people.test_audit_browser import press
@@ -63,7 +63,7 @@ def main() -> None:
         drawn = sorted(draw(read.items, len(read.items), 0), key=lambda item: (item.attribute != "detail", item.key))
         store.begin("portraits", len(drawn), 0, read, drawn)
         page = audit_page.build(Session(store), "ada", "portraits")
-        port = free_port(Options(port=17980))
+        port = free_port("127.0.0.1", 17980)
         page.launch(**audit_page.launch_arguments("127.0.0.1", port))
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_ARGUMENTS)

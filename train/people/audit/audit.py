@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from facellm.errors import FaceLLMError
+from facellm.ports import free_port
 from train.people.audit.items import read_items
 from train.people.audit.judgements import AUTO, AuditStore, check_person
 from train.people.audit.sample import draw
@@ -93,12 +94,10 @@ def _begin(args: argparse.Namespace, store: AuditStore) -> None:
 
 
 def _serve(args: argparse.Namespace, store: AuditStore) -> None:
-    from demo.runtime.options import Options, free_port
     from train.people.audit import page as audit_page
     from train.people.audit.session import Session
 
-    options = Options(host=args.host, port=args.port or PORT, fixed_port=args.port is not None)
-    port = free_port(options)
+    port = free_port(args.host, args.port or PORT, fixed=args.port is not None)
     page = audit_page.build(Session(store), args.annotator, store.about()["source"])
     page.launch(**audit_page.launch_arguments(args.host, port))
     print(f"The audit is at http://{args.host}:{port} (marks: {store.path}); Ctrl-C ends it.", flush=True)

@@ -17,7 +17,6 @@ from pathlib import Path
 import gradio as gr
 from PIL import Image
 
-from demo.page.theme import theme
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from facellm.vision.images import load_image
@@ -235,6 +234,34 @@ def build(session: Session, annotator: str | None = None, source: str = "") -> g
 
 def _notice(error: Exception) -> str:
     return f'<p class="notice bad" role="alert">{escape(str(error))}</p>'
+
+
+def theme() -> gr.themes.Base:
+    """Slate neutrals, one teal accent, and system fonts: the page must need no other host."""
+    made = gr.themes.Base(
+        primary_hue=gr.themes.colors.teal,
+        secondary_hue=gr.themes.colors.slate,
+        neutral_hue=gr.themes.colors.slate,
+        radius_size=gr.themes.sizes.radius_lg,
+        font=("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif"),
+        font_mono=("ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"),
+    )
+    return made.set(
+        block_shadow="none",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_400",
+        button_primary_background_fill="#0f766e",
+        button_primary_background_fill_hover="#0b5f59",
+        button_primary_background_fill_dark="#0f766e",
+        button_primary_text_color="#ffffff",
+        button_border_width="1px",
+        button_secondary_background_fill="*background_fill_primary",
+        button_secondary_background_fill_dark="*background_fill_secondary",
+        button_secondary_border_color="*neutral_300",
+        button_secondary_border_color_dark="*neutral_600",
+        link_text_color="#0f6a63",
+        link_text_color_dark="#5fd9cc",
+    )
 
 
 def launch_arguments(host: str, port: int) -> dict:
