@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # The demo needs no network unless ARGS or the environment name another model (a later --model wins) or a server.
 EMBEDDED := $(if $(FACELLM_MODEL)$(FACELLM_BACKEND_URL)$(findstring --backend-url,$(ARGS)),,--model nano)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench requirements constraints clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python app.py $(EMBEDDED) $(ARGS)
@@ -17,9 +18,19 @@ test: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python .ci/requirements.py --check
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench $(ARGS)
+
+requirements:
+	$(PYTHON) .ci/requirements.py
+
+constraints: $(VENV)/.dev
+	$(BIN)/python .ci/requirements.py --constraints
 
 clean:
 	rm -rf $(VENV)
@@ -27,10 +38,10 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.runtime: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -r requirements.txt
+$(VENV)/.runtime: requirements.txt constraints.txt | $(BIN)/python
+	$(INSTALL) -r requirements.txt
 	touch $@
 
-$(VENV)/.dev: requirements.txt requirements-train.txt requirements-dev.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+$(VENV)/.dev: requirements.txt requirements-train.txt requirements-dev.txt constraints.txt | $(BIN)/python
+	$(INSTALL) -r requirements-dev.txt
 	touch $@
