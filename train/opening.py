@@ -1,8 +1,4 @@
-"""The options by which a measuring command chooses what it measures: the model, and base, FaceLLM or both.
-
-Input: command-line arguments. Output: an opened model and the names of those to ask ("base", "facellm"). What this file
-does not know: questions, measures.
-"""
+"""The options by which a measuring command chooses what it measures: the model, and base, FaceLLM or both."""
 
 from __future__ import annotations
 
@@ -11,51 +7,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facellm.errors import FaceLLMError
+from facellm.model_options import ModelOptions, add_model_options
 from train import journal
 
 if TYPE_CHECKING:
     from facellm.weights.load import LoadedModel
 
+DEFAULT = "nano"  # the model that is measured where none is named
 
-def add_options(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--model", default="nano", help="name, folder or hub id, as for python -m facellm (default: nano)")
-    p.add_argument("--adapter", help="LoRA adapter or merged FaceLLM, if the model's name does not imply it")
-    p.add_argument("--quantization", choices=("none", "int8", "nf4"))
-    p.add_argument("--device")
-    p.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights (default: the model's)")
-    who = p.add_mutually_exclusive_group()
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the model's options, --base and --both."""
+    add_model_options(parser, default=DEFAULT, backend=False)
+    who = parser.add_mutually_exclusive_group()
     who.add_argument("--base", action="store_true", help="the base alone")
     who.add_argument("--both", action="store_true", help="base and FaceLLM, compared on the same questions")
 
 
 def open_chosen(args: argparse.Namespace) -> tuple[LoadedModel, tuple[str, ...]]:
-    """(the opened model, which of its answers are asked for).
+    """Opens the chosen model.
 
-    Raises FaceLLMError where the model does not answer as what was asked for.
+    Returns:
+        The model, and the variants that are asked: "base", "facellm" or both, in this order.
+
+    Raises:
+        FaceLLMError: Where the model cannot be opened, or has no such variant.
     """
-    from facellm.weights.load import open_model
-
-    loaded = open_model(
-        args.model,
-        adapter=args.adapter,
-        quantization=args.quantization,
-        device=args.device,
-        dtype=args.dtype,
-        base=args.base or args.both,
-    )
+    options = ModelOptions.read(args, default=DEFAULT)
+    loaded = options.open_weights(args.base or args.both)
     variants = ("base", "facellm") if args.both else ("base",) if args.base else ("facellm",)
-    if any(w not in loaded.variants for w in variants):
-        raise FaceLLMError(
-            f"{args.model} answers as {' and '.join(loaded.variants)} only; "
-            + ("leave out --both" if args.both else "give --base or an --adapter") + "."
-        )  # fmt: skip
+    if not set(variants) <= set(loaded.variants):
+        instead = "leave out --both" if args.both else "give --base or an --adapter"
+        raise FaceLLMError(f"{options.model} answers as {' and '.join(loaded.variants)} only; {instead}.")
     return loaded, variants
 
 
 def about(loaded: LoadedModel, args: argparse.Namespace) -> dict[str, Any]:
-    """Whatever of the model decides its answers, for a run's settings, and where it lay.
+    """Describes whatever of the model decides its answers, for the settings of a run.
 
-    What is a path is listed under "paths" and decides nothing: the fingerprint knows the weights, on every machine.
+    Returns:
+        JSON-able settings. Those that are paths are listed under `journal.PATHS` and decide nothing: the fingerprint
+        recognises the weights on every machine.
     """
     from facellm.weights.fingerprint import answering_digest
     from facellm.weights.registry import MODELS
