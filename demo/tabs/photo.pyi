@@ -45,11 +45,8 @@ class PhotoInput(gr.Image):
         if payload.url and payload.url.startswith("data:"):
             return super().preprocess(payload)
         return payload.path
-    from collections.abc import Callable, Sequence
-    from typing import TYPE_CHECKING, Any, Literal
-
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
-
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component

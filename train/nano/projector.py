@@ -4,7 +4,7 @@ What the decoder learns of a face is near to what a linear reader of the mean im
 direction that was right in 95 % of the held-out faces, balanced, where a reader of all the tower's tokens is in 97.5 %.
 Here the projector alone is trained, towards its own output plus the part of its mean token that the heads' readings
 explain. That doubles this part in the place where the decoder already looks for it, cleans it of what the heads do not
-believe, and lets a linear reader of the mean tell a pose (docs/decisions.md has the figures).
+believe, and lets a linear reader of the mean tell a pose (docs/research/nano.md has the figures).
 
 `python -m train.nano projector`: changes the projector in `work/base`, adds figures to `projector.jsonl`. Run twice, it
 makes louder twice: begin with the base that `train.nano base` wrote. What it does not know: words, and the decoder.
@@ -22,7 +22,7 @@ from torch import nn
 from transformers import InternVLForConditionalGeneration
 
 from train.faces.facts import pose_of
-from train.faces.tasks import YAW_FRONTAL_DEG, YAW_TURNED_DEG
+from train.faces.measures import MEASUREMENTS, YAW_FRONTAL_DEG, YAW_TURNED_DEG
 from train.nano.base import Tokens
 from train.nano.language.corpus import Views
 from train.nano.vision import faces
@@ -53,7 +53,7 @@ def readings(views: Views) -> torch.Tensor:
     table = views.table
     yaw, pitch = (
         np.where(np.isnan(table["measurements"][:, axis]), views.mesh[:, axis], table["measurements"][:, axis])
-        for axis in (faces.MEASUREMENTS.index("yaw_deg"), faces.MEASUREMENTS.index("pitch_deg"))
+        for axis in (MEASUREMENTS.index("yaw_deg"), MEASUREMENTS.index("pitch_deg"))
     )
     turns = (np.tanh(yaw / YAW_DEG), np.abs(yaw) < (YAW_FRONTAL_DEG + YAW_TURNED_DEG) / 2, np.tanh(pitch / PITCH_DEG))
     said = [softmax(table["gender"])[:, 1:], *(softmax(table[name]) for name in ("race", "expression", "age_group"))]
@@ -119,7 +119,7 @@ def train(folder: Path, work: Path, *, epochs: int = EPOCHS, seed: int = 0) -> d
     before = mean_tokens(old, tokens, len(views))
     read = readings(views)
     centre, wished = before[kept].mean(0), GAIN * explained(before, read, kept)
-    pose = torch.from_numpy(poses(views.table["measurements"][:, faces.MEASUREMENTS.index("yaw_deg")]))
+    pose = torch.from_numpy(poses(views.table["measurements"][:, MEASUREMENTS.index("yaw_deg")]))
     reader = nn.Linear(before.shape[1], 3)
     optimizer = torch.optim.AdamW([*new.parameters(), *reader.parameters()], RATE, weight_decay=0.0)
     rows = np.flatnonzero(views.train)

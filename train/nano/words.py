@@ -2,7 +2,7 @@
 
 The base never meets them, its head is tied to its embeddings, and both are frozen under an adapter, which is too low in
 rank to turn the decoder's last state towards hundreds of rows that still stand where they were drawn: "moderate" was
-the right word in half of the answers about light and was never said (docs/decisions.md). Here these rows alone are
+the right word in half of the answers about light and was never said (docs/research/nano.md). Here these rows alone are
 trained: on face answers with an adapter beside the pictures of OTHER faces, so that words are learnt and nothing about
 faces, and on the base's own pairs without, so that the base keeps to its own words.
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from facellm.labels import EXPRESSIONS
 from train.faces.facts import FactReader, Facts
-from train.faces.tasks import YAW_TURNED_DEG
+from train.faces.measures import MEASUREMENTS, PIXEL_STATS, YAW_TURNED_DEG
 from train.nano.language import general
 from train.nano.language.choices import multiple_choice, profile_answer
 from train.nano.language.questions import attribute_answer, conversation, facts_as_json, short
@@ -24,7 +24,6 @@ from train.nano.language.refusals import limits, small_talk
 from train.nano.language.single import single
 from train.nano.tokenizer import train_tokenizer
 from train.nano.vision import faces
-from train.nano.vision.augment import PIXEL_STATS
 from train.nano.vision.targets import Targets
 from train.reports.stats import softmax
 from train.teachers.measured.phrases import Turns
@@ -57,7 +56,7 @@ class Views:
         self.years = self.probabilities["age_years"] @ np.arange(101)
         self.train = self.faces.is_train[self.table["row"]]
         self.utk = self.faces.gender[self.table["row"]] >= 0
-        yaw = self.table["measurements"][:, faces.MEASUREMENTS.index("yaw_deg")]
+        yaw = self.table["measurements"][:, MEASUREMENTS.index("yaw_deg")]
         targets = Targets(self.faces)
         self.mesh = self.table["mesh"] * targets.mesh_std.numpy() + targets.mesh_mean.numpy()
         grey = self.table["pixels"][:, PIXEL_STATS.index("brightness")]
@@ -84,7 +83,7 @@ class Views:
         )
 
     def eyes(self, view: int) -> str | None:
-        left = faces.MEASUREMENTS.index("eye_open_left")
+        left = MEASUREMENTS.index("eye_open_left")
         gap = self.table["measurements"][view][left : left + 2].mean()
         return "closed" if gap < EYES_CLOSED else "open" if gap > EYES_OPEN else None
 
@@ -141,7 +140,7 @@ def face_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
 
 def base_pairs(views: Views, view: int, rng: random.Random) -> list[Turns]:
     """What the base learns from one view: mostly multiple choice, whose mechanics take long to form in a small decoder,
-    and form by looking (docs/decisions.md)."""
+    and form by looking (docs/research/nano.md)."""
     facts = views.facts(view)
     pairs: list[Turns | None] = list(general.coarse_choices(facts, rng))
     pairs += [general.text_choice(rng), general.coarse_question(facts, rng)]

@@ -82,7 +82,7 @@ def lighting(facts: Facts, rng: random.Random) -> str:
             sharpness_sentence(facts, rng),
             light_sentence(facts, rng),
             # What is most pictures' was said of all: light without a side and natural colours are left out, so that
-            # they are claimed of none. Contrast the decoder cannot tell, so it is not taught (docs/decisions.md).
+            # they are claimed of none. Contrast the decoder cannot tell, so it is not taught (docs/research/nano.md).
             side_sentence(facts, rng) if facts.light_side in ("left", "right") else None,
             colour_sentence(facts, rng) if facts.colour else None,
         ],
