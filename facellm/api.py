@@ -1,22 +1,215 @@
-"""A FaceLLM in this process: load() one, then describe, ask, compare, profile or stream (see interface).
+"""What can be asked of a FaceLLM: describe, ask, compare and profile, of a model here (`load`) or behind a server.
 
-Input: a model's name. Output: a FaceLLM. What this file does not know: how answers are computed (engine), how weights
-are opened (loading), which questions there are (interface).
+Neither torch nor transformers is imported before a model is opened, so that a server's clients do without both.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from facellm.engine.engine import Engine
-from facellm.engine.sampling import Sampling
-from facellm.interface import ImageSource, Questions, face_of
-from facellm.profile import Profile, measure, read_calibration
-from facellm.results import VARIANTS, Delta, Row
-from facellm.weights.load import LoadedModel, LoadReport, open_model
+from facellm.attributes import Attribute, select
+from facellm.errors import FaceLLMError
+from facellm.profile import Profile, fields_for, read_calibration, softmax
+from facellm.results import VARIANTS, Answer, Comparison, Delta, Report, Row
+from facellm.vision.faces import FaceView, view_face
+from facellm.vision.images import load_image
+
+if TYPE_CHECKING:
+    from facellm.engine.sampling import Sampling
+    from facellm.weights.load import LoadedModel, LoadReport
+
+ImageSource = Any  # path, bytes, PIL image, numpy array, binary file, or a FaceView
+
+
+class Questions(ABC):
+    """The methods that a model here and one behind a server share. They are safe to use from several threads.
+
+    All of them take these arguments and raise `FaceLLMError` (`ImageError` for an image that cannot be used):
+
+    - image: A path, bytes, PIL image, numpy array (h, w, 3) uint8 or binary file, which is searched for faces, or a
+      `FaceView` from `view()`.
+    - variant: "base" or "facellm". None means FaceLLM, or the base where no FaceLLM was opened.
+    - face: Which of the faces is shown to the model; 0 is the largest.
+    - whole: Shows the model the whole image.
+    - tiles: At most so many tiles (1 to 12) of a whole image.
+    - system: A system prompt.
+    - sampling: How answers are chosen, greedily by default; its fields can be given by keyword instead
+      (max_new_tokens=64, temperature=0.7, ...).
+
+    Attributes:
+        variants: The models that can be asked: ("base", "facellm"), or the one that there is.
+    """
+
+    variants: Any  # tuple[str, ...]; a property of both classes
+
+    @property
+    @abstractmethod
+    def report(self) -> Any:
+        """What was opened, where and how; `to_dict()` gives it as JSON."""
+
+    @abstractmethod
+    def stream(
+        self,
+        image: ImageSource,
+        rows: Sequence[Row],
+        sampling: Sampling | None = None,
+        cancel: threading.Event | None = None,
+        tiles: int = 1,
+    ) -> Iterator[Delta]:
+        """Answers several questions together, to both models where that is asked for.
+
+        Args:
+            image: As in the class.
+            rows: The questions.
+            sampling: As in the class.
+            cancel: Ends all answers soon after it is set.
+            tiles: As in the class.
+
+        Yields:
+            Text of all rows as it grows. Each row ends with a `Delta` that is `done` and holds the `Answer`.
+        """
+
+    @abstractmethod
+    def profiles(
+        self, image: ImageSource, variants: Sequence[str] = VARIANTS, *, face: int = 0, whole: bool = False
+    ) -> dict[str, Profile]:
+        """Returns {variant: profile} of several models, measured together."""
+
+    def view(self, image: ImageSource, face: int = 0, whole: bool = False) -> FaceView:
+        """Returns what the model will be shown: the upright crop of a face, its box in the photo, and a notice."""
+        return image if isinstance(image, FaceView) else view_face(load_image(image), face, detect=not whole)
+
+    def describe(
+        self,
+        image: ImageSource,
+        attributes: str | Iterable[str | Attribute] | None = None,
+        variant: str | None = None,
+        *,
+        system: str | None = None,
+        face: int = 0,
+        whole: bool = False,
+        tiles: int = 1,
+        sampling: Sampling | None = None,
+        **settings: Any,
+    ) -> Report:
+        """Describes the attributes (all eight by default) in the paper's order, asked together."""
+        view = self.view(image, face, whole)
+        variant = self._one(variant)
+        rows = [Row(variant, a.question, system=system, key=a.key) for a in select(attributes)]
+        answers = self._answers(view, rows, make_sampling(sampling, settings), tiles)
+        return Report(variant, tuple(answers), face_of(view), view.notice)
+
+    def ask(
+        self,
+        image: ImageSource,
+        question: str,
+        history: Sequence[tuple[str, str]] = (),
+        variant: str | None = None,
+        *,
+        system: str | None = None,
+        face: int = 0,
+        whole: bool = False,
+        tiles: int = 1,
+        sampling: Sampling | None = None,
+        **settings: Any,
+    ) -> Answer:
+        """Answers one question; `history` holds earlier (question, answer) turns about the same image."""
+        view = self.view(image, face, whole)
+        row = Row(self._one(variant), question, tuple((q, a) for q, a in history), system)
+        return self._answers(view, [row], make_sampling(sampling, settings), tiles)[0]
+
+    def compare(
+        self,
+        image: ImageSource,
+        question: str,
+        history: Sequence[tuple[str, str]] = (),
+        *,
+        system: str | None = None,
+        face: int = 0,
+        whole: bool = False,
+        tiles: int = 1,
+        sampling: Sampling | None = None,
+        **settings: Any,
+    ) -> Comparison:
+        """Asks base and FaceLLM the same question together."""
+        view = self.view(image, face, whole)
+        rows = [Row(v, question, tuple((q, a) for q, a in history), system) for v in VARIANTS]
+        return Comparison(*self._answers(view, rows, make_sampling(sampling, settings), tiles))
+
+    def profile(self, image: ImageSource, variant: str | None = None, *, face: int = 0, whole: bool = False) -> Profile:
+        """Returns probabilities of age group, gender, ethnicity, expression, pose, mouth, eyes, light and sharpness."""
+        variant = self._one(variant)
+        return self.profiles(image, (variant,), face=face, whole=whole)[variant]
+
+    def _answers(self, view: FaceView, rows: Sequence[Row], sampling: Sampling, tiles: int) -> list[Answer]:
+        answers = {d.row: d.answer for d in self.stream(view, rows, sampling, tiles=tiles) if d.answer}
+        return [answers[i] for i in range(len(rows))]
+
+    def _one(self, variant: str | None) -> str:
+        if variant is None:
+            return self.variants[-1]
+        if variant not in VARIANTS:
+            raise FaceLLMError(f"There is no model {variant!r}; choose {' or '.join(VARIANTS)}.")
+        return variant
+
+
+class FaceLLM(Questions):
+    """A model opened in this process; see `Questions` for what can be asked and `load` for how to open one."""
+
+    def __init__(self, loaded: LoadedModel):
+        from facellm.engine.engine import Engine
+
+        self.loaded = loaded
+        self.engine = Engine(loaded)
+        # The base's temperatures are in its folder, FaceLLM's in its own or in the base's that it was shipped in.
+        beside = read_calibration(loaded.folder)
+        self._temperatures = {"base": beside.get("base", {})}
+        if loaded.report.facellm:
+            place = Path(loaded.report.facellm)
+            own = read_calibration(place) if place != loaded.folder else {}
+            shipped = place.is_relative_to(loaded.folder)
+            self._temperatures["facellm"] = own.get("facellm") or (beside.get("facellm", {}) if shipped else {})
+
+    @property
+    def report(self) -> LoadReport:
+        """What was opened, where, how, and why."""
+        return self.loaded.report
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        return self.engine.variants
+
+    def stream(
+        self,
+        image: ImageSource,
+        rows: Sequence[Row],
+        sampling: Sampling | None = None,
+        cancel: threading.Event | None = None,
+        tiles: int = 1,
+    ) -> Iterator[Delta]:
+        return self.engine.stream(self.view(image).image, rows, sampling, cancel, tiles)
+
+    def profiles(
+        self, image: ImageSource, variants: Sequence[str] = VARIANTS, *, face: int = 0, whole: bool = False
+    ) -> dict[str, Profile]:
+        """Scores all labels of all fields, for all `variants`, behind one image prefix."""
+        view = self.view(image, face, whole)
+        fields = fields_for(self.loaded.is_nano)
+        scores = self.engine.score_many(view.image, [(f.question, f.labels) for f in fields], tuple(variants))
+        found = {}
+        for variant in variants:
+            temperatures = self._temperatures.get(variant) or {}
+            probabilities = {
+                f.key: dict(zip(f.labels, softmax(values, temperatures.get(f.key, 1.0)), strict=True))
+                for f, values in zip(fields, scores[variant], strict=True)
+            }
+            found[variant] = Profile(variant, probabilities, bool(temperatures), face_of(view), view.notice)
+        return found
 
 
 def load(
@@ -29,63 +222,46 @@ def load(
     base: bool | None = True,
     keep_encoder: bool = True,
 ) -> FaceLLM:
-    """Open a FaceLLM: "auto", "nano", "1b", "2b", "8b", "14b", "38b", a folder or a hub id (each may end in @revision).
+    """Opens a FaceLLM in this process. What is left out is chosen; `.report` says how, and why.
 
-    adapter: a PEFT folder or hub id for a base, or a merged FaceLLM.  quantization: "none", "int8", "nf4".
-    device: "cuda", "mps", "cpu".  dtype: "float32", "bfloat16", "float16".  base: False opens FaceLLM alone,
-    None the base only where it is no second set of weights.
-    keep_encoder: False keeps the image encoder in main memory (meant for a 38b on a card of 24 GB).
-    Everything left out is chosen; `.report` says what and why.  Raises FaceLLMError with a sentence for the user.
+    Args:
+        name: "auto", "nano", "1b", "2b", "8b", "14b", "38b", a folder or a hub id (each may end in @revision).
+        adapter: A PEFT folder or hub id for a base, or a merged FaceLLM.
+        quantization: "none", "int8" or "nf4".
+        device: "cuda", "cuda:1", "mps" or "cpu".
+        dtype: "float32", "bfloat16" or "float16".
+        base: False opens FaceLLM alone, None the base only where it is no second set of weights.
+        keep_encoder: False keeps the image encoder in main memory (meant for a 38b on a card of 24 GB).
+
+    Returns:
+        The opened model.
+
+    Raises:
+        FaceLLMError: Where it cannot be opened, in one sentence.
     """
+    from facellm.weights.load import open_model
+
     options = {"adapter": adapter, "quantization": quantization, "device": device, "dtype": dtype}
     return FaceLLM(open_model(name, **options, base=base, keep_encoder=keep_encoder))
 
 
-class FaceLLM(Questions):
-    """A model opened in this process; `variant` names the models in it. What can be asked: see Questions."""
+def make_sampling(sampling: Sampling | None, settings: dict[str, Any]) -> Sampling:
+    """Returns `sampling`, or greedy decoding, with `settings` in place of its fields.
 
-    def __init__(self, loaded: LoadedModel):
-        self.loaded = loaded
-        self.engine = Engine(loaded)
-        self._temperatures = _temperatures(loaded)
+    Raises:
+        FaceLLMError: For an unknown setting or a value out of range.
+    """
+    from facellm.engine.sampling import Sampling
 
-    @property
-    def report(self) -> LoadReport:
-        """What was opened, where, how, and why."""
-        return self.loaded.report
-
-    @property
-    def variants(self) -> tuple[str, ...]:
-        """("base", "facellm"), or the one model that was opened."""
-        return self.engine.variants
-
-    def stream(
-        self,
-        image: ImageSource,
-        rows: Sequence[Row],
-        sampling: Sampling | None = None,
-        cancel: threading.Event | None = None,
-        tiles: int = 1,
-    ) -> Iterator[Delta]:
-        """Text of all rows as it grows, rows of both models together; see Engine.stream."""
-        return self.engine.stream(self.view(image).image, rows, sampling, cancel, tiles)
-
-    def profiles(
-        self, image: ImageSource, variants: Sequence[str] = VARIANTS, *, face: int = 0, whole: bool = False
-    ) -> dict[str, Profile]:
-        """{which: Profile} of several models in one pass."""
-        view = self.view(image, face, whole)
-        found = measure(self.engine, view.image, variants, nano=self.loaded.is_nano, temperatures=self._temperatures)
-        return {w: replace(p, face=face_of(view), notice=view.notice) for w, p in found.items()}
+    known = Sampling.__dataclass_fields__
+    for name in settings:
+        if name not in known:
+            raise FaceLLMError(f"There is no setting {name!r}; choose from {', '.join(known)}.")
+    return replace(sampling or Sampling(), **settings)
 
 
-def _temperatures(loaded: LoadedModel) -> dict[str, dict[str, float]]:
-    """The base's temperatures from its folder; FaceLLM's from its own, or from the base's that it was shipped in."""
-    beside = read_calibration(loaded.folder)
-    found = {"base": beside.get("base", {})}
-    if loaded.report.facellm:
-        place = Path(loaded.report.facellm)
-        own = read_calibration(place) if place != loaded.folder else {}
-        shipped = place.is_relative_to(loaded.folder)
-        found["facellm"] = own.get("facellm") or (beside.get("facellm", {}) if shipped else {})
-    return found
+def face_of(view: FaceView) -> dict[str, Any] | None:
+    """Returns the view's face in the form of `Report.face`."""
+    if view.face is None:
+        return None
+    return {**view.face.to_dict(), "image_size": None if view.image_size is None else list(view.image_size)}

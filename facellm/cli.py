@@ -24,7 +24,7 @@ from facellm.model_options import ModelOptions, add_model_options
 from facellm.weights.registry import MODELS, split_revision
 
 if TYPE_CHECKING:
-    from facellm.interface import Questions
+    from facellm.api import Questions
 
 BAR = 30  # characters of a probability of 1
 TITLES = {"base": "Base", "facellm": "FaceLLM"}
@@ -128,7 +128,7 @@ def run(args: argparse.Namespace, out: TextIO) -> None:
 
     image = load_image(args.image)
     _quiet(args.verbose, notes=not args.json)
-    from facellm.interface import face_of, make_sampling
+    from facellm.api import face_of, make_sampling
 
     names = ("max_new_tokens", "temperature", "top_p", "seed")
     given = {n: getattr(args, n) for n in names if getattr(args, n, None) is not None}

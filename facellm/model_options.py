@@ -15,7 +15,7 @@ from facellm.errors import FaceLLMError
 from facellm.weights.registry import MODELS, QUANTIZATIONS
 
 if TYPE_CHECKING:
-    from facellm.interface import Questions
+    from facellm.api import Questions
     from facellm.weights.load import LoadedModel
 
 DTYPES = ("float32", "bfloat16", "float16")

@@ -11,19 +11,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from facellm.attributes import sensitive_allowed
 from facellm.errors import FaceLLMError
 from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, FAIRFACE_ETHNICITIES, GENDERS, POSES
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from facellm.engine.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,6 @@ FIELDS: tuple[Field, ...] = (
 
 
 CALIBRATION = "calibration.json"
-Temperatures = Mapping[str, float]  # field key -> temperature; a missing field means 1
 
 
 @dataclass(frozen=True)
@@ -132,31 +126,6 @@ def softmax(values: Sequence[float], temperature: float = 1.0) -> list[float]:
     exps = [math.exp((v - top) / temperature) for v in values]
     total = sum(exps)
     return [e / total for e in exps]
-
-
-def measure(
-    engine: Engine,
-    image: Image.Image,
-    variants: Sequence[str],
-    *,
-    nano: bool,
-    temperatures: Mapping[str, Temperatures] | None = None,
-) -> dict[str, Profile]:
-    """{which: Profile} of the image: all labels of all fields of both models behind one image prefix.
-
-    temperatures: {variant: {field: temperature}}; a model without any is reported as not calibrated.
-    """
-    fields = fields_for(nano)
-    scores = engine.score_many(image, [(f.question, f.labels) for f in fields], tuple(variants))
-    profiles = {}
-    for name in variants:
-        own = (temperatures or {}).get(name) or {}
-        found = {
-            f.key: dict(zip(f.labels, softmax(values, own.get(f.key, 1.0)), strict=True))
-            for f, values in zip(fields, scores[name], strict=True)
-        }
-        profiles[name] = Profile(name, found, bool(own))
-    return profiles
 
 
 def read_calibration(folder: str | Path) -> dict[str, dict[str, float]]:

@@ -16,12 +16,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from facellm.api import ImageSource, Questions, face_of
 from facellm.client import likelihoods
 from facellm.client import names as remote_names
 from facellm.client.answers import Growing, data_uri
 from facellm.client.transport import Backend, Health
 from facellm.errors import FaceLLMError
-from facellm.interface import ImageSource, Questions, face_of
 from facellm.messages import build_messages
 from facellm.profile import Profile, fields_for, softmax
 from facellm.results import VARIANTS, Delta, Row
@@ -150,7 +150,7 @@ class RemoteFaceLLM(Questions):
         stay empty; tokens are as the server counts them. Raises FaceLLMError: for a row that cannot be asked (at
         once), or where the server fails; before an answer's first word it is asked again a few times.
         """
-        from facellm.interface import make_sampling
+        from facellm.api import make_sampling
 
         if not rows:
             raise FaceLLMError("There is no question to answer.")

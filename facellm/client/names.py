@@ -83,7 +83,7 @@ def same_answers(model: Any) -> str | None:
     (seen with vLLM where the adapter's keys were those of another class of the model).
     Raises FaceLLMError where the server does not answer.
     """
-    from facellm.interface import make_sampling
+    from facellm.api import make_sampling
 
     if set(model.variants) != {"base", "facellm"}:
         return None

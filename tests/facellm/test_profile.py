@@ -2,11 +2,13 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from facellm import FaceLLMError
-from facellm.profile import FIELDS, fields_for, measure, read_calibration, softmax
+from facellm.api import FaceLLM
+from facellm.profile import FIELDS, fields_for, read_calibration, softmax
 
 
 def test_the_fields():
@@ -26,9 +28,9 @@ def test_ethnicities_are_nanos_own_or_fairfaces_seven():
     assert len(hub.labels) == 7 and "Middle Eastern" in hub.question
 
 
-def test_switched_off_fields_are_gone(engine, photo, monkeypatch):
+def test_switched_off_fields_are_gone(model, photo, monkeypatch):
     monkeypatch.setenv("FACELLM_SENSITIVE", "off")
-    profile = measure(engine, photo, ["base"], nano=True)["base"]
+    profile = model.profile(photo, "base")
     assert set(profile.fields) == {f.key for f in FIELDS} - {"ethnicity", "expression"}
     assert "White" not in json.dumps(profile.to_dict())
 
@@ -39,13 +41,14 @@ def test_softmax_and_temperature():
     assert softmax([0.0, 2.0], 2.0) == pytest.approx(softmax([0.0, 1.0]))
 
 
-def test_profiles_of_both_models(engine, photo):
-    plain = measure(engine, photo, ("base", "facellm"), nano=True)
-    warm = measure(engine, photo, ("facellm",), nano=True, temperatures={"facellm": {"gender": 50.0}})["facellm"]
+def test_profiles_of_both_models(model, loaded, photo, tmp_path):
+    plain = model.profiles(photo)
+    (tmp_path / "calibration.json").write_text('{"base": {"gender": 50.0}}')
+    warm = FaceLLM(replace(loaded, folder=tmp_path)).profile(photo, "base")
     assert plain["base"].fields != plain["facellm"].fields
-    assert not plain["facellm"].calibrated and warm.calibrated
-    assert warm.fields["age_group"] == pytest.approx(plain["facellm"].fields["age_group"], abs=1e-4)
-    assert abs(warm.fields["gender"]["Male"] - 0.5) < abs(plain["facellm"].fields["gender"]["Male"] - 0.5)
+    assert not plain["base"].calibrated and warm.calibrated
+    assert warm.fields["age_group"] == pytest.approx(plain["base"].fields["age_group"], abs=1e-4)
+    assert abs(warm.fields["gender"]["Male"] - 0.5) < abs(plain["base"].fields["gender"]["Male"] - 0.5)
     for profile in plain.values():
         data = profile.to_dict()
         assert json.loads(json.dumps(data, allow_nan=False)) == data
