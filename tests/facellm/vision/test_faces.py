@@ -10,6 +10,7 @@ from PIL import Image
 
 from facellm.errors import FaceLLMError
 from facellm.vision import faces
+from facellm.vision.detector import shared_detector
 from facellm.vision.faces import TEMPLATE, Face, crop_corners, crop_face, find_faces, view_face
 from facellm.vision.images import load_image
 from tests.paths import EXAMPLES, SHARED
@@ -127,7 +128,7 @@ def test_noise_holds_no_face():
 
 
 def test_without_detection_nothing_is_searched(portrait, monkeypatch):
-    monkeypatch.setattr(faces, "_get_detector", lambda: pytest.fail("searched"))
+    monkeypatch.setattr(faces, "shared_detector", lambda: pytest.fail("searched"))
     view = view_face(portrait, detect=False)
     assert view.image is portrait and view.face is None and view.notice is None
 
@@ -188,8 +189,8 @@ def test_training_crops_in_a_scene_are_cropped_back(aligned):
     assert np.median(ious) > 0.85 and sum(v > 0.7 for v in ious) >= 18, np.round(ious, 2)
 
 
-def test_threads_share_one_detector(portrait, monkeypatch):
-    monkeypatch.setattr(faces, "_detector", None)
+def test_threads_find_the_same(portrait):
+    shared_detector.cache_clear()
     results = []
     threads = [threading.Thread(target=lambda: results.append(find_faces(portrait))) for _ in range(4)]
     for thread in threads:
@@ -197,10 +198,3 @@ def test_threads_share_one_detector(portrait, monkeypatch):
     for thread in threads:
         thread.join()
     assert len(results) == 4 and all(r == results[0] for r in results)
-
-
-def test_a_missing_detector_is_a_sentence(portrait, monkeypatch):
-    monkeypatch.setattr(faces, "_detector", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(FaceLLMError, match=r"pip install -r requirements\.txt"):
-        find_faces(portrait)
