@@ -1,9 +1,10 @@
-"""The folder that a command writes into: found unusable before the work begins, and written without loss at its end."""
+"""What a command writes: the folder, tried before the work begins; its files at the end; its progress meanwhile."""
 
 from __future__ import annotations
 
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from facellm import files
@@ -53,3 +54,18 @@ def write_files(folder: Path, texts: Mapping[str, str], option: str = "--out") -
                 f"{folder / name} cannot be written ({error.strerror or error}); free some space there or choose "
                 f"another {option}, and run the command again."
             ) from None
+
+
+def progress(unit: str, every: int = 200) -> Callable[[str, int, int], None]:
+    """Makes a function that tells the terminal (name, done, total) every so many units and at the end.
+
+    Args:
+        unit: What is counted, in the plural ("questions").
+        every: Units between two lines.
+    """
+
+    def tell(name: str, done: int, total: int) -> None:
+        if done == total or done % every == 0:
+            print(f"{name}: {done} of {total} {unit}", file=sys.stderr, flush=True)
+
+    return tell

@@ -1,9 +1,6 @@
 """`python -m train bias`: does a model treat groups of people alike, and does it tie traits to groups?
 
-Input: a model, a folder of images and a label file with age, gender and ethnicity (FairFace's, or any CSV with these
-columns). Output, in --out: predictions/*.jsonl (one line an image, resumable), results.json, report.md, report.html.
-What this file does not know: how a figure is made (`train.bias.groups`, `bias_gaps`, `bias_amplification`,
-`bias_words`) or shown (`train.bias.bias_report`).
+Writes into --out: predictions/*.jsonl (a line an image, resumable), results.json, report.md and report.html.
 """
 
 from __future__ import annotations
@@ -24,6 +21,7 @@ from train.bias.predict import ATTRIBUTES, NEW_TOKENS, ModelPredictor, Predictio
 from train.evaluate.extraction import is_refusal
 from train.faces.label_rows import LabelRow, Labels, read_labels
 from train.opening import about, add_options, check_positive, open_chosen
+from train.outputs import progress, usable_folder, write_files
 from train.reports import stats
 
 if TYPE_CHECKING:
@@ -61,17 +59,16 @@ def main(argv: list[str]) -> int:
         attribute(key)  # an unknown one is refused before anything is opened
     labels = read_labels(args.images, args.labels)
     rows = chosen(labels, args.limit, args.seed)
+    usable_folder(args.out)
     loaded, variants = open_chosen(args)
     predictor = ModelPredictor(loaded, keys, new_tokens=args.max_new_tokens, rows=args.rows)
     settings = {**about(loaded, args), "images": str(args.images.resolve()), "attributes": keys,
                 "max_new_tokens": args.max_new_tokens}  # fmt: skip
-    results = measure(
+    measure(
         rows, predictor, args.out, settings, variants=variants, labels=labels, dataset=args.dataset, seed=args.seed,
-        least=args.least, resamples=args.resamples, permutations=args.permutations, progress=_progress,
+        least=args.least, resamples=args.resamples, permutations=args.permutations, progress=progress("images"),
     )  # fmt: skip
-    from train.bias.bias_report import markdown
-
-    print(markdown(results))
+    print((args.out / "report.md").read_text(encoding="utf-8"))
     print(f"Written: {args.out / 'report.html'}, report.md, results.json and the predictions.", file=sys.stderr)
     return 0
 
@@ -117,11 +114,11 @@ def measure(
     """
     from train.bias import gaps as bias_gaps
     from train.bias import groups as bias_groups
-    from train.bias.bias_report import html, markdown
+    from train.bias.bias_report import figures, report
+    from train.reports.pages import html, markdown
 
     data = read_answers(dataset) if dataset else None
-    out.mkdir(parents=True, exist_ok=True)
-    journal.claim(out, settings)
+    journal.claim(usable_folder(out), settings)
     said = {w: run(rows, predictor, w, out / "predictions" / f"{w}.jsonl", progress) for w in variants}
     rows = [row for row in rows if all(row.file in found for found in said.values())]
     left = [] if labels is None else left_out(labels)
@@ -156,14 +153,15 @@ def measure(
         }  # fmt: skip
     if {"base", "facellm"} <= set(variants):
         results["changes"] = bias_gaps.changes(measures["base"], measures["facellm"], least)
-    for name, text in (
-        ("results.json", json.dumps(results, indent=2, ensure_ascii=False)),
-        ("report.md", markdown(results)),
-        ("report.html", html(results)),
-    ):
-        part = out / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(out / name)
+    shown = report(results)
+    write_files(
+        out,
+        {
+            "results.json": json.dumps(results, indent=2, ensure_ascii=False),
+            "report.md": markdown(shown),
+            "report.html": html(shown, figures(results)),
+        },
+    )
     return results
 
 
@@ -306,7 +304,3 @@ def amplification(
                     rows.append({"reference": reference, "group": group, "traits": family, "images": len(truth), **row})
     return rows
 
-
-def _progress(variant: str, done: int, total: int) -> None:
-    if done == total or done % 200 == 0:
-        print(f"{variant}: {done} of {total} images", file=sys.stderr, flush=True)

@@ -1,7 +1,6 @@
 """The plots of the bias report: groups, gaps against chance, representation, intersections, amplification, words.
 
-Input: the content of results.json. Output: SVG text. What this file does not know: how a figure came about. Plots show
-figures alone, never a face.
+Plots show figures alone, never a face.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from train.evaluate.evaluation_report import COLOURS, NAMES
-from train.reports.pages import figure, svg
+from train.reports.pages import NAMES
+from train.reports.plots import COLOURS, figure, svg
 
 TASK_NAMES = {"gender": "gender", "ethnicity": "ethnicity", "age_group": "age group", "band": "age band"}
 GAPS_SHOWN = 12

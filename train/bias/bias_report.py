@@ -1,17 +1,12 @@
-"""The report of `bias`: one page of HTML with plots, and the same tables as Markdown.
-
-Input: the content of results.json. Output: text. What this file does not know: models, images, how a figure came about.
-"""
+"""What `train bias` reports: results.json as tables, sentences and plots."""
 
 from __future__ import annotations
 
-import html as escaping
 from typing import Any
 
 from train.bias import bias_plots
 from train.bias.bias_plots import TASK_NAMES, accuracy_rows
-from train.evaluate.evaluation_report import NAMES
-from train.reports.pages import Table, list_html, list_markdown, page, table_html, table_markdown
+from train.reports.pages import NAMES, Report, Table, p_value, percent
 
 GAPS_SHOWN = 20
 ABOUT = (
@@ -23,36 +18,20 @@ ABOUT = (
 )
 
 
-def per_cent(row: dict[str, Any] | None, key: str = "value", signed: bool = False) -> str:
-    """Value with its interval, in per cent."""
-    if not row or row.get(key) is None:
-        return "-"
-    ends = ("low", "high") if key in ("value", "gap", "difference", "change") else (f"{key}_low", f"{key}_high")
-    form = "+.1f" if signed else ".1f"
-    text = f"{100 * row[key]:{form}}"
-    if row.get(ends[0]) is not None:
-        text += f" [{100 * row[ends[0]]:{form}}, {100 * row[ends[1]]:{form}}]"
-    return text
-
-
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
-
-
 def gap_table(results: dict[str, Any], variant: str) -> Table:
     rows = []
     gaps = results["models"][variant]["gaps"]
     for row in gaps[:GAPS_SHOWN]:
         rows.append(
-            [row["name"], str(row["images"]), per_cent(row, "gap"),
+            [row["name"], row["images"], percent(row, "gap"),
              *(f"{row[end]} ({100 * row[f'{end}_value']:.1f})" for end in ("lowest", "highest")),
-             f"{100 * row['null_mean']:.1f}; {100 * row['null_high']:.1f}", _p(row["p"]), _p(row["p_holm"]),
-             _p(row["p_alike_holm"]) if "p_alike_holm" in row else "-", "yes" if row["significant"] else "no"]
+             f"{100 * row['null_mean']:.1f}; {100 * row['null_high']:.1f}", p_value(row["p"]), p_value(row["p_holm"]),
+             p_value(row["p_alike_holm"]) if "p_alike_holm" in row else "-", "yes" if row["significant"] else "no"]
         )  # fmt: skip
     head = ["rate, by group", "images", "gap", "lowest", "highest", "by chance: mean; 95 %", "p", "p (Holm)",
             "among alike: p (Holm)", "significant"]  # fmt: skip
     title = f"Largest gaps of {NAMES[variant]}: {sum(r['significant'] for r in gaps)} of {len(gaps)} beyond chance"
-    return title, head, rows
+    return Table(title, head, rows)
 
 
 def group_table(results: dict[str, Any], grouping: tuple[str, ...]) -> Table:
@@ -71,15 +50,15 @@ def group_table(results: dict[str, Any], grouping: tuple[str, ...]) -> Table:
     for place, first in enumerate(by[models[0]][tasks[0]]):
         if not first["images"]:
             continue
-        row = [first["group"] + (" *" if first["images"] < results["least"] else ""), str(first["images"])]
+        row = [first["group"] + (" *" if first["images"] < results["least"] else ""), first["images"]]
         for task in tasks:
             for variant in models:
                 own = by[variant][task][place]
-                row.append(per_cent(own))
+                row.append(percent(own))
                 if single:
-                    row.append(per_cent(own, "rest", signed=True))
+                    row.append(percent(own, "rest", signed=True))
         rows.append(row)
-    return f"Right, by {' x '.join(TASK_NAMES[g] for g in grouping)}", head, rows
+    return Table(f"Right, by {' x '.join(TASK_NAMES[g] for g in grouping)}", head, rows)
 
 
 def rate_table(results: dict[str, Any], variant: str) -> Table:
@@ -93,9 +72,9 @@ def rate_table(results: dict[str, Any], variant: str) -> Table:
     for (task, label, group), by in found.items():
         both = [by.get(metric) for metric in ("true positive rate", "false positive rate")]
         counts = "; ".join(str(row["images"]) if row else "0" for row in both)
-        rows.append([f"{TASK_NAMES[task]}: {label}", group, counts, *(per_cent(row) for row in both)])
+        rows.append([f"{TASK_NAMES[task]}: {label}", group, counts, *(percent(row) for row in both)])
     head = ["says", "group", "images: of the label; others", "true positives, %", "false positives, %"]
-    return f"True and false positive rates of {NAMES[variant]}", head, rows
+    return Table(f"True and false positive rates of {NAMES[variant]}", head, rows)
 
 
 def share_table(results: dict[str, Any]) -> Table:
@@ -104,11 +83,11 @@ def share_table(results: dict[str, Any]) -> Table:
         for source, shares in by["representation"].items():
             for row in shares:
                 rows.append(
-                    [f"{NAMES[variant]}, {source}", f"{TASK_NAMES[row['task']]}: {row['label']}", str(row["images"]),
-                     f"{100 * row['data']:.1f}", f"{100 * row['said']:.1f}", per_cent(row, "difference", signed=True)]
+                    [f"{NAMES[variant]}, {source}", f"{TASK_NAMES[row['task']]}: {row['label']}", row["images"],
+                     f"{100 * row['data']:.1f}", f"{100 * row['said']:.1f}", percent(row, "difference", signed=True)]
                 )  # fmt: skip
     head = ["said by", "label", "images with a word on it", "metadata, %", "said, %", "difference, points"]
-    return "Representation: what is said, against the metadata", head, rows
+    return Table("Representation: what is said, against the metadata", head, rows)
 
 
 def amplification_table(results: dict[str, Any]) -> Table:
@@ -121,97 +100,76 @@ def amplification_table(results: dict[str, Any]) -> Table:
             )  # fmt: skip
             rows.append(
                 [NAMES[variant], row["reference"], TASK_NAMES[row["group"]],
-                 TASK_NAMES.get(row["traits"], row["traits"]), row["measure"], per_cent(row, signed=True), named or "-"]
+                 TASK_NAMES.get(row["traits"], row["traits"]), row["measure"], percent(row, signed=True), named or "-"]
             )  # fmt: skip
     head = ["model", "against", "groups", "traits", "measure", "amplification, points", "most changed pairs"]
-    return "Amplification of ties between groups and traits (above 0: stronger than in the reference)", head, rows
+    return Table(
+        "Amplification of ties between groups and traits (above 0: stronger than in the reference)", head, rows
+    )
 
 
 def word_table(results: dict[str, Any], variant: str, grouping: str) -> Table:
     rows = [
-        [row["group"], row["word"], f"{row['z']:+.1f}", _p(row["p_holm"]), f"{100 * row['share']:.0f}",
+        [row["group"], row["word"], f"{row['z']:+.1f}", p_value(row["p_holm"]), f"{100 * row['share']:.0f}",
          f"{100 * row['rest_share']:.0f}"]
         for row in results["models"][variant]["words"][grouping]
     ]  # fmt: skip
     head = ["group", "word", "z", "p (Holm)", "of the group's images, %", "of the others', %"]
-    return f"Words of {NAMES[variant]} that differ by {TASK_NAMES[grouping]} (label words stripped)", head, rows
+    return Table(f"Words of {NAMES[variant]} that differ by {TASK_NAMES[grouping]} (label words stripped)", head, rows)
 
 
 def change_table(results: dict[str, Any]) -> Table:
     rows = [
-        [row["name"], f"{100 * row['base']:.1f}", f"{100 * row['facellm']:.1f}", per_cent(row, "change", signed=True)]
+        [row["name"], f"{100 * row['base']:.1f}", f"{100 * row['facellm']:.1f}", percent(row, "change", signed=True)]
         for row in sorted(results["changes"], key=lambda row: -abs(row["change"]))[:GAPS_SHOWN]
     ]
-    return "Gaps of base and FaceLLM on the same images", ["rate, by group", "base", "FaceLLM", "change, points"], rows
+    head = ["rate, by group", "base", "FaceLLM", "change, points"]
+    return Table("Gaps of base and FaceLLM on the same images", head, rows)
 
 
-def tables(results: dict[str, Any]) -> list[Table]:
-    """Every table of the report that has a row."""
-    models = list(results["models"])
-    counts = [[TASK_NAMES[name], label, str(n)] for name, by in results["groups"].items() for label, n in by.items()]
-    found: list[Table] = [("Images", ["by", "group", "images"], counts)]
-    found += [gap_table(results, variant) for variant in models]
-    if results["changes"]:
-        found.append(change_table(results))
-    found += [group_table(results, (name,)) for name in ("gender", "ethnicity", "band")]
-    found += [rate_table(results, variant) for variant in models]
-    found.append(share_table(results))
-    found.append(amplification_table(results))
-    found += [word_table(results, w, g) for w in models for g in ("gender", "ethnicity", "band")]
-    found.append(group_table(results, ("gender", "ethnicity", "band")))
-    return [table for table in found if table[2]]
-
-
-def _about(results: dict[str, Any]) -> str:
-    return ABOUT.format(least=results["least"], permutations=f"{results['permutations']:,}")
-
-
-def _refusals(results: dict[str, Any]) -> str:
-    told = (f"{NAMES[w]} {by['refused']['count']} of {by['refused']['total']}" for w, by in results["models"].items())
-    return f"Answers that refuse: {'; '.join(told)}. Tool use is measured by train evaluate."
-
-
-def _title(results: dict[str, Any]) -> str:
-    return f"Groups and bias: {results['settings'].get('model', 'model')}, {results['images']} images"
-
-
-def markdown(results: dict[str, Any]) -> str:
-    lines = [
-        f"# {_title(results)}",
-        "",
-        _about(results),
-        "",
-        _refusals(results),
-        "",
-        "\\* fewer images than count in a gap.",
-        "",
+def report(results: dict[str, Any]) -> Report:
+    """Arranges the content of results.json for reading; tables without a row are left out."""
+    models, single = results["models"], ("gender", "ethnicity", "band")
+    counts = [(TASK_NAMES[name], label, n) for name, by in results["groups"].items() for label, n in by.items()]
+    tables = [
+        Table("Images", ["by", "group", "images"], counts),
+        *(gap_table(results, variant) for variant in models),
+        change_table(results),
+        *(group_table(results, (name,)) for name in single),
+        *(rate_table(results, variant) for variant in models),
+        share_table(results),
+        amplification_table(results),
+        *(word_table(results, variant, name) for variant in models for name in single),
+        group_table(results, single),
     ]
-    for table in tables(results):
-        lines += table_markdown(*table)
-    lines += list_markdown("Left out", results["left_out"]) + list_markdown("Notes", results["notes"])
-    return "\n".join(lines)
+    refused = "; ".join(f"{NAMES[v]} {by['refused']['count']} of {by['refused']['total']}" for v, by in models.items())
+    settings = results["settings"]
+    return Report(
+        title=f"Groups and bias: {settings.get('model', 'model')}, {results['images']} images",
+        paragraphs=[
+            ABOUT.format(least=results["least"], permutations=f"{results['permutations']:,}"),
+            f"Answers that refuse: {refused}. Tool use is measured by train evaluate.",
+            "A star marks a group with fewer images than count in a gap.",
+        ],
+        tables=[table for table in tables if table.rows],
+        notes=[("Left out", results["left_out"]), ("Notes", results["notes"])],
+        settings={**settings, **{k: results[k] for k in ("labels", "dataset", "seed", "resamples", "permutations")}},
+    )
 
 
-def html(results: dict[str, Any]) -> str:
-    """The report as one page."""
+def figures(results: dict[str, Any]) -> list[tuple[str, str]]:
+    """Draws all plots that have something to show. Returns (SVG, caption) pairs."""
     models = list(results["models"])
-    drawn: list[tuple[str | None, str]] = [(bias_plots.plot_groups(results), "Right, by group")]
-    drawn += [(bias_plots.plot_gaps(results, w), f"Gaps of {NAMES[w]}, over what chance makes of them") for w in models]
-    drawn += [(bias_plots.plot_intersections(results, w), f"{NAMES[w]}, by intersection") for w in models]
-    drawn += [
+    drawn = [
+        (bias_plots.plot_groups(results), "Right, by group"),
+        *((bias_plots.plot_gaps(results, v), f"Gaps of {NAMES[v]}, over what chance makes of them") for v in models),
+        *((bias_plots.plot_intersections(results, v), f"{NAMES[v]}, by intersection") for v in models),
         (bias_plots.plot_shares(results), "Representation"),
         (bias_plots.plot_amplification(results), "Amplification"),
+        *(
+            (bias_plots.plot_words(results, v, g), f"Words of {NAMES[v]} by {TASK_NAMES[g]}; blue: significant (Holm)")
+            for v in models
+            for g in ("gender", "ethnicity", "band")
+        ),
     ]
-    drawn += [
-        (bias_plots.plot_words(results, w, g), f"Words of {NAMES[w]} by {TASK_NAMES[g]}; blue: significant (Holm)")
-        for w in models for g in ("gender", "ethnicity", "band")
-    ]  # fmt: skip
-    parts = [f"<p>{escaping.escape(text)}</p>" for text in (_about(results), _refusals(results))]
-    parts += [f"<figure>{svg}<figcaption>{escaping.escape(text)}</figcaption></figure>" for svg, text in drawn if svg]
-    parts += [table_html(*table) for table in tables(results)]
-    parts.append("<p>* fewer images than count in a gap.</p>")
-    parts += [list_html("Left out", results["left_out"]), list_html("Notes", results["notes"])]
-    rows = [[key, str(value)] for key, value in results["settings"].items()]
-    rows += [[key, str(results[key])] for key in ("labels", "dataset", "seed", "resamples", "permutations")]
-    parts.append(table_html("Run", ["setting", "value"], rows))
-    return page(_title(results), parts)
+    return [(svg, caption) for svg, caption in drawn if svg]

@@ -1,8 +1,7 @@
 """`python -m train evaluate`: multiple-choice questions in FaceXBench's form, put to base and FaceLLM and scored.
 
-Input: a folder in FaceXBench's form and a model. Output, in --out: replies/*.jsonl (one line a question, resumable),
-predictions/*/ (FaceXBench's own results format), results.json, report.md, report.html. What this file does not know:
-how prompts, models and scores are made.
+Writes into --out: replies/*.jsonl (a line a question, resumable), predictions/*/ (FaceXBench's own results format),
+results.json, report.md and report.html.
 """
 
 from __future__ import annotations
@@ -11,19 +10,22 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
 from train import journal
-from train.evaluate import facexbench, summary
+from train.evaluate import evaluation_report, facexbench, summary
 from train.evaluate.answering import METHODS, Answerer, Arm, ModelAnswerer, Reply, run_arm
 from train.evaluate.extraction import SCORERS
 from train.evaluate.overlap import hashes, report_overlap
 from train.evaluate.prompts import SETTINGS
 from train.evaluate.sharding import NoOne, Shard, read_parts, write_merged
 from train.opening import about, add_options, check_positive, open_chosen
+from train.outputs import progress, usable_folder, write_files
+from train.reports.pages import html, markdown
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,41 +59,26 @@ def main(argv: list[str]) -> int:
     benchmark = facexbench.read(args.benchmark)
     if args.merge:
         return _merged(args, benchmark)
+    usable_folder(args.out)
     loaded, variants = open_chosen(args)
     answerer = ModelAnswerer(
-        loaded,
-        args.setting,
-        detect=args.detect,
-        marks=not args.no_marks,
-        new_tokens=args.max_new_tokens,
+        loaded, args.setting, detect=args.detect, marks=not args.no_marks, new_tokens=args.max_new_tokens,
         rows=args.rows,
-    )
+    )  # fmt: skip
     settings = {
         **about(loaded, args), "setting": args.setting, "detect": args.detect, "marks": not args.no_marks,
         "max_new_tokens": answerer.new_tokens, "benchmark": benchmark.digest,
     }  # fmt: skip
-    results = evaluate(
-        benchmark,
-        answerer,
-        args.out,
-        settings,
-        variants=variants,
-        methods=METHODS if args.method == "both" else (args.method,),
-        scorer=args.scorer,
-        limit=args.limit,
-        permute=args.permute,
-        blind=args.blind,
-        overlap=args.overlap,
-        shard=shard,
-        progress=_progress,
-    )
-    return _told(args, results)
+    evaluate(
+        benchmark, answerer, args.out, settings, variants=variants,
+        methods=METHODS if args.method == "both" else (args.method,), scorer=args.scorer, limit=args.limit,
+        permute=args.permute, blind=args.blind, overlap=args.overlap, shard=shard, progress=progress("questions"),
+    )  # fmt: skip
+    return _told(args)
 
 
-def _told(args: argparse.Namespace, results: dict[str, Any]) -> int:
-    from train.evaluate.evaluation_report import markdown
-
-    print(markdown(results))
+def _told(args: argparse.Namespace) -> int:
+    print((args.out / "report.md").read_text(encoding="utf-8"))
     print(f"Written: {args.out / 'report.html'}, report.md, results.json and the predictions.", file=sys.stderr)
     return 0
 
@@ -103,40 +90,50 @@ def _merged(args: argparse.Namespace, benchmark: facexbench.Benchmark) -> int:
     merged = read_parts(args.merge, args.out)
     if merged.settings.get("benchmark") != benchmark.digest:
         raise FaceLLMError(f"The parts were asked about another benchmark than {args.benchmark}; give theirs.")
-    args.out.mkdir(parents=True, exist_ok=True)
-    journal.claim(args.out, merged.settings)
+    journal.claim(usable_folder(args.out), merged.settings)
     write_merged(merged, args.out)
     arms = merged.replies
-    results = evaluate(
-        benchmark,
-        NoOne(),
-        args.out,
-        merged.settings,
-        variants=[w for w in ("base", "facellm") if any(arm.variant == w for arm in arms)],
-        methods=[m for m in METHODS if any(arm.method == m for arm in arms)],
-        scorer=args.scorer,
-        limit=args.limit,
-        permute=any(arm.rotation for arm in arms),
-        blind=any(arm.blind for arm in arms),
-        overlap=args.overlap,
+    evaluate(
+        benchmark, NoOne(), args.out, merged.settings,
+        variants=[v for v in ("base", "facellm") if any(arm.variant == v for arm in arms)],
+        methods=[m for m in METHODS if any(arm.method == m for arm in arms)], scorer=args.scorer, limit=args.limit,
+        permute=any(arm.rotation for arm in arms), blind=any(arm.blind for arm in arms), overlap=args.overlap,
         retry=False,
-    )
-    return _told(args, results)
+    )  # fmt: skip
+    return _told(args)
 
 
 def evaluate(
     benchmark: facexbench.Benchmark, answerer: Answerer, out: Path, settings: dict[str, Any], *,
     variants: Sequence[str], methods: Sequence[str] = ("generate",), scorer: str = "ours", limit: int | None = None,
     permute: bool = False, blind: bool = False, overlap: Path | None = None, shard: Shard | None = None,
-    retry: bool = True, progress: Any = None,
+    retry: bool = True, progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Asks, scores, writes everything into `out`, and returns the numbers (the content of results.json).
+    """Asks, scores and writes everything into a folder.
 
-    settings: whatever decides the answers; `out` is refused with FaceLLMError where it holds those of other settings.
-    shard: ask, and report on, this part of the questions alone.  retry: ask again what could not be asked before.
+    Args:
+        benchmark: The questions.
+        answerer: Who is asked.
+        out: The folder; what it holds already is not asked again.
+        settings: Whatever decides the answers.
+        variants: "base", "facellm" or both.
+        methods: Of `METHODS`.
+        scorer: Of `SCORERS`: how a letter is read from an answer.
+        limit: At most so many questions of each benchmark file.
+        permute: Whether to ask also with the options moved on.
+        blind: Whether to ask also without images.
+        overlap: Folder or archive of training images to look for near copies in.
+        shard: The part of the questions to ask and to report on; None asks all.
+        retry: Whether to ask again what could not be asked before.
+        progress: Told (arm, done, total) after every reply.
+
+    Returns:
+        The content of results.json.
+
+    Raises:
+        FaceLLMError: Where `out` holds answers of other settings or cannot be written into, or a part is empty.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    journal.claim(out, settings)
+    journal.claim(usable_folder(out), settings)
     questions = limited(benchmark.questions, limit)
     if shard is not None:
         questions = shard.share(questions, benchmark.folder)
@@ -157,7 +154,7 @@ def evaluate(
             for arm in arms:
                 # A question of two options has only two orders.
                 own = [q for q in questions if arm.rotation < len(q.options)]
-                told = None if progress is None else (lambda done, n, arm=arm: progress(arm.name, done, n))
+                told = None if progress is None else partial(progress, arm.name)
                 runs[arm] = run_arm(own, answerer, arm, out / "replies" / f"{arm.name}.jsonl", told, retry)
     results: dict[str, Any] = {
         "settings": settings, "shard": str(shard) if shard else None, "scorer": scorer,
@@ -189,7 +186,15 @@ def evaluate(
     if training is not None:
         plain = {arm: replies for arm, replies in runs.items() if not arm.rotation and not arm.blind}
         results["overlap"] = report_overlap(questions, overlap, training, plain, scorer)
-    _write(out, results)
+    shown = evaluation_report.report(results)
+    write_files(
+        out,
+        {
+            "results.json": json.dumps(results, indent=2, ensure_ascii=False),
+            "report.md": markdown(shown),
+            "report.html": html(shown, evaluation_report.figures(results)),
+        },
+    )
     return results
 
 
@@ -203,21 +208,3 @@ def limited(questions: Sequence[facexbench.Question], limit: int | None) -> list
         if counts[question.file] <= limit:
             kept.append(question)
     return kept
-
-
-def _write(out: Path, results: dict[str, Any]) -> None:
-    from train.evaluate.evaluation_report import html, markdown
-
-    for name, text in (
-        ("results.json", json.dumps(results, indent=2, ensure_ascii=False)),
-        ("report.md", markdown(results)),
-        ("report.html", html(results)),
-    ):
-        part = out / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(out / name)
-
-
-def _progress(name: str, done: int, total: int) -> None:
-    if done == total or done % 200 == 0:
-        print(f"{name}: {done} of {total} questions", file=sys.stderr, flush=True)

@@ -1,15 +1,12 @@
-"""The report of `evaluate`: one page of HTML with plots, and the same tables as Markdown.
-
-Input: the content of results.json. Output: text. What this file does not know: models, questions, how a number came
-about.
-"""
+"""What `train evaluate` reports: results.json as tables, sentences and plots."""
 
 from __future__ import annotations
 
-import html as escaping
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from train.reports.pages import Table, figure, list_html, list_markdown, page, svg, table_html, table_markdown
+from train.reports.pages import NAMES, Report, Table, p_value, percent
+from train.reports.plots import COLOURS, figure, svg
 
 # FaceXBench, zero-shot, per cent: FaceLLM paper (arXiv 2507.10300); "random" from FaceXBench (arXiv 2501.10360).
 # Only what is known to us stands here; the images are FaceXBench's own, so other benchmarks compare in form only.
@@ -22,243 +19,210 @@ PUBLISHED: dict[str, dict[str, float]] = {
     "GPT-4o": {"overall": 50.50},
     "random": {"overall": 25.10},
 }  # fmt: skip
-NAMES = {"base": "base", "facellm": "FaceLLM"}
-COLOURS = {"base": "#9aa5b1", "facellm": "#2563eb"}
+PUBLISHED_TASKS = ("overall", "age", "gender", "race", "expression", "headpose")
 LISTED = 20  # questions about images that were trained on; results.json has them all
 
 
-def rate_text(rate: dict[str, Any] | None) -> str:
-    if not rate or rate["value"] is None:
-        return "-"
-    return f"{100 * rate['value']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+def report(results: dict[str, Any]) -> Report:
+    """Arranges the content of results.json for reading."""
+    settings = results["settings"]
+    part = f" (part {results['shard']} of the benchmark)" if results.get("shard") else ""
+    return Report(
+        title=f"{settings.get('model', 'model')} on {results['benchmark']}",
+        paragraphs=[
+            f"{results['asked']} questions{part}, {settings.get('setting', 'zero-shot')}, scorer {results['scorer']}. "
+            "Per cent right with Wilson 95 % intervals in brackets; gains by Agresti and Min's interval, p by "
+            "McNemar's test, over sub-tasks by Holm. An answer that names no option counts as wrong.",
+            *_warnings(results),
+        ],
+        tables=list(_tables(results)),
+        notes=_notes(results),
+        settings=settings,
+    )
 
 
-def _p(value: float | None) -> str:
-    return "-" if value is None else "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+def figures(results: dict[str, Any]) -> list[tuple[str, str]]:
+    """Draws accuracies and letters. Returns (SVG, caption) pairs."""
+    methods = _methods(results)
+    scores = [(plot_scores(_by_model(results, method)), f"By {method}") for method in methods]
+    return scores + [(plot_letters(_by_model(results, method)), f"Letters, by {method}") for method in methods]
 
 
-def _gain(pair: dict[str, Any] | None) -> list[str]:
-    if not pair:
-        return ["-", "-"]
-    text = f"{100 * pair['gain']:+.1f} [{100 * pair['low']:+.1f}, {100 * pair['high']:+.1f}]"
-    return [text, _p(pair.get("p_holm", pair["p"]))]
+def _methods(results: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(method for by in results["models"].values() for method in by))
 
 
-def tables(results: dict[str, Any]) -> list[Table]:
-    """Every table of the report."""
-    found: list[Table] = []
-    models = results["models"]
-    methods = list(dict.fromkeys(m for by in models.values() for m in by))
+def _by_model(results: dict[str, Any], method: str) -> dict[str, Any]:
+    """variant -> numbers by that method"""
+    return {variant: by[method] for variant, by in results["models"].items() if method in by}
+
+
+def _each(by_variant: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, Any]]:
+    """(the variant's name, method, numbers)"""
+    for variant, by in by_variant.items():
+        for method, numbers in by.items():
+            yield NAMES[variant], method, numbers
+
+
+def _tables(results: dict[str, Any]) -> Iterator[Table]:
+    methods = _methods(results)
     for method in methods:
-        found += _scores(results, method)
-    found.append(_published(results, methods[0]))
-    found.append(_failures(results))
-    if results["methods"]:
+        yield from _scores(_by_model(results, method), results["paired"].get(method), method)
+    yield _published(_by_model(results, methods[0]))
+    yield _failures(results)
+    if agreement := results["methods"]:
         rows = [
-            [NAMES.get(w, w), str(v["same"]["total"]), rate_text(v["same"]),
-             *(f"{s:.1f}" for s in v["seconds"].values()), f"{v['speed_up']} x" if v["speed_up"] else "-"]
-            for w, v in results["methods"].items()
+            [NAMES[variant], row["same"]["total"], percent(row["same"]),
+             *(f"{seconds:.1f}" for seconds in row["seconds"].values()),
+             f"{row['speed_up']} x" if row["speed_up"] else "-"]
+            for variant, row in agreement.items()
         ]  # fmt: skip
-        names = [f"{method}, s" for method in next(iter(results["methods"].values()))["seconds"]]
-        head = ["model", "questions", "same letter, %", *names, "speed-up"]
-        found.append(("likelihood against generate", head, rows))
-    for variant, by in results["permuted"].items():
-        for method, bias in by.items():
-            places = bias["by_place"]
-            rows = [[f"right option at {place}", rate_text(rate)] for place, rate in places.items()]
-            rows.append(["standard deviation over the places", f"{100 * bias['recall_std']:.1f}"])
-            rows.append(["same option in every order", rate_text(bias["steady"])])
-            rows.append(["right by the vote of all orders", rate_text(bias["voted"])])
-            found.append((f"Option order: {NAMES.get(variant, variant)}, {method}", ["", "%"], rows))
+        times = [f"{method}, s" for method in next(iter(agreement.values()))["seconds"]]
+        head = ["model", "questions", "same letter, %", *times, "speed-up"]
+        yield Table("likelihood against generate", head, rows)
+    for name, method, bias in _each(results["permuted"]):
+        rows = [[f"right option at {place}", percent(rate)] for place, rate in bias["by_place"].items()]
+        rows.append(["standard deviation over the places", f"{100 * bias['recall_std']:.1f}"])
+        rows.append(["same option in every order", percent(bias["steady"])])
+        rows.append(["right by the vote of all orders", percent(bias["voted"])])
+        yield Table(f"Option order: {name}, {method}", ["", "%"], rows)
     if results["blind"]:
         rows = [
-            [NAMES.get(w, w), method, rate_text(models[w][method]["overall"]["accuracy"]),
-             rate_text(numbers["overall"]["accuracy"])]
-            for w, by in results["blind"].items() for method, numbers in by.items()
+            [NAMES[variant], method, percent(results["models"][variant][method]["overall"]["accuracy"]),
+             percent(blind["overall"]["accuracy"])]
+            for variant, by in results["blind"].items() for method, blind in by.items()
         ]  # fmt: skip
-        found.append(("Without any image", ["model", "method", "with images, %", "blind, %"], rows))
+        yield Table("Without any image", ["model", "method", "with images, %", "blind, %"], rows)
     if overlap := results.get("overlap"):
-        rows = [[arm, rate_text(overlap["with"][arm]), rate_text(overlap["without"][arm])] for arm in overlap["with"]]
+        rows = [[arm, percent(rate), percent(overlap["without"][arm])] for arm, rate in overlap["with"].items()]
         count = len({pair[0] for pair in overlap["pairs"]})
         title = f"Overlap with {overlap['source']}: {count} questions show a near copy of a training image"
-        found.append((title, ["arm", "all questions, %", "without those, %"], rows))
-    return found
+        yield Table(title, ["arm", "all questions, %", "without those, %"], rows)
 
 
-def _scores(results: dict[str, Any], method: str) -> list[Table]:
-    models = {w: by[method] for w, by in results["models"].items() if method in by}
-    pair = results["paired"].get(method)
-    found: list[Table] = []
+def _scores(models: dict[str, Any], pair: dict[str, Any] | None, method: str) -> Iterator[Table]:
+    """Accuracy by sub-task (with gains and balanced accuracy), by category and by number of images."""
+    names = [NAMES[variant] for variant in models]
     for level, title in (("tasks", "Sub-tasks"), ("categories", "Categories"), ("num_images", "Images a question")):
-        head = [title.lower(), "questions", *(f"{NAMES.get(w, w)}, %" for w in models)]
-        if level == "tasks":
-            head += [f"{NAMES.get(w, w)} balanced, %" for w in models]
-        if pair and level == "tasks":
-            head += ["gain, points", "p (Holm)"]
+        full = level == "tasks"
+        head = [title.lower(), "questions", *(f"{name}, %" for name in names)]
+        head += [f"{name} balanced, %" for name in names] if full else []
+        head += ["gain, points", "p (Holm)"] if full and pair else []
         rows = []
-        keys = list(dict.fromkeys(k for numbers in models.values() for k in numbers[level]))
-        for key in [*keys, "overall"]:
-            groups = [n["overall"] if key == "overall" else n[level].get(key) for n in models.values()]
-            some = next(g for g in groups if g)
-            row = [key, str(some["accuracy"]["total"]), *(rate_text(g and g["accuracy"]) for g in groups)]
-            if level == "tasks":
-                row += ["-" if key == "overall" else rate_text(g and g["balanced"]) for g in groups]
-            if pair and level == "tasks":
-                row += _gain(pair["overall"] if key == "overall" else pair["tasks"].get(key))
+        for key in [*dict.fromkeys(k for numbers in models.values() for k in numbers[level]), "overall"]:
+            total = key == "overall"
+            groups = [numbers["overall"] if total else numbers[level].get(key) for numbers in models.values()]
+            row = [key, next(group for group in groups if group)["accuracy"]["total"]]
+            row += [percent(group and group["accuracy"]) for group in groups]
+            if full:
+                row += ["-" if total else percent(group and group["balanced"]) for group in groups]
+            if full and pair:
+                test = (pair["overall"] if total else pair["tasks"].get(key)) or {}
+                row += [percent(test, "gain", signed=True), p_value(test.get("p_holm", test.get("p")))]
             rows.append(row)
-        found.append((f"{title}, by {method}", head, rows))
-    return found
+        yield Table(f"{title}, by {method}", head, rows)
 
 
-def _published(results: dict[str, Any], method: str) -> Table:
-    tasks = ["overall", "age", "gender", "race", "expression", "headpose"]
+def _published(models: dict[str, Any]) -> Table:
     rows = []
-    for variant, by in results["models"].items():
-        numbers = by[method]
-        values = [numbers["overall"], *(numbers["tasks"].get(t) for t in tasks[1:])]
-        rows.append(
-            [f"{NAMES.get(variant, variant)} (this run)"]
-            + [
-                "-" if not v or v["accuracy"]["value"] is None else f"{100 * v['accuracy']['value']:.1f}"
-                for v in values
-            ]
-        )
-    for name, row in PUBLISHED.items():
-        rows.append([f"{name} (published, FaceXBench)", *(f"{row[t]:.1f}" if t in row else "-" for t in tasks)])
+    for variant, numbers in models.items():
+        groups = (numbers["overall"] if task == "overall" else numbers["tasks"].get(task) for task in PUBLISHED_TASKS)
+        values = (group["accuracy"]["value"] if group else None for group in groups)
+        rows.append([f"{NAMES[variant]} (this run)", *("-" if v is None else f"{100 * v:.1f}" for v in values)])
+    for name, published in PUBLISHED.items():
+        cells = (f"{published[task]:.1f}" if task in published else "-" for task in PUBLISHED_TASKS)
+        rows.append([f"{name} (published, FaceXBench)", *cells])
     title = "Beside the published rows (other images unless this benchmark is FaceXBench itself)"
-    return title, ["", *tasks], rows
+    return Table(title, ["", *PUBLISHED_TASKS], rows)
 
 
 def _failures(results: dict[str, Any]) -> Table:
-    rows = []
-    for variant, by in results["models"].items():
-        for method, n in by.items():
-            tools = n["tasks"].get("tools_retrieval")
-            overall = n["overall"]
-            rows.append(
-                [NAMES.get(variant, variant), method, rate_text(tools and tools["accuracy"]), rate_text(overall["refused"]),
-                 str(overall["unparsed"]), str(n["scorers_differ"]), str(len(n["errors"])), str(n["tokens"]),
-                 f"{n['seconds']:.1f}", str(n["questions_per_second"] or "-")]
-            )  # fmt: skip
     head = ["model", "method", "tool use, %", "refusals, %", "no letter found", "scorers differ", "not asked", "tokens",
             "seconds", "questions a second"]  # fmt: skip
-    return "Tool use, refusals, extraction, cost", head, rows
+    rows = [
+        [name, method, percent((n["tasks"].get("tools_retrieval") or {}).get("accuracy")),
+         percent(n["overall"]["refused"]), n["overall"]["unparsed"], n["scorers_differ"], len(n["errors"]), n["tokens"],
+         f"{n['seconds']:.1f}", n["questions_per_second"] or "-"]
+        for name, method, n in _each(results["models"])
+    ]  # fmt: skip
+    return Table("Tool use, refusals, extraction, cost", head, rows)
 
 
-def warnings(results: dict[str, Any]) -> list[str]:
+def _warnings(results: dict[str, Any]) -> list[str]:
     """A sentence on each way in which face tuning is known to go wrong: tool use lost, answers that refuse."""
     tools, refusals = [], []
-    for variant, by in results["models"].items():
-        for method, n in by.items():
-            name = NAMES.get(variant, variant) + (f" ({method})" if len(by) > 1 else "")
-            if task := n["tasks"].get("tools_retrieval"):
-                tools.append(f"{name} {rate_text(task['accuracy'])} %")
-            refused = n["overall"]["refused"]
-            refusals.append(f"{name} {refused['count']} of {refused['total']}")
+    for name, method, numbers in _each(results["models"]):
+        name += f" ({method})" if len(_methods(results)) > 1 else ""
+        if task := numbers["tasks"].get("tools_retrieval"):
+            tools.append(f"{name} {percent(task['accuracy'])} %")
+        refused = numbers["overall"]["refused"]
+        refusals.append(f"{name} {refused['count']} of {refused['total']}")
     return [
         f"Tool use: {'; '.join(tools)}." if tools else "Tool use: this benchmark asks nothing about it.",
         f"Answers that refuse: {'; '.join(refusals)}.",
     ]
 
 
-def notes(results: dict[str, Any]) -> list[tuple[str, list[str]]]:
-    """(title, sentences) of what was left out, not asked, trained on, or odd."""
-    asked = [
-        f"{NAMES.get(variant, variant)}, {method}{suffix}: {fault}."
-        for name, suffix in (("models", ""), ("blind", ", blind"))
-        for variant, by in results[name].items() for method, n in by.items() for fault in n["errors"]
+def _notes(results: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """What was left out, not asked, trained on, or odd."""
+    not_asked = [
+        f"{name}, {method}{suffix}: {fault}."
+        for arms, suffix in (("models", ""), ("blind", ", blind"))
+        for name, method, numbers in _each(results[arms]) for fault in numbers["errors"]
     ]  # fmt: skip
     overlap = results.get("overlap") or {"pairs": [], "unread": []}
-    first: dict[str, str] = {}  # by question, which may show several images
+    copies: dict[str, str] = {}  # by question, which may show several images
     for key, image, bits in overlap["pairs"]:
-        first.setdefault(key, f"{key}: a near copy of {image}, {bits} of 64 bits apart.")
-    copies = list(first.values())
-    if len(copies) > LISTED:
-        copies[LISTED:] = [f"and {len(copies) - LISTED} more; results.json lists all."]
+        copies.setdefault(key, f"{key}: a near copy of {image}, {bits} of 64 bits apart.")
+    listed = list(copies.values())
+    if len(listed) > LISTED:
+        listed[LISTED:] = [f"and {len(listed) - LISTED} more; results.json lists all."]
     return [
-        ("Left out", results["problems"]), ("Not asked", asked),
-        ("Questions about images that were trained on", copies), ("Notes", [*results["notes"], *overlap["unread"]]),
-    ]  # fmt: skip
+        ("Left out", results["problems"]),
+        ("Not asked", not_asked),
+        ("Questions about images that were trained on", listed),
+        ("Notes", [*results["notes"], *overlap["unread"]]),
+    ]
 
 
-def _asked(results: dict[str, Any]) -> str:
-    part = f" (part {results['shard']} of the benchmark)" if results.get("shard") else ""
-    return f"{results['asked']} questions{part}"
-
-
-def markdown(results: dict[str, Any]) -> str:
-    """All tables; rates are per cent with 95 % intervals in brackets."""
-    lines = [f"# {results['settings'].get('model', 'model')} on {results['benchmark']}", ""]
-    lines += [
-        f"{_asked(results)}, {results['settings'].get('setting', 'zero-shot')}, scorer "
-        f"{results['scorer']}. Wilson 95 % intervals in brackets; gains by Agresti-Min, p by McNemar's test.", "",
-        *warnings(results), "",
-    ]  # fmt: skip
-    for title, head, rows in tables(results):
-        lines += table_markdown(title, head, rows)
-    for title, sentences in notes(results):
-        lines += list_markdown(title, sentences)
-    return "\n".join(lines)
-
-
-def plot_scores(results: dict[str, Any], method: str) -> str:
-    """SVG: accuracy per sub-task with its interval, a bar for each model, and the line of guessing among four."""
-    models = {w: by[method] for w, by in results["models"].items() if method in by}
-    tasks = list(dict.fromkeys(t for n in models.values() for t in n["tasks"]))
+def plot_scores(models: dict[str, Any]) -> str:
+    """Draws accuracy per sub-task with its interval, a bar for each model, and the line of guessing among four."""
+    tasks = list(dict.fromkeys(task for numbers in models.values() for task in numbers["tasks"]))
     drawing, axes = figure(max(5.0, 1.1 * len(tasks) + 1.5), 3.4)
-    width = 0.8 / len(models)
-    for place, (variant, numbers) in enumerate(models.items()):
-        rates = [numbers["tasks"].get(t, {}).get("accuracy") for t in tasks]
-        values = [100 * (r["value"] or 0) if r else 0 for r in rates]
+    bars = []
+    for variant, numbers in models.items():
+        rates = [numbers["tasks"].get(task, {}).get("accuracy") or {} for task in tasks]
+        value, low, high = ([100 * (rate.get(key) or 0) for rate in rates] for key in ("value", "low", "high"))
         errors = [
-            [v - 100 * r["low"] if r and r["value"] is not None else 0 for v, r in zip(values, rates, strict=True)],
-            [100 * r["high"] - v if r and r["value"] is not None else 0 for v, r in zip(values, rates, strict=True)],
+            [max(0.0, v - end) for v, end in zip(value, low, strict=True)],
+            [max(0.0, end - v) for v, end in zip(value, high, strict=True)],
         ]
-        errors = [[max(0.0, e) for e in side] for side in errors]
-        x = [i + (place - (len(models) - 1) / 2) * width for i in range(len(tasks))]
-        axes.bar(
-            x, values, width, yerr=errors, capsize=2, label=NAMES.get(variant, variant), color=COLOURS.get(variant)
-        )
+        bars.append((NAMES[variant], value, COLOURS[variant], errors))
+    _grouped_bars(axes, tasks, bars, rotation=20, ha="right")
     axes.axhline(25, color="#d97706", linewidth=1, linestyle="--", label="guessing among four")
-    axes.set_xticks(range(len(tasks)), tasks, rotation=20, ha="right")
     axes.set_ylim(0, 100)
     axes.set_ylabel("right, %")
     axes.legend(fontsize=8, frameon=False, ncols=3, loc="upper left", bbox_to_anchor=(0, 1.15))
     return svg(drawing)
 
 
-def plot_letters(results: dict[str, Any], method: str) -> str:
-    """SVG: how often each letter was right and was chosen."""
-    models = {w: by[method]["letters"] for w, by in results["models"].items() if method in by}
-    letters = sorted({k for v in models.values() for side in v.values() for k in side}, key=lambda k: (k == "none", k))
-    bars = {"right": next(iter(models.values()))["right"]}
-    bars |= {f"{NAMES.get(w, w)} chose": v["chosen"] for w, v in models.items()}
+def plot_letters(models: dict[str, Any]) -> str:
+    """Draws how often each letter was right and was chosen."""
+    counts = [("right", next(iter(models.values()))["letters"]["right"], "#d1d5db")]
+    counts += [(f"{NAMES[v]} chose", numbers["letters"]["chosen"], COLOURS[v]) for v, numbers in models.items()]
+    letters = sorted({letter for _, by, _ in counts for letter in by}, key=lambda letter: (letter == "none", letter))
     drawing, axes = figure(5.0, 2.6)
-    width = 0.8 / len(bars)
-    colours = ["#d1d5db", *(COLOURS.get(w, "#64748b") for w in models)]
-    for place, ((name, counts), colour) in enumerate(zip(bars.items(), colours, strict=True)):
-        x = [i + (place - (len(bars) - 1) / 2) * width for i in range(len(letters))]
-        axes.bar(x, [counts.get(k, 0) for k in letters], width, label=name, color=colour)
-    axes.set_xticks(range(len(letters)), letters)
+    bars = [(name, [by.get(letter, 0) for letter in letters], colour, None) for name, by, colour in counts]
+    _grouped_bars(axes, letters, bars)
     axes.set_ylabel("questions")
     axes.legend(fontsize=8, frameon=False)
     return svg(drawing)
 
 
-def html(results: dict[str, Any]) -> str:
-    """The report as one page."""
-    settings = results["settings"]
-    parts = [
-        f"<p>{_asked(results)}, {escaping.escape(str(settings.get('setting', 'zero-shot')))}, scorer "
-        f"{escaping.escape(results['scorer'])}. Per cent right with Wilson 95 % intervals; gains by Agresti and Min's "
-        f"interval, p by McNemar's test, over sub-tasks by Holm. An answer that names no option counts as wrong.</p>"
-    ]
-    parts.append("".join(f"<p>{escaping.escape(sentence)}</p>" for sentence in warnings(results)))
-    methods = list(dict.fromkeys(m for by in results["models"].values() for m in by))
-    parts += [f"<figure>{plot_scores(results, m)}<figcaption>By {m}</figcaption></figure>" for m in methods]
-    parts += [table_html(*table) for table in tables(results)]
-    parts += [f"<figure>{plot_letters(results, m)}<figcaption>Letters, by {m}</figcaption></figure>" for m in methods]
-    parts += [list_html(title, sentences) for title, sentences in notes(results)]
-    rows = [[k, str(v)] for k, v in settings.items()]
-    parts.append(table_html("Run", ["setting", "value"], rows))
-    return page(f"{settings.get('model', 'model')} on {results['benchmark']}", parts)
+def _grouped_bars(axes: Any, labels: Sequence[str], bars: Sequence[tuple[str, list, str, Any]], **ticks: Any) -> None:
+    """bars: (name, height at each label, colour, errors or None)"""
+    width = 0.8 / len(bars)
+    for place, (name, heights, colour, errors) in enumerate(bars):
+        x = [label + (place - (len(bars) - 1) / 2) * width for label in range(len(labels))]
+        axes.bar(x, heights, width, yerr=errors, capsize=2, label=name, color=colour)
+    axes.set_xticks(range(len(labels)), labels, **ticks)

@@ -1,76 +1,122 @@
-"""A page of HTML without scripts, with tables and SVG plots, and the same tables as Markdown: what reports are made of.
+"""Reports, cards and page fragments from jinja2 templates: HTML without scripts, and Markdown.
 
-Input: titles, cells, figures. Output: text. What this file does not know: what a report says.
+What a report says belongs to the command that writes it; here stand the templates' settings and how figures are shown.
 """
 
 from __future__ import annotations
 
-import html as escaping
-import io
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1f2937}
-table{border-collapse:collapse;margin:.5rem 0 1.5rem}th,td{padding:.3rem .7rem;border-bottom:1px solid #e5e7eb;
-text-align:right}th:first-child,td:first-child{text-align:left}th{background:#f8fafc}h1{font-size:1.5rem}
-h2{font-size:1.1rem;margin-top:2rem}svg{max-width:100%;height:auto}.scroll{overflow-x:auto}"""
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-Table = tuple[str, list[str], list[list[str]]]  # title, head, rows
-
-
-def figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
-    """(matplotlib figure, its axes: one, or an array of `columns`); inches."""
-    from matplotlib.figure import Figure  # without pyplot: no display and no global state
-
-    drawing = Figure(figsize=(width, height), layout="constrained")
-    axes = drawing.subplots(1, columns)
-    for one in axes.flat if columns > 1 else [axes]:
-        one.spines[["top", "right"]].set_visible(False)
-    return drawing, axes
+TEMPLATES = Path(__file__).parent / "templates"
+NAMES = {"base": "base", "facellm": "FaceLLM"}  # variants, as reports call them
 
 
-def svg(drawing: Any) -> str:
-    """The figure as an SVG element."""
-    out = io.StringIO()
-    drawing.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()[out.getvalue().index("<svg") :]
+class Table(NamedTuple):
+    """A table of a report."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Any]]
 
 
-def page(title: str, parts: Sequence[str]) -> str:
-    """A whole page of HTML in one file, without scripts."""
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escaping.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>'
-        f"<h1>{escaping.escape(title)}</h1>{''.join(parts)}</body></html>"
+@dataclass(frozen=True)
+class Report:
+    """What a measuring command has found, in the order of reading.
+
+    Attributes:
+        title: The heading.
+        paragraphs: Sentences under it.
+        tables: The figures.
+        notes: (title, sentences) of what was left out or is odd; one without sentences is not shown.
+        settings: What the figures depend on; a table at the end of the HTML page.
+    """
+
+    title: str
+    paragraphs: Sequence[str]
+    tables: Sequence[Table]
+    notes: Sequence[tuple[str, Sequence[str]]] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def html(report: Report, figures: Sequence[tuple[str, str]]) -> str:
+    """Renders a report as one page without scripts. figures: (SVG, caption), shown before the tables."""
+    return render("report.html.jinja", report=report, figures=figures)
+
+
+def markdown(report: Report) -> str:
+    """Renders a report as Markdown, without its figures and settings."""
+    return render("report.md.jinja", report=report)
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[Any]], align: str = "") -> str:
+    """Renders one table as Markdown. align: a letter a column, "r" for right."""
+    return render("table.md.jinja", head=head, rows=rows, align=align)
+
+
+def render(template: str, **values: Any) -> str:
+    """Renders a template of `TEMPLATES`; values are escaped where it is HTML.
+
+    Returns:
+        The text, which begins with a character that shows and ends with one newline.
+    """
+    return _environment().get_template(template).render(**values).strip() + "\n"
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(enabled_extensions=("html.jinja",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    made.filters |= {"cell": _cell, "percent": percent, "ends": ends, "p_value": p_value, "kappa": kappa}
+    return made
 
 
-def table_html(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escaping.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
-
-    body = "".join(line(row, "td") for row in rows)
-    return (
-        f'<h2>{escaping.escape(title)}</h2><div class="scroll"><table><thead>{line(head, "th")}</thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+def _cell(value: Any) -> str:
+    """What may stand between the bars of a Markdown table."""
+    return str(value).replace("|", "\\|").replace("\n", " ")
 
 
-def table_markdown(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table under a heading."""
-    cells = [head, ["---"] * len(head), *rows]
-    return [f"## {title}", "", *("| " + " | ".join(_cell(c) for c in row) + " |" for row in cells), ""]
+def percent(row: Mapping[str, Any] | None, key: str = "value", signed: bool = False) -> str:
+    """Shows a fraction of 1 with its interval in per cent, such as "81.0 [75.1, 86.2]".
+
+    Args:
+        row: A dictionary with `key` and the ends of its interval, `key`_low and `key`_high or else low and high.
+        key: The fraction's name.
+        signed: Whether a plus is written, for differences.
+
+    Returns:
+        The text; "-" where there is no figure, no brackets where there is no interval.
+    """
+    if not row or row.get(key) is None:
+        return "-"
+    prefix = f"{key}_" if f"{key}_low" in row else ""
+    low, high = row.get(f"{prefix}low"), row.get(f"{prefix}high")
+    form = "+.1f" if signed else ".1f"
+    return f"{100 * row[key]:{form}}" + ("" if low is None else f" [{100 * low:{form}}, {100 * high:{form}}]")
 
 
-def list_html(title: str, sentences: Sequence[str]) -> str:
-    """A heading and its sentences; nothing where there are none."""
-    items = "".join(f"<li>{escaping.escape(s)}</li>" for s in sentences)
-    return f"<h2>{escaping.escape(title)}</h2><ul>{items}</ul>" if sentences else ""
+def ends(interval: Sequence[float] | None) -> str:
+    """Shows an interval of fractions in per cent; "-" for None."""
+    return "-" if interval is None else f"[{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
 
 
-def list_markdown(title: str, sentences: Sequence[str]) -> list[str]:
-    return [f"## {title}", "", *(f"- {s}" for s in sentences), ""] if sentences else []
+def kappa(value: float | None, interval: Sequence[float] | None) -> str:
+    """Shows a kappa with its interval; "-" where it is not defined."""
+    if value is None:
+        return "-"
+    return f"{value:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
 
 
-def _cell(text: str) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")
+def p_value(value: float | None) -> str:
+    """Shows a p-value to four digits; "-" for None."""
+    return "-" if value is None else "< 0.0001" if value < 1e-4 else f"{value:.4f}"

@@ -13,6 +13,7 @@ from tests.train.bias.bias_data import Fair, Unfair, make_rows
 from train.__main__ import main
 from train.bias.bias import measure, read_answers
 from train.bias.predict import read_predictions
+from train.reports.pages import Report
 
 SETTINGS = {"model": "stand-in"}
 QUICK = {"resamples": 300, "permutations": 4000}
@@ -98,8 +99,8 @@ def cheap(monkeypatch):
     """Figures of gender alone and no report, for tests that are about something else."""
     monkeypatch.setattr("train.bias.groups.GROUPINGS", (("gender",), ("gender", "ethnicity", "band")))
     monkeypatch.setattr("train.bias.groups.RATED", {})
-    monkeypatch.setattr("train.bias.bias_report.html", lambda _: "")
-    monkeypatch.setattr("train.bias.bias_report.markdown", lambda _: "")
+    monkeypatch.setattr("train.bias.bias_report.report", lambda _: Report("", [], []))
+    monkeypatch.setattr("train.bias.bias_report.figures", lambda _: [])
 
 
 def run(rows, predictor, out, **more):
