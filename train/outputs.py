@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from facellm import files
 from facellm.errors import FaceLLMError
@@ -54,6 +57,13 @@ def write_files(folder: Path, texts: Mapping[str, str], option: str = "--out") -
                 f"{folder / name} cannot be written ({error.strerror or error}); free some space there or choose "
                 f"another {option}, and run the command again."
             ) from None
+
+
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Returns a table as CSV with a header line; None becomes an empty cell."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([head, *rows])
+    return out.getvalue()
 
 
 def progress(unit: str, every: int = 200) -> Callable[[str, int, int], None]:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from facellm.errors import FaceLLMError
 from train.lora.recipe import Recipe, add_flags, from_flags, names
+from train.outputs import usable_folder, write_files
+from train.people.agreement.agreement_report import labels_csv, markdown
 from train.people.agreement.pairs import HUMAN, SYNTHETIC, Pair, read_pairs, write_data
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ def agreement(
     """
     from train.people.agreement.shared_facts import compare
 
+    usable_folder(out)
     read = read_pairs(synthetic, human)
     for line in read.left_out:
         print(line, file=sys.stderr)
@@ -78,7 +81,6 @@ def agreement(
         "annotators": list(dict.fromkeys(pair.annotator for pair in read.pairs)), "left_out": list(read.left_out),
         "labels": compare(read.pairs), "experiment": None,
     }  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
     _write(out, found)  # what is known before training
     if benchmark is not None:
         found["experiment"] = _experiment(read.pairs, out, recipe, benchmark, model, limit, device)
@@ -139,13 +141,11 @@ def _accuracy(questions: Sequence[Question], replies: dict[str, Any], arm: Any) 
 
 
 def _write(out: Path, found: dict[str, Any]) -> None:
-    from train.people.agreement.agreement_report import labels_csv, markdown
-
-    for name, text in (
-        ("results.json", json.dumps(found, indent=2, ensure_ascii=False)),
-        ("labels.csv", labels_csv(found["labels"]["facts"])),
-        ("report.md", markdown(found)),
-    ):
-        part = out / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(out / name)
+    write_files(
+        out,
+        {
+            "results.json": json.dumps(found, indent=2, ensure_ascii=False),
+            "labels.csv": labels_csv(found["labels"]["facts"]),
+            "report.md": markdown(found),
+        },
+    )

@@ -1,7 +1,4 @@
-"""From marks to numbers: hallucination rates by attribute with two intervals, agreement, examples; Markdown and CSV.
-
-Input: the store. Output: a folder with report.md, rates.csv, marks.csv, results.json. What this file does not know: how
-marks were made, pictures.
+"""From judgements to numbers: hallucination rates by attribute with two intervals, agreement, examples.
 
 A sentence is hallucinated when it is marked wrong or not visible. Beside Wilson's interval, which takes sentences for
 independent, stands one from a bootstrap over images, because sentences about one picture tend to be wrong together.
@@ -9,8 +6,6 @@ independent, stands one from a bootstrap over images, because sentences about on
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,10 +14,12 @@ from typing import Any
 
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
+from train.outputs import csv_text, write_files
 from train.people.audit.items import Item
 from train.people.audit.judgements import AUTO, MAJORITY, MARKS, AuditStore, Mark, by_sentence
 from train.people.kappa import clustered, cohen, fleiss
 from train.reports import stats
+from train.reports.pages import render
 
 SUPPORTED, UNSEEN, WRONG = MARKS
 EXAMPLES = 3  # of each attribute
@@ -136,144 +133,47 @@ def against_auto(
     return found
 
 
-def markdown(found: Mapping[str, Any], items: Mapping[str, Item], marks: Sequence[Mark]) -> str:
-    lines = [
-        f"# Audit of {found['source']}", "",
-        f"{found['pairs']} of {found['of_pairs']} pairs, drawn at equal steps over attribute x gender x ethnic group "
-        f"(seed {found['seed']}): {found['sentences']} sentences about {found['images']} images.",
-        *found["left_out"], "",
-        _caution(found), "",
-    ]  # fmt: skip
-    for name, rates in found["rates"].items():
-        lines += [f"## {_heading(name, found['people'])}", "", *_rates_table(rates), ""]
-    lines += _agreement_lines(found["agreement"], found["people"])
-    if found["auto"]:
-        lines += _auto_lines(found["auto"])
-    lines += ["## Examples", "", *_examples(items, [m for m in marks if m.annotator != AUTO])]
-    if found["written"]:
-        said = ", ".join(f"{n} by {name}" for name, n in found["written"].items())
-        lines += ["", f"Answers that people wrote themselves: {said} (`python -m train agreement` uses them)."]
-    return "\n".join([*lines, ""])
-
-
-def _caution(found: Mapping[str, Any]) -> str:
-    high = stats.Rate(**found["nothing_of"]).high
-    return (
-        f"Nothing is claimed about a single group of people: {found['pairs']} pairs leave a handful for each, and even "
-        f"none wrong of {found['pairs']} would still allow {100 * high:.1f} % (Wilson, 95 %). The same holds, less "
-        "strongly, for each attribute: read the intervals."
-    )
-
-
-def _heading(name: str, people: Sequence[str]) -> str:
-    if name != MAJORITY:
-        return f"Marks of {name}"
-    return f"Majority of {', '.join(people)} (of equally frequent marks the least favourable counts)"
-
-
-def _rates_table(rates: Mapping[str, Any]) -> list[str]:
-    titles = {attribute.key: attribute.title for attribute in ATTRIBUTES}
-    lines = [
-        "| attribute | pairs | sentences | wrong | not visible | hallucinated (Wilson 95 %) | by images "
-        "(bootstrap 95 %) | answers with at least one |",
-        "| --- " + "| ---: " * 4 + "| --- | --- | --- |",
-    ]
-    for key, row in rates.items():
-        ends = row["clustered"]
-        lines.append(
-            f"| {'**all**' if key == 'all' else titles.get(key, key)} | {row['pairs']} | {row['sentences']} | "
-            f"{row[WRONG]['count']} | {row[UNSEEN]['count']} | {stats.Rate(**row['hallucinated'])} | "
-            + (f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]" if ends else "-")
-            + f" | {row['answers']['count']} of {row['answers']['total']}: {stats.Rate(**row['answers'])} |"
-        )
-    return lines
-
-
-def _agreement_lines(rows: Sequence[Mapping[str, Any]], people: Sequence[str]) -> list[str]:
-    lines = ["## Agreement between annotators", ""]
-    if not rows:
-        return [*lines, f"Only {people[0] if people else 'the automatic pass'} has judged, so there is none.", ""]
-    lines += _kappa_head()
-    lines += [_kappa_row(row) for row in rows]
-    return [
-        *lines,
-        "",
-        "Kappa is agreement beyond chance: 1 at most, 0 also where one of the two gave only one mark, - where "
-        "all marks are the same.",
-        "",
-    ]
-
-
-def _kappa_head() -> list[str]:
-    return [
-        "| annotators | measure | sentences | same mark | kappa, three marks | kappa, supported or not |",
-        "| --- | --- | ---: | --- | --- | --- |",
-    ]
-
-
-def _kappa_row(row: Mapping[str, Any]) -> str:
-    def kappa(value: float | None, ends: Sequence[float] | None) -> str:
-        if value is None:
-            return "-"
-        return f"{value:.2f}" + (f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else "")
-
-    return (
-        f"| {', '.join(row['names'])} | {row['measure']} | {row['common']} | {stats.Rate(**row['same'])} | "
-        f"{kappa(row['kappa'], row['kappa_ends'])} | {kappa(row['binary'], row['binary_ends'])} |"
-    )
-
-
-def _auto_lines(auto: Mapping[str, Any]) -> list[str]:
-    said = ", ".join(f"{n} {mark}" for mark, n in auto["marks"].items())
-    lines = [
-        "## The automatic pass", "",
-        f"It marked {sum(auto['marks'].values())} sentences ({said}); the others claim nothing that labels, mesh or "
-        "pixels tell. Its marks are in no rate above.", "",
-    ]  # fmt: skip
-    if auto["people"]:
-        lines += _kappa_head() + [_kappa_row(row["agreement"]) for row in auto["people"].values()] + [""]
-    for name, row in auto["people"].items():
-        pairs = ", ".join(f"{both}: {n}" for both, n in row["table"].items()) or "none"
-        lines.append(f"{AUTO} / {name}: {pairs}.")
-        lines.append(f"Of what {name} called wrong or not visible it caught {_count(row['caught'])}.")
-    return [*lines, ""]
-
-
-def _count(rate: Mapping[str, Any]) -> str:
-    return f"{rate['count']} of {rate['total']}"
-
-
-def _examples(items: Mapping[str, Item], marks: Sequence[Mark]) -> list[str]:
-    """Up to EXAMPLES hallucinated sentences of each attribute, spread over the images."""
-    lines, seen = [], set()
-    for attribute in dict.fromkeys(items[mark.item].attribute for mark in marks):
-        own = [m for m in marks if items[m.item].attribute == attribute and m.mark != SUPPORTED]
-        for mark in own:
-            item = items[mark.item]
-            if sum(1 for a, _ in seen if a == attribute) >= EXAMPLES or (attribute, item.image) in seen:
-                continue
-            seen.add((attribute, item.image))
-            note = f" ({mark.note})" if mark.note else ""
-            lines.append(f"- {attribute}, `{item.image}`, {mark.mark} for {mark.annotator}: "
-                         f"“{item.sentences[mark.sentence]}”{note}")  # fmt: skip
-    return lines or ["Nobody called a sentence wrong or not visible."]
+def _examples(items: Mapping[str, Item], marks: Sequence[Mark]) -> list[dict[str, Any]]:
+    """Up to EXAMPLES hallucinated sentences of each attribute, each about another image."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for mark in marks:
+        item = items[mark.item]
+        own = found.setdefault(item.attribute, {})
+        if mark.annotator != AUTO and mark.mark != SUPPORTED and len(own) < EXAMPLES:
+            own.setdefault(item.image, {"item": item, "mark": mark})
+    return [one for own in found.values() for one in own.values()]
 
 
 def write(store: AuditStore, out: Path) -> dict[str, Any]:
-    """Writes the four files into `out` and returns the numbers.  Raises FaceLLMError where there is no mark yet."""
+    """Writes report.md, rates.csv, marks.csv and results.json.
+
+    Args:
+        store: The judgements.
+        out: The folder to write into.
+
+    Returns:
+        The numbers, the content of results.json.
+
+    Raises:
+        FaceLLMError: Where there is no mark yet, or the folder cannot be written into.
+    """
     found = results(store)
     items = {item.key: item for item in store.items()}
     marks = store.marks()
-    out.mkdir(parents=True, exist_ok=True)
-    for name, text in (
-        ("results.json", json.dumps(found, indent=2, ensure_ascii=False)),
-        ("rates.csv", _rates_csv(found["rates"])),
-        ("marks.csv", _marks_csv(items, marks)),
-        ("report.md", markdown(found, items, marks)),
-    ):
-        part = out / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(out / name)
+    text = render(
+        "audit/report.md.jinja", found=found, examples=_examples(items, marks), majority=MAJORITY, auto=AUTO,
+        titles={attribute.key: attribute.title for attribute in ATTRIBUTES},
+    )  # fmt: skip
+    write_files(
+        out,
+        {
+            "results.json": json.dumps(found, indent=2, ensure_ascii=False),
+            "rates.csv": _rates_csv(found["rates"]),
+            "marks.csv": _marks_csv(items, marks),
+            "report.md": text,
+        },
+        "--report",
+    )
     return found
 
 
@@ -287,7 +187,7 @@ def _rates_csv(rates: Mapping[str, Any]) -> str:
             rows.append([name, attribute, row["pairs"], row["sentences"], row[WRONG]["count"], row[UNSEEN]["count"],
                          rate["value"], rate["low"], rate["high"], *ends,
                          row["answers"]["count"], row["answers"]["total"]])  # fmt: skip
-    return _csv(head, rows)
+    return csv_text(head, rows)
 
 
 def _marks_csv(items: Mapping[str, Item], marks: Sequence[Mark]) -> str:
@@ -298,12 +198,4 @@ def _marks_csv(items: Mapping[str, Item], marks: Sequence[Mark]) -> str:
         labels = [item.labels.get(name, "") for name in ("age", "gender", "race")]
         rows.append([mark.item, item.image, item.attribute, *labels, mark.sentence + 1,
                      item.sentences[mark.sentence], mark.annotator, mark.mark, mark.note])  # fmt: skip
-    return _csv(head, rows)
-
-
-def _csv(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return out.getvalue()
+    return csv_text(head, rows)

@@ -1,8 +1,7 @@
 """The audit's page: photo, question, answer sentence by sentence; a key marks and moves on. And answers of one's own.
 
-Input: an open `Session`. Output: gr.Blocks. Every mark is on the disk before the page shows the next sentence. A key
-pressed before the next photo has come is not taken: nobody judges what they have not seen.
-What this file does not know: SQL, sampling, rates. Labels and the marks of others are not shown: they would be copied.
+Every mark is on the disk before the page shows the next sentence. A key pressed before the next photo has come is not
+taken: nobody judges what they have not seen. Labels and the marks of others are not shown: they would be copied.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from facellm.errors import FaceLLMError
 from facellm.vision.images import load_image
 from train.people.audit.judgements import LONGEST_ANSWER, MARKS
 from train.people.audit.session import Place, Session
+from train.reports.pages import render
 
 HERE = Path(__file__).parent
 SHOWN_SIDE = 1024  # px at which a photo is sent to the browser at most
@@ -41,15 +41,11 @@ _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 # One act after the other, over all visitors: an act begins at the place where the one before ended.
 _IN_TURN = {"concurrency_id": "audit", "concurrency_limit": 1, "trigger_mode": "multiple"}
 _TOO_EARLY = "That key came before the next photo was shown and was not taken."
-_HELP = (
-    "<b>Supported</b>: the picture shows it; so is a caution that is right. <b>Not visible</b>: nobody could tell from "
-    "this picture. <b>Wrong</b>: the picture shows otherwise, in the whole sentence or a part of it."
-)
 _log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=32)
-def _photo(path: str) -> str:
+def _photo(path: Path) -> str:
     """The photo, upright, as a data URI."""
     image = load_image(path)
     image.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.LANCZOS)
@@ -58,68 +54,27 @@ def _photo(path: str) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
 
-def photo(path: Path) -> str:
-    """<img>, or a sentence where the file cannot be shown."""
-    try:
-        return f'<img class="face" src="{_photo(str(path))}" alt="the photo to judge">'
-    except (FaceLLMError, OSError) as error:
-        return f'<p class="notice bad" role="alert">No photo ({escape(str(error))}); go on with →.</p>'
-
-
 def judging(session: Session, place: Place, note: str = "") -> str:
-    """The page's judging part."""
-    item, marks, progress = session.item(place), session.marks(place.annotator), session.progress(place.annotator)
-    rows = []
-    for number, sentence in enumerate(item.sentences):
-        mark = marks.get((item.key, number))
-        here = number == place.sentence
-        rows.append(
-            f'<li class="{"now " if here else ""}{(mark or "open").replace(" ", "-")}">'
-            f'<button type="button" data-act="to:{number}"{" aria-current=true" if here else ""}>'
-            f"<span>{escape(sentence)}</span><em>{mark or 'open'}</em></button></li>"
-        )
-    share = 100 * progress.sentences / progress.of_sentences
-    done = (
-        '<p class="notice" role="status"><b>All sentences are judged.</b> Write the report with --report, or go '
-        "through your marks again with the arrows.</p>"
-        if progress.done
-        else ""
-    )
-    acts = "".join(
-        f'<button type="button" data-act="{act}" class="{act.split(":")[-1].replace(" ", "-")}" '
-        f'title="{title}" aria-label="{title}"><kbd>{key}</kbd>{text}</button>'
-        for key, act, title, text in KEYS
-    )
-    return (
-        f'<div class="audit" data-item="{item.key}" data-place="{place.item}.{place.sentence}" '
-        f'data-marked="{progress.sentences}">'
-        f'<div class="progress"><progress max="{progress.of_sentences}" value="{progress.sentences}" '
-        f'aria-label="sentences judged"></progress><span>{progress.sentences} of {progress.of_sentences} sentences '
-        f"({share:.0f} %), {progress.pairs} of {progress.of_pairs} pairs, as {escape(place.annotator)}</span></div>"
-        f'<div class="two"><figure>{photo(item.path)}</figure><section>'
-        f'<p class="where">Pair {place.item + 1} of {progress.of_pairs} · '
-        f"{escape(_TITLES.get(item.attribute, item.attribute))}</p>"
-        f'<h2>{escape(item.question)}</h2><ol class="sentences">{"".join(rows)}</ol>'
-        f'<div class="legend" role="group" aria-label="keys">{acts}</div>'
-        f'<p class="status" role="status">{escape(note)}</p>{done}<p class="small">{_HELP}</p></section></div></div>'
-    )
+    """Returns the HTML of the judging part."""
+    return _part("judging", session, place, note)
 
 
 def writing(session: Session, place: Place, note: str = "") -> str:
-    """The part for answers of one's own: photo and question, without the data set's answer."""
-    item, progress = session.item(place), session.progress(place.annotator)
-    return (
-        f'<div class="audit" data-item="{item.key}" data-written="{progress.written}">'
-        f'<div class="progress"><progress max="{progress.of_pairs}" value="{progress.written}" '
-        f'aria-label="answers written"></progress><span>{progress.written} of {progress.of_pairs} answers written, '
-        f"as {escape(place.annotator)}</span></div>"
-        f'<div class="two"><figure>{photo(item.path)}</figure><section>'
-        f'<p class="where">Pair {place.item + 1} of {progress.of_pairs} · '
-        f"{escape(_TITLES.get(item.attribute, item.attribute))}</p><h2>{escape(item.question)}</h2>"
-        f'<p class="small">Say what you see, in your own words; leave out what the picture does not show. The data '
-        f'set\'s answer is hidden here on purpose.</p><p class="status" role="status">{escape(note)}</p>'
-        "</section></div></div>"
-    )
+    """Returns the HTML of the part for answers of one's own: photo and question, without the data set's answer."""
+    return _part("writing", session, place, note)
+
+
+def _part(name: str, session: Session, place: Place, note: str) -> str:
+    item, shown, fault = session.item(place), "", ""
+    try:
+        shown = _photo(item.path)
+    except (FaceLLMError, OSError) as error:
+        fault = str(error)
+    return render(
+        f"audit/{name}.html.jinja", place=place, item=item, note=note, photo=shown, fault=fault, keys=KEYS,
+        marks=session.marks(place.annotator), progress=session.progress(place.annotator),
+        title=_TITLES.get(item.attribute, item.attribute),
+    )  # fmt: skip
 
 
 def act(session: Session, place: Place, what: str, shown: str) -> tuple[Place, str]:
