@@ -17,6 +17,7 @@ from facellm.attributes import ATTRIBUTES
 from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, GENDERS
 from facellm.messages import build_messages, expand_image, render
 from train.faces.facts import FactReader, Facts
+from train.faces.measures import MEASUREMENTS
 from train.lora.conversations import Example, tokenize
 from train.lora.packing import IGNORE
 from train.nano.language import corpus
@@ -82,7 +83,7 @@ class Drawn:
 
     def facts(self, view: int) -> Facts:
         rng = np.random.default_rng(self.seed)
-        mesh = np.array([rng.uniform(*MESH[name]) for name in faces.MEASUREMENTS])
+        mesh = np.array([rng.uniform(*MESH[name]) for name in MEASUREMENTS])
         stats = rng.uniform(*STATS, (400, len(STATS[0])))
         age = int(rng.integers(len(AGE_GROUPS)))
         sizes = {"gender": len(GENDERS), "race": len(ETHNICITIES), "expression": len(EXPRESSIONS)}

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from train.faces.claims import STAGES, age_claim, claims, found
-from train.faces.label_rows import MAX_YEARS, age_group
+from train.faces.label_files import MAX_YEARS, age_group
 
 STAGE_NAMES = ("baby", "child", "teenager", "young", "middle-aged", "older")  # of claims.STAGES, in its order
 # Adjectives of looks and manner that descriptions of faces use, and that stereotypes are made of. Light, colour and

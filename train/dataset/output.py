@@ -27,7 +27,8 @@ from typing import IO, Any
 from facellm.errors import FaceLLMError
 from facellm.labels import AGE_GROUPS, GENDERS
 from train.dataset.data_card import card, plot
-from train.faces.label_rows import RACES, LabelRow
+from train.faces.label_files import RACES
+from train.faces.label_rows import LabelRow
 from train.lora.conversations import IMAGE_MARK
 from train.teachers.plan import Plan
 from train.teachers.store import AnswerStore

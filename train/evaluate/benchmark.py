@@ -11,164 +11,24 @@ Same data, same seed, same files: every random choice hangs on the seed, the tas
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import random
 import sys
-import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 from facellm.errors import FaceLLMError
 from facellm.labels import FAIRFACE_ETHNICITIES
 from train.evaluate.prompts import ANSWER_WITH_LETTER, LETTERS
-from train.faces.tasks import TASKS, Task, pose_label
+from train.faces.sets import Face, FaceSet, open_sets
+from train.faces.tasks import TASKS, Task
 
-# Column of labels.csv -> task.
-COLUMNS = {"age": "age", "gender": "gender", "race": "race", "expression": "expression"}
 # Labels spread over very different numbers of images; the tasks named here take at most as many images of a label as
 # the second number allows, so that guessing the commonest does not pay.
 BALANCED = {"expression": 25, "headpose": None}  # None: as many as the rarest label has
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-
-
-@dataclass(frozen=True)
-class Face:
-    """One image: the set it comes from, its name there, and its label for each task (missing where there is none)."""
-
-    source: str
-    name: str
-    labels: Mapping[str, str]
-
-    @property
-    def key(self) -> str:
-        return f"{self.source}/{self.name}"
-
-
-class FaceSet:
-    """A labelled folder; images are read from the folder itself or from the zip archives in it.
-
-    Raises FaceLLMError for a folder, label file, measurements or archive that cannot be read.
-    """
-
-    def __init__(self, folder: Path, labels: Path | None = None) -> None:
-        """labels: another CSV than the folder's labels.csv."""
-        self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise FaceLLMError(f"There is no folder {folder}; give a folder with labels.csv and its images.")
-        self.name = self.folder.resolve().name
-        self._labels = labels or self.folder / "labels.csv"
-        self.rows = _csv(self._labels)
-        measured = self.folder / "measurements.csv"
-        self.measurements = _csv(measured) if measured.is_file() else {}
-        self._archives: dict[str, Path] = {}
-        for archive in sorted(self.folder.glob("*.zip")):
-            try:
-                with zipfile.ZipFile(archive) as handle:
-                    members = handle.namelist()
-            except (OSError, zipfile.BadZipFile) as error:
-                raise FaceLLMError(f"{archive} cannot be read as a zip archive ({error}); replace it.") from None
-            for member in members:
-                self._archives.setdefault(member, archive)
-        self._open: dict[Path, zipfile.ZipFile] = {}
-
-    def faces(self, split: str | None) -> list[Face]:
-        """The faces whose name begins with `split`/ (None: all), labelled."""
-        found = []
-        for name, row in self.rows.items():
-            if split and PurePosixPath(name).parts[:1] != (split,):
-                continue
-            labels = {task: row[column].strip() for column, task in COLUMNS.items() if (row.get(column) or "").strip()}
-            yaw = self.measured(name, "yaw_deg")
-            if yaw is not None and (pose := pose_label(yaw)):
-                labels["headpose"] = pose
-            found.append(Face(self.name, name, labels))
-        return found
-
-    def measured(self, name: str, column: str) -> float | None:
-        """An image's entry in measurements.csv, in the column's unit; None where no mesh was found or none is given.
-
-        Raises FaceLLMError for an entry that is no number.
-        """
-        mesh = self.measurements.get(name, {})
-        if mesh.get("found", "1") != "1":
-            return None
-        return number(mesh, column, self.folder / "measurements.csv")
-
-    def years(self, name: str) -> float | None:
-        """A labelled face's age in years, None where only its group is known.  Raises FaceLLMError as `measured`."""
-        return number(self.rows[name], "age_years", self._labels)
-
-    def has(self, name: str) -> bool:
-        return name in self._archives or (self.folder / name).is_file()
-
-    def read(self, name: str) -> bytes:
-        """The image file's bytes.  Raises FaceLLMError where neither folder nor archive holds them whole."""
-        archive = self._archives.get(name)
-        if archive is not None:
-            if archive not in self._open:
-                self._open[archive] = zipfile.ZipFile(archive)
-            try:
-                return self._open[archive].read(name)
-            except Exception as error:  # zipfile raises anything at damaged or encrypted members
-                raise FaceLLMError(f"{archive}: {name} cannot be read ({error}); replace the archive.") from None
-        path = self.folder / name
-        if not path.is_file():
-            raise FaceLLMError(
-                f"{self.folder} has a label for {name}, but neither folder nor archives hold that image."
-            )
-        return path.read_bytes()
-
-
-def open_sets(folders: Sequence[Path], labels: Path | None = None) -> list[FaceSet]:
-    """The labelled folders; one without labels.csv stands for those of its subfolders that have one."""
-    found = []
-    for folder in folders:
-        inside = sorted(p.parent for p in Path(folder).glob("*/labels.csv"))
-        if labels is None and inside and not (Path(folder) / "labels.csv").is_file():
-            found += [FaceSet(one) for one in inside]
-        else:
-            found.append(FaceSet(folder, labels))
-    return found
-
-
-def _csv(path: Path) -> dict[str, dict[str, str]]:
-    if not path.is_file():
-        raise FaceLLMError(f"There is no {path}; labels are read from a CSV file with the column `file`.")
-    rows: dict[str, dict[str, str]] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            if "file" not in (reader.fieldnames or ()):
-                raise FaceLLMError(
-                    f"{path} has no column `file`; its columns are {', '.join(reader.fieldnames or ())}."
-                )
-            for row in reader:
-                name = (row["file"] or "").strip()
-                if not name:
-                    raise FaceLLMError(f"{path}, line {reader.line_num} names no `file`; fill it in or remove the row.")
-                rows[name] = row
-    except UnicodeDecodeError as error:
-        raise FaceLLMError(f"{path} is not in UTF-8 ({error}); save it as UTF-8.") from None
-    except csv.Error as error:
-        raise FaceLLMError(f"{path} is not a CSV file ({error}); save it as one.") from None
-    return rows
-
-
-def number(row: Mapping[str, str], column: str, path: Path) -> float | None:
-    """The row's entry in that column; None where it is empty.  Raises FaceLLMError for one that is no number."""
-    text = row.get(column)
-    if not text:
-        return None
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        raise FaceLLMError(
-            f"{path}, {row['file']}: {column} is {text!r}, which is no number; correct it or leave it empty."
-        ) from None
 
 
 def task_for(name: str, labels: set[str]) -> Task:

@@ -22,8 +22,8 @@ import numpy as np
 
 from facellm.errors import FaceLLMError
 from facellm.profile import CALIBRATION, FIELDS, Field
-from train.evaluate.benchmark import open_sets
 from train.faces.known import Known, read_known
+from train.faces.sets import open_sets
 from train.reports import stats
 
 DEFINITION = (
@@ -94,9 +94,9 @@ def calibrate(scores: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> t
     return temperatures, figures
 
 
-def fields_to_fit(nano_labels: bool) -> list[Field]:
+def fields_to_fit(label_set: str) -> list[Field]:
     """All fields, the sensitive ones too (an operator's switch hides them later), with the model's own labels."""
-    return [field.for_model(nano_labels) for field in FIELDS]
+    return [field.for_label_set(label_set) for field in FIELDS]
 
 
 def table(ece: dict[str, Any]) -> str:
@@ -148,7 +148,7 @@ def main(argv: list[str]) -> int:
 
     loaded = open_model(args.model, adapter=args.adapter, device=args.device)
     scorer = Batched(loaded, lambda index: known[index].image())
-    fields = fields_to_fit(loaded.is_nano or args.nano_labels)
+    fields = fields_to_fit("utkface" if args.nano_labels else loaded.label_set)
     temperatures, figures = {}, {}
     for variant in loaded.variants:
         scores = score_fields(scorer, variant, known, fields, args.measured_limit, _progress)

@@ -22,10 +22,10 @@ from typing import Any
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from facellm.labels import AGE_GROUPS
-from train.evaluate.benchmark import open_sets
 from train.evaluate.extraction import is_refusal
 from train.faces.claims import AGE_SLACK, LABELLED, MEASURED, age_claim, claims, conflicts, is_cut, repeats
 from train.faces.known import Known, read_known
+from train.faces.sets import open_sets
 from train.opening import add_options, check_positive, open_chosen
 from train.reports import stats
 
@@ -203,7 +203,7 @@ def descriptions(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Known], 
         years = f", {face.years:.0f} years" if face.years is not None else ""
         mesh = face.source.measurements.get(face.name, {})
         facts = ", ".join(f"{k} {v}" for k, v in {**face.labels, **face.measured}.items()) + years
-        measured = ", ".join(f"{k} {mesh[k]}" for k in SHOWN if mesh.get(k)) or "nothing"
+        measured = ", ".join(f"{k} {mesh[k]:g}" for k in SHOWN if k in mesh) or "nothing"
         lines += [f"## {key}", "", f"Known: {facts}", "", f"Measured: {measured}", ""]
         for row in rows:
             if row["image"] == key:

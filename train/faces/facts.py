@@ -1,6 +1,6 @@
 """What is known of one face image, in words: the measured teacher's eyes.
 
-Input: labels and mesh measurements (`train.nano.vision.faces`), pixel measurements, and the tuned encoder's own heads, whose
+Input: labels, mesh and pixel measurements (`train.faces.measures`), and the tuned encoder's own heads, whose
 confidence decides what may be said outright. A measurement in the middle of its range is None.
 Output: `Facts`. Knows no wording beyond single terms.
 """
@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, GENDERS, POSES
-from train.faces import known
-from train.faces.tasks import pose_label
-from train.nano.vision import faces
+from train.faces import measures
+from train.faces.measures import pose_label
 
 # A label is stated when the encoder gives it at least this probability, otherwise the answer hedges. On `val`, of the
 # labels stated at these bars about 2 % of genders, 5 % of ethnicities and 2 % of expressions were wrong: an answer
-# that names six facts is only as true as all of them together (docs/decisions.md).
+# that names six facts is only as true as all of them together (docs/research/nano.md).
 STATE_GENDER, STATE_RACE = 0.88, 0.75
 STATE_EXPRESSION = {"neutral": 0.9, "happiness": 0.8}
 STATE_RARE = 0.95  # of the other expressions a third is wrong at 0.9
@@ -30,10 +29,7 @@ STATE_HAPPINESS, HAPPY_LIFT = 0.6, 0.05  # HAPPY_LIFT: as SMILE_LIFT
 LEAST_SEEN = 0.1
 SCARCE = ("fear", "contempt")  # too few images for the encoder to be believed
 POSE_WORDS = dict(zip(POSES, ("frontal", "left", "right"), strict=True))
-_COLUMN = {name: index for index, name in enumerate(faces.MEASUREMENTS)}
-# Mean grey of the crop's middle, 0 to 1. Absolute and far apart, because a quantile would call dark skin dim light and
-# pale skin bright light (docs/decisions.md); shared with what models are measured against.
-DARK, BALANCED, BRIGHT = known.DARK, known.BALANCED, known.BRIGHT
+_COLUMN = {name: index for index, name in enumerate(measures.MEASUREMENTS)}
 Bars = tuple[float, tuple[float, float] | None, float]
 # The tower's own estimate decides what is said of light, sharpness, mouth, pose, chin, side of the light and shapes, as
 # long as the measurement does not say another thing: below the first bar the low name, above the last the high one,
@@ -43,9 +39,10 @@ Bars = tuple[float, tuple[float, float] | None, float]
 SEEN_LIGHT: Bars = (0.34, (0.425, 0.545), 0.65)  # mean grey
 SEEN_MOUTH: Bars = (0.02, None, 0.15)  # lip gap over mouth width
 SEEN_POSE: Bars = (-14.0, (-5.0, 5.0), 14.0)  # degrees of yaw
-SEEN_PITCH: Bars = (-9.0, (-3.0, 3.0), 9.0)  # degrees from `labelled.PITCH_LEVEL_DEG`
-SEEN_SIDE: Bars = (-0.55, (-0.25, 0.25), 0.55)  # `augment.pixel_stats`, light on the left less on the right
-# So far beyond a shape's bars, in distances between them; jaw and brows the decoder hardly hears (docs/decisions.md).
+SEEN_PITCH: Bars = (-9.0, (-3.0, 3.0), 9.0)  # degrees from `measures.PITCH_LEVEL_DEG`
+SEEN_SIDE: Bars = (-0.55, (-0.25, 0.25), 0.55)  # `measures.pixel_stats`, light on the left less on the right
+# Distance beyond a shape's bars, as a share of that between them; the decoder hardly hears jaw and brows
+# (docs/research/nano.md).
 SEEN_SHAPE = {"face shape": 0.0, "nose": 0.0, "lips": 0.0, "jaw": 0.25, "brows": 0.25}
 SEEN_SHARPNESS = 0.005  # so far inside the quantiles by which sharpness is named
 SMILE_LIFT = 0.085  # mouth corners above the mouth's centre, over the outer eye distance
@@ -125,7 +122,7 @@ def age_range(years: float) -> tuple[int, int]:
 
 
 def pose_of(yaw_deg: float) -> str | None:
-    """`tasks.pose_label` in one word: frontal, left or right (the viewer's), None between or not measured."""
+    """`pose_label` in one word: frontal, left or right (the viewer's), None between or not measured."""
     label = pose_label(yaw_deg)
     return POSE_WORDS[label] if label else None
 
@@ -134,7 +131,7 @@ class FactReader:
     """Turns rows into `Facts`; thresholds of pixel measurements are quantiles of the training images."""
 
     def __init__(self, train_stats: np.ndarray) -> None:
-        """train_stats (n, 5): `augment.pixel_stats` of training crops."""
+        """train_stats (n, 5): `measures.pixel_stats` of training crops."""
         quantiles = (0.25, 0.75)
         self.stats = dict(zip(quantiles, np.quantile(train_stats, quantiles, axis=0), strict=True))
 
@@ -183,11 +180,11 @@ class FactReader:
             years = years_expected
 
         eyes = (value["eye_open_left"] + value["eye_open_right"]) / 2
-        pitch_deg, (level, bent) = value["pitch_deg"] - known.PITCH_LEVEL_DEG, known.PITCH_DEG
+        pitch_deg, (level, bent) = value["pitch_deg"] - measures.PITCH_LEVEL_DEG, measures.PITCH_DEG
         pitch = "level" if abs(pitch_deg) < level else _band(pitch_deg, -bent, bent, ("up", None, "down"))
 
         def shape(fact: str) -> str | None:
-            name, low, high, below, above = known.SHAPES[fact]
+            name, low, high, below, above = measures.SHAPES[fact]
             measured = _band(value[name], low, high, (below, None, above))
             if seen_mesh is None or np.isnan(value[name]):
                 return measured
@@ -195,16 +192,16 @@ class FactReader:
             return _stated(measured, seen_mesh[_COLUMN[name]], (low - far, None, high + far), (below, None, above))
 
         s = self.stats
-        grey = stats[3] < known.GREY
+        grey = stats[3] < measures.GREY
         pose = pose_of(value["yaw_deg"])
         frontal = pose == "frontal"  # else a cheek's place may show the background
         side = None
         if frontal:
-            even, apart = known.CHEEKS
+            even, apart = measures.CHEEKS
             between = "even" if abs(cheeks) < even else "nearly even"
             side = _band(cheeks, -apart, apart, ("right", between, "left"))
         sharpness, light = self._sharpness(stats), _light(stats)
-        mouth = _band(value["mouth_open"], known.MOUTH_CLOSED, known.MOUTH_OPEN, ("closed", None, "open"))
+        mouth = _band(value["mouth_open"], measures.MOUTH_CLOSED, measures.MOUTH_OPEN, ("closed", None, "open"))
         stated_sharpness, stated_light, stated_mouth, stated_pose = sharpness, light, mouth, pose
         if seen is not None:
             bars = (s[0.25][2] + SEEN_SHARPNESS, None, s[0.75][2] - SEEN_SHARPNESS)
@@ -215,7 +212,7 @@ class FactReader:
             stated_mouth = _stated(mouth, seen_mesh[_COLUMN["mouth_open"]], SEEN_MOUTH, ("closed", None, "open"))
         if seen_mesh is not None and not np.isnan(value["yaw_deg"]):
             stated_pose = _stated(pose, seen_mesh[_COLUMN["yaw_deg"]], SEEN_POSE, ("right", "frontal", "left"))
-            seen_pitch = seen_mesh[_COLUMN["pitch_deg"]] - known.PITCH_LEVEL_DEG
+            seen_pitch = seen_mesh[_COLUMN["pitch_deg"]] - measures.PITCH_LEVEL_DEG
             pitch = _stated(pitch, seen_pitch, SEEN_PITCH, ("up", "level", "down"))
         return Facts(
             gender=gender,
@@ -254,13 +251,6 @@ class FactReader:
 
 
 def _light(stats: np.ndarray) -> str | None:
-    if BALANCED[0] < stats[0] < BALANCED[1]:
+    if measures.BALANCED[0] < stats[0] < measures.BALANCED[1]:
         return "balanced"
-    return "dark" if stats[0] < DARK else "bright" if stats[0] > BRIGHT else None
-
-
-def cheek_difference(pixels: np.ndarray) -> np.ndarray:
-    """(n, 3, 112, 112) in 0..1 -> (n,): the left cheek's luminance less the right one's, over their mean."""
-    grey = pixels[:, 0] * 0.299 + pixels[:, 1] * 0.587 + pixels[:, 2] * 0.114
-    left, right = (grey[:, rows, columns].mean((1, 2)) for rows, columns in (known.LEFT_CHEEK, known.RIGHT_CHEEK))
-    return (left - right) / ((left + right) / 2 + 0.05)
+    return "dark" if stats[0] < measures.DARK else "bright" if stats[0] > measures.BRIGHT else None

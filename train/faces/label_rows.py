@@ -1,49 +1,38 @@
 """Rows of labelled faces to ask a teacher about, checked one by one before anything is paid for.
 
-Input: a folder of images and, beside it or in it, a label file: FairFace's (`file,age,gender,race,service_test`) or any
-CSV with a file, an age (FairFace's group, or years), a gender and a race column; without one, UTKFace's names
-(`AGE_GENDER_RACE_DATE.jpg`). Output: `Labels`: good rows, faults and repairs, both with line numbers.
-
-Label files in circulation went through spreadsheets, which read "3-9" and "10-19" as dates; such ages have one possible
-origin each, so they are repaired and reported. What this file does not know: teachers, prompts, prices.
+Reads a label file in or beside the folder of images, else UTKFace's file names, and decodes every image once.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from facellm.errors import FaceLLMError, ImageError
-from facellm.labels import AGE_GROUPS, ETHNICITIES, FAIRFACE_ETHNICITIES, GENDERS
+from facellm.labels import ETHNICITIES, GENDERS
 from facellm.vision.images import SUFFIXES, load_image
+from train.faces.label_files import Note, read_label, read_table
 
-# UTKFace says Asian (any) and Others, which FairFace's seven groups do not have.
-RACES = (*FAIRFACE_ETHNICITIES, "Asian", "Others")
-_UTK_NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+")
-_COLUMNS = {
-    "file": ("file", "image", "path", "filename", "file_name"),
-    "age": ("age", "age_group"),
-    "gender": ("gender", "sex"),
-    "race": ("race", "ethnicity"),
-}
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-# (month, day) that a spreadsheet makes of an age group, month first and day first; 19 is no month.
-_DATES = {(3, 9): "3-9", (9, 3): "3-9", (10, 19): "10-19"}
-_OLDEST = AGE_GROUPS[-1]
-MAX_YEARS = 120
+COLUMNS = ("age", "gender", "race")
+_UTK = "AGE_GENDER_RACE_DATE.jpg"
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """line: where it stands (1-based; the number of the file for UTKFace's names).  file: as written.  path: the image.
+    """One labelled image.
 
-    age, gender, race: one of AGE_GROUPS, GENDERS, RACES.  digest: SHA-256 of the image file's bytes.
+    Attributes:
+        line: Where it stands, from 1; the number of the file for UTKFace's names.
+        file: The image's name below the folder of images.
+        age: One of `AGE_GROUPS`.
+        gender: One of `GENDERS`.
+        race: One of `RACES`.
+        path: The image file.
+        digest: SHA-256 of the image file's bytes.
     """
 
     line: int
@@ -56,91 +45,58 @@ class LabelRow:
 
 
 @dataclass(frozen=True)
-class Note:
-    """A fault or a repair: in which line, about which file, and what."""
-
-    line: int
-    file: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"line {self.line} ({self.file or 'no file'}): {self.text}"
-
-
-@dataclass(frozen=True)
 class Labels:
-    source: str  # the label file's path, or the folder's
+    """What a label file, or the names in a folder, say.
+
+    Attributes:
+        source: The label file's path, or the folder's.
+        rows: Rows whose fields and images are good.
+        faults: What is wrong with the others, by line.
+        repairs: Labels that were read as something else than they say.
+    """
+
+    source: str
     rows: tuple[LabelRow, ...]
     faults: tuple[Note, ...]
     repairs: tuple[Note, ...]
 
 
-def age_group(text: str) -> tuple[str, bool]:
-    """(FairFace's age group, whether it had to be repaired).  Raises ValueError where the text is no age.
-
-    Years are put into their group (not a repair); dates that a spreadsheet made are turned back.
-    """
-    plain = text.strip()
-    if plain in AGE_GROUPS:
-        return plain, False
-    if re.fullmatch(r"\d{1,3}(\.0+)?", plain) and float(plain) <= MAX_YEARS:
-        years = int(float(plain))
-        ends = (int(group.split("-")[1]) for group in AGE_GROUPS[:-1])
-        return next((group for group, end in zip(AGE_GROUPS, ends, strict=False) if years <= end), _OLDEST), False
-    dashed = re.sub(r"\s*[\u2010-\u2015\u2212-]\s*", "-", plain.strip("'\""))
-    if dashed in AGE_GROUPS:
-        return dashed, True
-    if re.fullmatch(r"70\s*\+|>\s*70|more than 70", dashed, re.I):
-        return _OLDEST, True
-    group = _DATES.get(_month_and_day(dashed))
-    if group is None:
-        raise ValueError(text)
-    return group, True
-
-
-def _month_and_day(text: str) -> tuple[int, int] | None:
-    """9-Mar, 09-Mar-24, Oct-19, 2024-10-19 (with or without a time) -> (month, day)."""
-    if found := re.fullmatch(r"\d{4}[-/](\d{1,2})[-/](\d{1,2})(?:[ T][\d:.]+)?", text):
-        return int(found[1]), int(found[2])
-    if found := re.fullmatch(r"(\d{1,2})[-/. ]([A-Za-z]{3,9})\.?(?:[-/. ]\d{2,4})?", text):
-        day, month = found[1], found[2]
-    elif found := re.fullmatch(r"([A-Za-z]{3,9})\.?[-/. ](\d{1,2})", text):
-        month, day = found[1], found[2]
-    else:
-        return None
-    return (_MONTHS.index(month[:3].lower()) + 1, int(day)) if month[:3].lower() in _MONTHS else None
-
-
 def read_labels(images: Path, labels: Path | None = None, limit: int | None = None) -> Labels:
-    """All rows of `labels` whose fields and images are good, in the file's order (at most `limit` rows are looked at).
+    """Reads and checks all rows, in the file's order.
 
-    labels: a CSV; None takes the one `fairface_label_*.csv` in or beside the folder, else UTKFace's names.
-    Raises FaceLLMError where nothing can be read at all; single bad rows become `faults`.
+    Args:
+        images: The folder of the images.
+        labels: A CSV; None takes the one `fairface_label_*.csv` in or beside the folder, else UTKFace's names.
+        limit: Rows that are looked at, at most.
+
+    Raises:
+        FaceLLMError: Where nothing can be read at all; single bad rows become `faults`.
     """
     if not images.is_dir():
         raise FaceLLMError(f"{images} is not a folder; give the folder of the images with --images.")
     labels = labels or _label_file(images)
-    source = _csv_rows(labels) if labels else _utk_rows(images)
     rows: list[LabelRow] = []
     faults: list[Note] = []
     repairs: list[Note] = []
+    if labels:
+        table = read_table(labels, "--labels", ("file", *COLUMNS))
+        source, faults = iter(table.rows), list(table.faults)
+    else:
+        source = _utk_rows(images, faults)
     first: dict[str, int] = {}
     for number, (line, cells) in enumerate(source):
         if limit is not None and number >= limit:
+            faults = [note for note in faults if note.line < line]
             break
-        file = cells["file"]
         problems, values = [], {}
-        try:
-            values["age"], repaired = age_group(cells["age"])
-            if repaired:
-                repairs.append(Note(line, file, f"age {cells['age']!r} read as {values['age']!r}"))
-        except ValueError:
-            problems.append(f"unknown age {cells['age']!r}; it must be one of {', '.join(AGE_GROUPS)}, or years")
-        for name, known in (("gender", GENDERS), ("race", RACES)):
-            values[name] = _known(cells[name], known)
-            if values[name] is None:
-                problems.append(f"unknown {name} {cells[name]!r}; it must be one of {', '.join(known)}")
-        path = find_image(images, file)
+        for name in COLUMNS:
+            try:
+                values[name], repaired = read_label(name, cells[name])
+                if repaired:
+                    repairs.append(Note(line, cells["file"], f"{name} {cells[name]!r} read as {values[name]!r}"))
+            except ValueError as error:
+                problems.append(str(error))
+        file, path = find_image(images, cells["file"])
         if not file:
             problems.append("no file is named")
         elif path is None:
@@ -148,10 +104,10 @@ def read_labels(images: Path, labels: Path | None = None, limit: int | None = No
         elif file in first:
             problems.append(f"the same file stands in line {first[file]} already")
         first.setdefault(file, line)
-        if problems:
-            faults.append(Note(line, file, "; ".join(problems)))
+        if path is None or problems:
+            faults.append(Note(line, cells["file"], "; ".join(problems)))
         else:
-            rows.append(LabelRow(line, file, values["age"], values["gender"], values["race"], path))
+            rows.append(LabelRow(line, file, path=path, **values))
     rows, more = _check_images(rows)
     if not rows and not faults and not more:
         raise FaceLLMError(f"{labels or images} holds no labelled image; check --images and --labels.")
@@ -159,15 +115,24 @@ def read_labels(images: Path, labels: Path | None = None, limit: int | None = No
     return Labels(str(labels or images), tuple(rows), tuple(faults), tuple(repairs))
 
 
-def find_image(images: Path, file: str) -> Path | None:
-    """`val/1.jpg` is looked for in `images`, and in `images` as the folder `val` itself; never outside of it."""
+def find_image(images: Path, file: str) -> tuple[str, Path | None]:
+    """Finds an image that a label file names; never outside of the folder of images.
+
+    `val/1.jpg` is looked for in the folder, and in the folder as `val` itself; an absolute path must lead into it.
+
+    Returns:
+        The image's name as it is kept, and its path; None where there is no such image.
+    """
     name = Path(file.replace("\\", "/"))
+    if name.is_absolute() and name.is_relative_to(images.absolute()):
+        name = name.relative_to(images.absolute())
+        file = name.as_posix()
     if not file or name.is_absolute() or ".." in name.parts:
-        return None
+        return file, None
     tries = [images / name]
     if len(name.parts) > 1 and name.parts[0] == images.name:
         tries.append(images / Path(*name.parts[1:]))
-    return next((path for path in tries if path.is_file()), None)
+    return file, next((path for path in tries if path.is_file()), None)
 
 
 def _label_file(images: Path) -> Path | None:
@@ -181,59 +146,36 @@ def _label_file(images: Path) -> Path | None:
     return None
 
 
-def _csv_rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")  # spreadsheets put a byte-order mark in front
-    except OSError as error:
-        raise FaceLLMError(f"The label file {file} cannot be read: {error.strerror}; check --labels.") from None
-    except UnicodeDecodeError:
-        raise FaceLLMError(f"The label file {file} is not UTF-8 text; save it as CSV in UTF-8.") from None
-    head = text.partition("\n")[0]
-    reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=head.count))
-    header = [cell.strip().lower() for cell in next(reader, [])]
-    places = {}
-    for column, names in _COLUMNS.items():
-        places[column] = next((header.index(name) for name in names if name in header), None)
-        if places[column] is None:
-            raise FaceLLMError(
-                f"The label file {file} has no column {column!r} (it has: {', '.join(header) or 'none'}); "
-                "its first line must name file, age, gender and race."
-            )
-    for cells in reader:
-        if any(cell.strip() for cell in cells):
-            yield (
-                reader.line_num,
-                {column: cells[at].strip() if at < len(cells) else "" for column, at in places.items()},
-            )
-
-
-def _utk_rows(images: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    files = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)
-    named = [(path, found) for path in files if (found := _UTK_NAME.match(path.name))]
-    if not named:
+def _utk_rows(images: Path, faults: list[Note]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of the names in a folder; names that are not UTKFace's go to `faults`."""
+    files = sorted(
+        path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
+    )
+    named = [_utk_labels(path.name) for path in files]
+    if not any(isinstance(labels, dict) for labels in named):
         raise FaceLLMError(
-            f"{images} has no fairface_label_*.csv and no image named as UTKFace names them "
-            "(AGE_GENDER_RACE_DATE.jpg); give a label file with --labels."
+            f"{images} has no fairface_label_*.csv and no image named as UTKFace names them ({_UTK}); give a label "
+            "file with --labels."
         )
-    for number, path in enumerate(files, 1):
-        found = _UTK_NAME.match(path.name)
-        age, gender, race = found.groups() if found else ("", "", "")
-        yield (
-            number,
-            {
-                "file": path.relative_to(images).as_posix(),
-                "age": age,
-                "gender": GENDERS[int(gender)] if gender else "",
-                "race": ETHNICITIES[int(race)] if race else "",
-            },
-        )
+    for number, (path, labels) in enumerate(zip(files, named, strict=True), 1):
+        file = path.relative_to(images).as_posix()
+        if isinstance(labels, str):
+            faults.append(Note(number, file, labels))
+        else:
+            yield number, {"file": file, **labels}
 
 
-def _known(text: str, known: tuple[str, ...]) -> str | None:
-    def plain(word: str) -> str:
-        return re.sub(r"[\s_/-]+", " ", word).strip().lower()
-
-    return next((label for label in known if plain(label) == plain(text)), None)
+def _utk_labels(name: str) -> dict[str, str] | str:
+    """The labels in a file name of UTKFace, or what is wrong with it."""
+    parts = PurePosixPath(name).name.split(".")[0].split("_")
+    if not all(part.isdecimal() for part in parts) or not 3 <= len(parts) <= 4:
+        return f"it is not named as UTKFace names its images ({_UTK})"
+    if len(parts) == 3:
+        return f"its name has three parts where UTKFace has four ({_UTK}): gender or race is missing"
+    age, gender, race = parts[0], int(parts[1]), int(parts[2])
+    if gender >= len(GENDERS) or race >= len(ETHNICITIES):
+        return f"its name has gender {gender} and race {race}, which UTKFace does not have"
+    return {"age": age, "gender": GENDERS[gender], "race": ETHNICITIES[race]}
 
 
 def _check_images(rows: list[LabelRow]) -> tuple[list[LabelRow], list[Note]]:

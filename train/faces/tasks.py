@@ -22,11 +22,6 @@ NONE_OF_THE_ABOVE = "None of the above"
 COMMON_EXPRESSIONS = EXPRESSIONS[:6]
 NAMED_ETHNICITIES = ETHNICITIES[:4]  # "Others" names nobody
 
-# Degrees of mesh yaw (> 0: turned to the viewer's left). Beyond +-14 lie the outer 8 % of the aligned faces on each
-# side, within +-9 the inner 70 %; between them nobody is asked, because the measurement does not separate well there.
-YAW_TURNED_DEG = 14.0
-YAW_FRONTAL_DEG = 9.0
-
 
 @dataclass(frozen=True)
 class Task:
@@ -163,13 +158,3 @@ TASKS: Mapping[str, Task] = MappingProxyType(
         )
     }
 )
-
-
-def pose_label(yaw_deg: float) -> str | None:
-    """The head-pose label of a measured yaw in degrees (> 0: to the viewer's left); None where it is in between."""
-    frontal, left, right = POSES
-    if abs(yaw_deg) <= YAW_FRONTAL_DEG:
-        return frontal
-    if yaw_deg >= YAW_TURNED_DEG:
-        return left
-    return right if yaw_deg <= -YAW_TURNED_DEG else None

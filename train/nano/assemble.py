@@ -86,6 +86,7 @@ def make_model(processor: FaceProcessor, tower: torch.nn.Module, seed: int = 0) 
         image_token_id=ids("<IMG_CONTEXT>"),
         image_seq_length=IMAGE_TOKENS,
         tie_word_embeddings=True,
+        facellm={"model": "nano", "label_set": "utkface"},
     )
     torch.manual_seed(seed)
     model = InternVLForConditionalGeneration(config)

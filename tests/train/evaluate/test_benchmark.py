@@ -13,7 +13,9 @@ from tests.paths import SHARED
 from tests.train.face_sets import write_face_set
 from train.evaluate import benchmark, facexbench
 from train.evaluate.prompts import ANSWER_WITH_LETTER, THINK_FIRST, choice_prompt, setting_prompt
-from train.faces.tasks import TASKS, pose_label
+from train.faces.measures import pose_label
+from train.faces.sets import FaceSet, open_sets
+from train.faces.tasks import TASKS
 
 SHARED_DATA = SHARED / "data"
 
@@ -22,7 +24,7 @@ SHARED_DATA = SHARED / "data"
 def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("benchmark")
     data = write_face_set(root / "people")
-    benchmark.build([benchmark.FaceSet(data)], root / "out")
+    benchmark.build([FaceSet(data)], root / "out")
     return data, root / "out"
 
 
@@ -104,7 +106,7 @@ def test_files_are_in_the_published_form(made):
 
 def test_each_image_is_written_once_and_unchanged(made):
     data, out = made
-    source = benchmark.FaceSet(data)
+    source = FaceSet(data)
     paths = sorted((out / "images").rglob("*.jpg"))
     assert len(paths) == 36
     assert paths[0].read_bytes() == source.read("/".join(paths[0].parts[-2:]))
@@ -120,8 +122,8 @@ def test_balance(made):
 
 def test_seed_decides_everything(made, tmp_path):
     data, out = made
-    benchmark.build([benchmark.FaceSet(data)], tmp_path / "again")
-    benchmark.build([benchmark.FaceSet(data)], tmp_path / "other", seed=1)
+    benchmark.build([FaceSet(data)], tmp_path / "again")
+    benchmark.build([FaceSet(data)], tmp_path / "other", seed=1)
     for path in out.glob("*.json"):
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
         assert (tmp_path / "other" / path.name).read_bytes() != path.read_bytes()
@@ -129,7 +131,7 @@ def test_seed_decides_everything(made, tmp_path):
 
 def test_plain_folder_limit_and_fairface_races(tmp_path):
     data = write_face_set(tmp_path / "ff", 14, archive=False, races=("East Asian", "Middle Eastern", "Latino_Hispanic"))
-    written = benchmark.build([benchmark.FaceSet(data)], tmp_path / "out", tasks=["race"], per_task=5)
+    written = benchmark.build([FaceSet(data)], tmp_path / "out", tasks=["race"], per_task=5)
     assert written == {"ff_single_mcq_race_val.json": 5}
     answers = {q.answer for q in facexbench.read(tmp_path / "out").questions}
     assert answers <= {"East Asian", "Middle Eastern", "Latino_Hispanic"}
@@ -173,13 +175,13 @@ def test_bad_input_is_a_sentence(tmp_path, capsys, change, arguments, words):
 def test_a_folder_of_labelled_folders(tmp_path):
     for name in ("one", "two"):
         write_face_set(tmp_path / "data" / name, 4)
-    assert [s.name for s in benchmark.open_sets([tmp_path / "data"])] == ["one", "two"]
-    assert [s.name for s in benchmark.open_sets([tmp_path / "data" / "two"])] == ["two"]
+    assert [s.name for s in open_sets([tmp_path / "data"])] == ["one", "two"]
+    assert [s.name for s in open_sets([tmp_path / "data" / "two"])] == ["two"]
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not beside this checkout")
 def test_shared_faces_are_read_in_place(tmp_path):
-    sets = [benchmark.FaceSet(SHARED_DATA / name) for name in ("utkface", "expressions")]
+    sets = [FaceSet(SHARED_DATA / name) for name in ("utkface", "expressions")]
     written = benchmark.build(sets, tmp_path, per_task=3)
     assert written == {
         "utkface_single_mcq_age_val.json": 3, "utkface_single_mcq_gender_val.json": 3,

@@ -11,9 +11,10 @@ from facellm.errors import FaceLLMError
 from facellm.profile import FIELDS, read_calibration
 from tests.tiny import make_tiny_adapter, make_tiny_internvl
 from tests.train.face_sets import write_face_set
-from train.evaluate.benchmark import FaceSet
 from train.evaluate.calibrate import calibrate, fields_to_fit, fold_of
-from train.faces.known import Pixels, _pixel_labels, read_known
+from train.faces.known import pixel_labels, read_known
+from train.faces.measures import Pixels
+from train.faces.sets import FaceSet
 from train.reports import stats
 
 
@@ -95,19 +96,17 @@ def test_known_labels(data):
 
 @pytest.mark.parametrize(("grey", "label"), [(50, "dark"), (90, None), (125, "balanced"), (160, None), (220, "bright")])
 def test_light_is_judged_by_itself_and_not_beside_other_pictures(grey, label):
-    found = _pixel_labels([Pixels(grey / 255, 0.02)], [Pixels(level / 255, 0.02) for level in range(0, 250, 10)])
+    found = pixel_labels([Pixels(grey / 255, 0.02)], [Pixels(level / 255, 0.02) for level in range(0, 250, 10)])
     assert found[0].get("lighting") == label
 
 
 def test_sensitive_fields_are_fitted_even_where_they_are_hidden(monkeypatch):
     monkeypatch.setenv("FACELLM_SENSITIVE", "off")
-    assert {f.key for f in fields_to_fit(True)} == {f.key for f in FIELDS}
+    assert {f.key for f in fields_to_fit("utkface")} == {f.key for f in FIELDS}
 
 
 def test_command_writes_what_the_profile_reads(data, tmp_path, capsys):
-    from facellm.engine.engine import Engine
-    from facellm.profile import measure
-    from facellm.weights.load import open_model
+    from facellm.api import load
     from tests.tiny import picture
     from train.__main__ import main
 
@@ -123,9 +122,7 @@ def test_command_writes_what_the_profile_reads(data, tmp_path, capsys):
     assert set(temperatures) == {"base", "facellm"}
     for variant in temperatures:
         assert {"age_group", "gender", "ethnicity", "expression", "pose", "lighting"} <= set(temperatures[variant])
-    profile = measure(
-        Engine(open_model(str(base), device="cpu")), picture(0), ("base",), nano=True, temperatures=temperatures
-    )["base"]
+    profile = load(str(base), device="cpu").profile(picture(0), whole=True)
     assert profile.calibrated and sum(profile.fields["gender"].values()) == pytest.approx(1)
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 from facellm.errors import FaceLLMError
 from facellm.labels import AGE_GROUPS
 from tests.train.teachers.teacher_server import write_faces
-from train.faces.label_rows import age_group, read_labels
+from train.faces.label_files import age_group, read_file_labels, read_label, read_table
+from train.faces.label_rows import read_labels
 
 
 @pytest.mark.parametrize(
@@ -117,9 +118,83 @@ def test_utkface_names(tmp_path):
         ("0-2", "Male", "Others"),
         ("20-29", "Female", "Asian"),
     ]
-    assert [note.file for note in labels.faults] == [
-        "61_0_20170109142408075.jpg"
-    ]  # this one has no race, as in UTKFace
+    (fault,) = labels.faults
+    assert fault.file == "61_0_20170109142408075.jpg" and "gender or race is missing" in fault.text
+
+
+def test_names_that_utkface_does_not_have(tmp_path):
+    Image.new("RGB", (20, 20)).save(tmp_path / "25_1_3_20170109150557335.jpg.chip.jpg")
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "30_7_3_20170109150557335.jpg")
+    Image.new("RGB", (20, 20), "blue").save(tmp_path / "holiday.jpg")
+    (tmp_path / "._25_1_3_20170109150557335.jpg.chip.jpg").write_bytes(bytes(200))  # a Mac's note about the file
+    labels = read_labels(tmp_path)
+    assert [(row.age, row.gender, row.race) for row in labels.rows] == [("20-29", "Female", "Indian")]
+    assert [note.text for note in labels.faults] == [
+        "its name has gender 7 and race 3, which UTKFace does not have",
+        "it is not named as UTKFace names its images (AGE_GENDER_RACE_DATE.jpg)",
+    ]
+
+
+def test_absolute_names_must_lie_in_the_folder(tmp_path):
+    folder = tmp_path / "val"
+    folder.mkdir()
+    for path, colour in ((folder / "1.jpg", "red"), (tmp_path / "2.jpg", "blue")):
+        Image.new("RGB", (20, 20), colour).save(path)
+    file = tmp_path / "people.csv"
+    file.write_text(f"file,age,gender,race\n{folder}/1.jpg,25,Male,White\n{tmp_path}/2.jpg,25,Male,White\n")
+    labels = read_labels(folder, file)
+    assert [row.file for row in labels.rows] == ["1.jpg"]
+    assert [note.line for note in labels.faults] == [3] and "no such image" in labels.faults[0].text
+
+
+def test_a_stray_quotation_mark_costs_its_own_line_only(tmp_path):
+    write_faces(tmp_path, 4)
+    file = tmp_path / "fairface_label_val.csv"
+    lines = file.read_text().splitlines()
+    lines[2] = lines[2].rpartition(",")[0] + ',"True'
+    lines[4] += ",and,more"
+    file.write_text("\n".join(lines))
+    labels = read_labels(tmp_path)
+    assert [row.line for row in labels.rows] == [2, 4]
+    assert [str(note) for note in labels.faults] == [
+        "line 3 (no file): a quotation mark is opened and not closed on this line",
+        "line 5 (val/4.jpg): 7 cells stand under 5 columns",
+    ]
+    with pytest.raises(FaceLLMError, match=r"line 3 .*quotation mark"):
+        read_file_labels(file)
+
+
+def test_spellings_of_labels(tmp_path):
+    assert read_label("gender", "male") == ("Male", False) and read_label("race", "east-asian")[0] == "East Asian"
+    assert read_label("expression", "Happy") == ("happiness", False)
+    assert read_label("gender", "1") == ("Female", True)  # UTKFace and FairFace agree on this index
+    for column, text, told in (("race", "3", "class index"), ("gender", "2", "class index"), ("race", "Elf", "one of")):
+        with pytest.raises(ValueError, match=told):
+            read_label(column, text)
+
+
+def test_labels_of_a_set_are_read_like_those_for_a_teacher(tmp_path):
+    file = tmp_path / "labels.csv"
+    file.write_text("\ufefffile;age;gender;race\nval/1.jpg;25;male;white\nval/2.jpg;9-Mar;F;2\nval/3.jpg;;;2\n")
+    read = read_file_labels(file)
+    assert read.labels["val/1.jpg"] == {"age": "20-29", "gender": "Male", "race": "White"}
+    assert read.labels["val/2.jpg"] == {"age": "3-9"} and read.labels["val/3.jpg"] == {}
+    assert read.years == {"val/1.jpg": 25.0}
+    assert read.about_unknown(file).endswith(
+        "has 3 labels that are unknown and were left out: race '2' (2), gender 'F' (1)."
+    )
+    file.write_text("file,age\na.jpg,25\na.jpg,26\n")
+    with pytest.raises(FaceLLMError, match=r"line 3 names a\.jpg a second time"):
+        read_file_labels(file)
+
+
+def test_quoted_cells_may_span_lines_where_that_is_asked_for(tmp_path):
+    file = tmp_path / "answers.csv"
+    file.write_text('image,answer\na.jpg,"one\ntwo, three"\nb.jpg,four\n')
+    rows = read_table(file, "--human", ("image",), labels=False, multiline=True).rows
+    assert rows == ((2, {"image": "a.jpg", "answer": "one\ntwo, three"}), (4, {"image": "b.jpg", "answer": "four"}))
+    file.write_text('image,answer\na.jpg,"one\nb.jpg,four\n')
+    assert [note.line for note in read_table(file, "--human", ("image",), labels=False, multiline=True).faults] == [2]
 
 
 def test_nothing_to_read(tmp_path):
@@ -131,7 +206,7 @@ def test_nothing_to_read(tmp_path):
     with pytest.raises(FaceLLMError, match="cannot be read"):
         read_labels(tmp_path, file)
     file.write_text("file,gender\na,Male\n")
-    with pytest.raises(FaceLLMError, match="no column 'age'"):
+    with pytest.raises(FaceLLMError, match="no column `age`"):
         read_labels(tmp_path, file)
     file.write_bytes(b"file,age,gender,race\n\xff\xfe,1,2,3\n")
     with pytest.raises(FaceLLMError, match="UTF-8"):

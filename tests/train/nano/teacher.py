@@ -4,7 +4,7 @@ import numpy as np
 
 from facellm.labels import EXPRESSIONS
 from train.faces import facts
-from train.nano.vision import faces
+from train.faces.measures import MEASUREMENTS
 
 STATS = np.array([0.45, 0.7, 0.5, 0.5, 0.0])
 
@@ -36,7 +36,7 @@ def read(
     shapes=None,
     seen_shapes=None,
 ):
-    mesh = dict.fromkeys(faces.MEASUREMENTS, 0.0) | {
+    mesh = dict.fromkeys(MEASUREMENTS, 0.0) | {
         "yaw_deg": yaw,
         "pitch_deg": pitch,
         "mouth_open": mouth,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from train.faces.measures import MEASUREMENTS, pixel_stats
 from train.nano.vision import augment, targets, tower, tuning
 from train.nano.vision import faces as data
 from train.nano.vision.pretrained import resize_positions
@@ -19,7 +20,7 @@ def test_a_flip_mirrors_yaw_roll_and_eyes_and_nothing_else():
     assert pixels.shape == (count, 3, augment.IMAGE_PX, augment.IMAGE_PX) and pixels.min() >= 0 and pixels.max() <= 1
     light_on_left = pixels[:, :, :, :30].mean((1, 2, 3)) > pixels[:, :, :, -30:].mean((1, 2, 3))
     assert torch.equal(changed[:, 0] > 0, light_on_left)  # yaw keeps its sign where the picture was not mirrored
-    left, right = data.MEASUREMENTS.index("eye_open_left"), data.MEASUREMENTS.index("eye_open_right")
+    left, right = MEASUREMENTS.index("eye_open_left"), data.MEASUREMENTS.index("eye_open_right")
     assert torch.equal(changed[:, left] == left, light_on_left) and torch.equal(
         changed[:, right] == left, ~light_on_left
     )
@@ -35,7 +36,7 @@ def test_retouched_crops_cover_light_and_focus_and_some_stay_as_they_are():
     pixels = augment.retouch(raw, torch.Generator().manual_seed(0))
     assert pixels.shape == (count, 3, augment.IMAGE_PX, augment.IMAGE_PX) and pixels.min() >= 0 and pixels.max() <= 1
     whole = augment.centre(raw[:1])
-    light, _, sharp, _, side = augment.pixel_stats(pixels).T - augment.pixel_stats(whole)[0][:, None]
+    light, _, sharp, _, side = pixel_stats(pixels).T - pixel_stats(whole)[0][:, None]
     same = (pixels - whole).abs().amax((1, 2, 3)) < 1e-6
     assert same.any() and same.float().mean() < 0.2
     for change in (light < -0.1, light > 0.1, side < -0.3, side > 0.3, sharp < -0.1, sharp > 0.02):

@@ -7,7 +7,8 @@ import pytest
 
 from facellm.labels import ETHNICITIES, GENDERS
 from tests.train.nano.teacher import STATS, read
-from train.faces import facts, known
+from train.faces import facts, measures
+from train.faces.measures import cheek_difference
 from train.nano.language import choices
 from train.nano.language.single import single
 from train.teachers.measured import person_text, picture_text, wording
@@ -136,7 +137,7 @@ def test_shapes_are_said_where_they_stand_out():
     """Each is stated where the encoder sees it and the measurement does not say the opposite."""
     usual = read(seen_mouth=0.3)
     assert wording.WRITERS["structure"](usual, random.Random(0)) == NO_SHAPE
-    for fact, (name, low, high, below, above) in known.SHAPES.items():
+    for fact, (name, low, high, below, above) in measures.SHAPES.items():
         middle, far_low, far_high = (low + high) / 2, low - 1, high + 1
         for measured, seen, said in (
             (far_high, far_high, above),
@@ -202,8 +203,8 @@ def test_an_expression_that_the_encoder_hardly_learnt_is_not_stated_for_it():
 
 def test_cheeks_are_measured_whatever_the_tone_of_the_skin():
     flat = np.full((1, 3, 112, 112), 0.5)
-    np.testing.assert_allclose(facts.cheek_difference(flat), 0, atol=1e-12)
+    np.testing.assert_allclose(cheek_difference(flat), 0, atol=1e-12)
     lit = flat.copy()
-    lit[..., : known.LEFT_CHEEK[1].stop] = 0.75  # the viewer's left
-    assert facts.cheek_difference(lit) == pytest.approx(0.25 / (0.625 + 0.05))
-    assert facts.cheek_difference(np.flip(lit, 3)) == pytest.approx(-0.25 / (0.625 + 0.05))
+    lit[..., : measures.LEFT_CHEEK[1].stop] = 0.75  # the viewer's left
+    assert cheek_difference(lit) == pytest.approx(0.25 / (0.625 + 0.05))
+    assert cheek_difference(np.flip(lit, 3)) == pytest.approx(-0.25 / (0.625 + 0.05))

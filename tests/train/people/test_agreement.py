@@ -202,13 +202,13 @@ BAD = {
     ("file", "message"),
     [
         ("none.csv", "There is no file"),
-        ("columns.csv", "has the columns image, text; it needs image, answer, and question or attribute"),
+        ("columns.csv", "has no column `answer` (it has: image, text)"),
         ("empty.csv", "holds no answer that a person wrote"),
         ("hole.csv", "hole.csv line 2 has no image or an empty answer"),
         ("attribute.csv", "attribute.csv line 2 has no question, and 'hair' is none of the attributes"),
         ("stranger.csv", "None of the 1 answers"),
         ("other.sqlite3", "is a database, but not one of `train audit`"),
-        ("binary.csv", "cannot be read as CSV"),
+        ("binary.csv", "is not UTF-8 text; save it as CSV in UTF-8"),
     ],
 )
 def test_bad_human_answers_get_a_sentence(synthetic, tmp_path, capsys, file, message):

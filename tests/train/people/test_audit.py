@@ -266,12 +266,11 @@ def known(tmp_path, grey=128, noise=60, colour=40, mesh=None, **labels) -> Known
 
 
 MESH = {
-    "found": "1",
-    "yaw_deg": "20",
-    "roll_deg": "1",
-    "mouth_open": "0.3",
-    "eye_open_left": ".3",
-    "eye_open_right": ".3",
+    "yaw_deg": 20.0,
+    "roll_deg": 1.0,
+    "mouth_open": 0.3,
+    "eye_open_left": 0.3,
+    "eye_open_right": 0.3,
 }
 
 
@@ -309,7 +308,7 @@ def test_automatic_verdicts(tmp_path, sentence, mark):
 
 
 def test_the_middle_of_a_range_is_not_judged(tmp_path):
-    middle = known(tmp_path, grey=87, noise=0, colour=0, mesh={**MESH, "yaw_deg": "11", "mouth_open": "0.1"})
+    middle = known(tmp_path, grey=87, noise=0, colour=0, mesh={**MESH, "yaw_deg": 11.0, "mouth_open": 0.1})
     for sentence in ("The lighting is dim.", "The head is turned to the viewer's left.", "The mouth is open."):
         assert judge(sentence, middle) is None
     assert judge("The lighting is dim.", known(tmp_path, grey=40))[0] == "supported"
@@ -395,8 +394,8 @@ def features_only(folder: Path) -> Path:
         (["SET", "--annotator", "auto"], "kept for the automatic checks"),
         (["SET", "--annotator", " Majority "], 'The name "majority" is kept for the report'),
         (["SET", "--measurements", "x.csv"], "give --auto too"),
-        (["SET", "--auto", "--measurements", "x.csv"], "The measurements x.csv cannot be read"),
-        (["SET", "--labels", "x.csv"], "The label file x.csv cannot be read"),
+        (["SET", "--auto", "--measurements", "x.csv"], "The file x.csv cannot be read: No such file or directory; check --measurements"),
+        (["SET", "--labels", "x.csv"], "The file x.csv cannot be read: No such file or directory; check --labels"),
         (["SET", "--report", "OUT"], "holds no mark yet"),
         (["SET", "--port", "99999999"], "is not a port"),
         (["VIEWS"], "an audit needs the pictures themselves"),

@@ -11,7 +11,8 @@ import pytest
 from facellm.attributes import ATTRIBUTES, attribute
 from facellm.labels import AGE_GROUPS, GENDERS
 from tests.train.teachers.teacher_server import ANSWERS
-from train.faces.label_rows import RACES, LabelRow
+from train.faces.label_files import RACES
+from train.faces.label_rows import LabelRow
 from train.teachers.checks import REASONS, check
 from train.teachers.prompt import PROMPT_VERSION, SYSTEM, hint, question
 

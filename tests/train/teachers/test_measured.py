@@ -15,7 +15,8 @@ from facellm.errors import FaceLLMError
 from facellm.labels import AGE_GROUPS, GENDERS
 from tests.train.dataset.test_dataset import records
 from train.dataset.dataset import main
-from train.faces.label_rows import RACES, read_labels
+from train.faces.label_files import RACES
+from train.faces.label_rows import read_labels
 from train.lora.conversations import check_images, read_dataset
 from train.nano.vision.faces import MEASUREMENTS
 from train.teachers.checks import check
@@ -178,7 +179,7 @@ def test_bad_measurements_are_told(faces, tmp_path):
     with pytest.raises(FaceLLMError, match="cannot be read"):
         run(faces, tmp_path / "out", "--measurements", file)
     file.write_text("file,found\nval/1.png,1\n")
-    with pytest.raises(FaceLLMError, match="no column 'brow_raise'"):
+    with pytest.raises(FaceLLMError, match="no column `yaw_deg`"):
         run(faces, tmp_path / "out", "--measurements", file)
     write_measurements(file, {"val/1.png": OPEN_SMILE | {"yaw_deg": "left"}})
     with pytest.raises(FaceLLMError, match="no number"):

@@ -13,7 +13,8 @@ from facellm.labels import POSES
 from facellm.profile import FIELDS
 from train.evaluate.prompts import ANSWER_WITH_LETTER, LETTERS, choice_prompt
 from train.faces.facts import Facts
-from train.faces.tasks import TASKS, pose_label
+from train.faces.measures import pose_label
+from train.faces.tasks import TASKS
 from train.teachers.measured.phrases import Turns, pick
 
 NAME_IT = ("Name the right option, then its letter.", "Say what is right, and its letter in brackets.")

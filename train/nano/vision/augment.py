@@ -9,37 +9,16 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from train.nano.vision import faces
+from train.faces.measures import MEASUREMENTS
 
 IMAGE_PX = 112
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as the pretrained tower expects
-PIXEL_STATS = ("brightness", "contrast", "sharpness", "saturation", "light_left_minus_right")
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
     """(n, 3, h, w) in 0..1 -> ImageNet-normalised."""
     mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
     return (pixels - mean) / std
-
-
-def pixel_stats(pixels: torch.Tensor) -> torch.Tensor:
-    """(n, 3, h, w) in 0..1 -> (n, 5): `PIXEL_STATS` of the grey image's middle, each near 0..1."""
-    grey = (pixels * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1)
-    inner = grey[:, 14:-14, 14:-14]
-    laplacian = (
-        inner[:, 1:-1, 1:-1] * 4 - inner[:, :-2, 1:-1] - inner[:, 2:, 1:-1] - inner[:, 1:-1, :-2] - inner[:, 1:-1, 2:]
-    )
-    half = inner.shape[2] // 2
-    return torch.stack(
-        [
-            inner.mean((1, 2)),
-            inner.std((1, 2)) * 4,
-            (laplacian.abs().mean((1, 2)) + 1e-4).log() / 4 + 1,
-            (pixels.amax(1) - pixels.amin(1)).mean((1, 2)) * 2,
-            (inner[:, :, :half].mean((1, 2)) - inner[:, :, half:].mean((1, 2))) * 4,
-        ],
-        dim=1,
-    )
 
 
 def augment(
@@ -96,7 +75,7 @@ def augment(
     pixels = pixels.clamp(0, 1)
 
     mesh = mesh.clone()
-    left, right = faces.MEASUREMENTS.index("eye_open_left"), faces.MEASUREMENTS.index("eye_open_right")
+    left, right = MEASUREMENTS.index("eye_open_left"), MEASUREMENTS.index("eye_open_right")
     mesh[flip, 0] *= -1
     mesh[flip, 2] *= -1
     mesh[flip, left], mesh[flip, right] = mesh[flip, right].clone(), mesh[flip, left].clone()

@@ -6,32 +6,15 @@ Input: a folder with `utkface/` and `expressions/`, each with zip archives of JP
 
 from __future__ import annotations
 
-import csv
-import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, GENDERS
+from train.faces.measures import MEASUREMENTS, square
+from train.faces.sets import FaceSet
 
-MEASUREMENTS = (
-    "yaw_deg",
-    "pitch_deg",
-    "roll_deg",
-    "mouth_open",
-    "mouth_width",
-    "smile_lift",
-    "eye_open_left",
-    "eye_open_right",
-    "brow_raise",
-    "face_ratio",
-    "jaw_ratio",
-    "lip_thickness",
-    "nose_width",
-)
 STORED_PX = 144  # side of the packed crops: 112 px of input plus room to zoom in by 0.8 without upsampling
 SETS = ("utkface", "expressions")
 MISSING = -1
@@ -60,18 +43,6 @@ class Faces:
         return len(self.names)
 
 
-def square(image: Image.Image, side: int = STORED_PX) -> np.ndarray:
-    """uint8 (side, side, 3): the image scaled to fit, borders filled with its mean colour."""
-    image = image.convert("RGB")
-    mean = tuple(int(v) for v in np.asarray(image).reshape(-1, 3).mean(0))
-    return np.asarray(ImageOps.pad(image, (side, side), Image.Resampling.LANCZOS, color=mean))
-
-
-def _rows(path: Path) -> dict[str, dict[str, str]]:
-    with path.open(newline="") as handle:
-        return {row["file"]: row for row in csv.DictReader(handle)}
-
-
 def _index(names: tuple[str, ...], value: str | None) -> int:
     return names.index(value) if value else MISSING
 
@@ -79,31 +50,28 @@ def _index(names: tuple[str, ...], value: str | None) -> int:
 def load(data: Path, work: Path) -> Faces:
     """Reads both sets; the packed pixels are kept in `work/pixels.npy` (a memory map) for the next call."""
     names, is_train, columns, measured, described = [], [], [], [], []
-    sources: list[tuple[Path, str]] = []
+    sources: list[tuple[FaceSet, str]] = []
     descriptor_file = np.load(data / "utkface" / "face_descriptors.npz")
     descriptor_of = dict(zip(descriptor_file["name"].tolist(), descriptor_file["descriptor"], strict=True))
     for folder in SETS:
-        labels, mesh = _rows(data / folder / "labels.csv"), _rows(data / folder / "measurements.csv")
-        for archive in sorted((data / folder).glob("*.zip")):
-            with zipfile.ZipFile(archive) as handle:
-                members = [name for name in handle.namelist() if name in labels]
-            for name in members:
-                row, found = labels[name], mesh.get(name, {}).get("found") == "1"
-                sources.append((archive, name))
-                names.append(f"{folder}/{name}")
-                is_train.append(name.startswith("train"))
-                columns.append(
-                    (
-                        float(row.get("age_years") or MISSING),
-                        _index(AGE_GROUPS, row.get("age")),
-                        _index(GENDERS, row.get("gender")),
-                        _index(ETHNICITIES, row.get("race")),
-                        _index(EXPRESSIONS, row.get("expression")),
-                    )
+        source = FaceSet(data / folder)
+        for name in source.names():
+            labels, mesh = source.labels.labels[name], source.measurements.get(name, {})
+            sources.append((source, name))
+            names.append(f"{folder}/{name}")
+            is_train.append(name.startswith("train"))
+            columns.append(
+                (
+                    source.labels.years.get(name, MISSING),
+                    _index(AGE_GROUPS, labels.get("age")),
+                    _index(GENDERS, labels.get("gender")),
+                    _index(ETHNICITIES, labels.get("race")),
+                    _index(EXPRESSIONS, labels.get("expression")),
                 )
-                measured.append([float(mesh[name][key]) if found else np.nan for key in MEASUREMENTS])
-                has = folder == "utkface" and name in descriptor_of
-                described.append(descriptor_of[name] if has else np.full(128, np.nan, np.float16))
+            )
+            measured.append([mesh.get(key, np.nan) for key in MEASUREMENTS])
+            has = folder == "utkface" and name in descriptor_of
+            described.append(descriptor_of[name] if has else np.full(128, np.nan, np.float16))
     table = np.asarray(columns, np.float32)
     return Faces(
         names=np.asarray(names),
@@ -119,7 +87,7 @@ def load(data: Path, work: Path) -> Faces:
     )
 
 
-def _pack(sources: list[tuple[Path, str]], work: Path) -> np.ndarray:
+def _pack(sources: list[tuple[FaceSet, str]], work: Path) -> np.ndarray:
     target = work / "pixels.npy"
     shape = (len(sources), STORED_PX, STORED_PX, 3)
     if target.exists():
@@ -129,9 +97,8 @@ def _pack(sources: list[tuple[Path, str]], work: Path) -> np.ndarray:
     work.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(".tmp.npy")
     pixels = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
-    opened = {archive: zipfile.ZipFile(archive) for archive in dict.fromkeys(archive for archive, _ in sources)}
-    for index, (archive, name) in enumerate(sources):
-        pixels[index] = square(Image.open(io.BytesIO(opened[archive].read(name))))
+    for index, (source, name) in enumerate(sources):
+        pixels[index] = square(source.image(name), STORED_PX)
     pixels.flush()
     unfinished.rename(target)
     return np.load(target, mmap_mode="r")

@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from facellm.labels import EXPRESSIONS
+from train.faces.measures import pixel_stats
 from train.nano.vision import faces as data
-from train.nano.vision.augment import pixel_stats
 
 YEARS = 101
 AGE_SIGMA = 2.5  # years; width of the soft age target

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from train.faces.measures import PIXEL_STATS
 from train.nano.vision import faces as data
-from train.nano.vision.augment import IMAGE_PX, PIXEL_STATS, centre, normalise
+from train.nano.vision.augment import IMAGE_PX, centre, normalise
 from train.nano.vision.pretrained import WIDTH, vision_config
 from train.nano.vision.targets import YEARS, Targets
 

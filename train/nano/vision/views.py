@@ -15,8 +15,7 @@ import numpy as np
 import torch
 
 from facellm.labels import EXPRESSIONS
-from train.faces.facts import cheek_difference
-from train.faces.tasks import YAW_TURNED_DEG
+from train.faces.measures import YAW_TURNED_DEG, cheek_difference, pixel_stats
 from train.nano.vision import augment, heads
 from train.nano.vision import faces as data
 from train.nano.vision.pretrained import PATCH_PX, WIDTH
@@ -67,7 +66,7 @@ def encode(folder: Path, work: Path, *, tower: Path | None = None, batch: int = 
             "row": rows,
             "changed": np.full(len(rows), view != "whole"),
             "measurements": mesh.numpy(),
-            "stats": augment.pixel_stats(pixels).numpy(),
+            "stats": pixel_stats(pixels).numpy(),
             "cheeks": cheek_difference(pixels.numpy()),
         }
         for name, value in found.items():

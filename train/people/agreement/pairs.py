@@ -7,7 +7,6 @@ optionally annotator) or the SQLite file of `train audit`, whose page collects t
 
 from __future__ import annotations
 
-import csv
 import json
 import sqlite3
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from facellm.messages import clean
+from train.faces.label_files import read_table
 from train.lora.conversations import IMAGE_MARK
 from train.people.audit.items import Item, read_items
 from train.people.audit.judgements import AuditStore
@@ -109,21 +109,17 @@ def _of_audit(file: Path) -> list[Answer]:
 
 
 def _of_csv(file: Path) -> list[Answer]:
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            columns = set(reader.fieldnames or ())
-            if not {"image", "answer"} <= columns or not columns & {"question", "attribute"}:
-                raise FaceLLMError(
-                    f"{file} has the columns {', '.join(sorted(columns)) or 'none'}; it needs image, answer, and "
-                    "question or attribute."
-                )
-            return [_row(row, f"{file.name} line {reader.line_num}") for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FaceLLMError(f"{file} cannot be read as CSV ({error}); check --human.") from None
+    table = read_table(file, "--human", ("image", "answer"), labels=False, multiline=True)
+    if not {"question", "attribute"} & set(table.columns):
+        raise FaceLLMError(
+            f"{file} has the columns {', '.join(table.columns)}; it needs image, answer, and question or attribute."
+        )
+    if table.faults:
+        raise FaceLLMError(f"{file.name} line {table.faults[0].line}: {table.faults[0].text}; correct that line.")
+    return [_row(row, f"{file.name} line {line}") for line, row in table.rows]
 
 
-def _row(row: dict[str, str | None], where: str) -> Answer:
+def _row(row: dict[str, str], where: str) -> Answer:
     image, text = (row.get("image") or "").strip(), clean(row.get("answer") or "")
     attribute = (row.get("attribute") or "").strip()
     question = clean(row.get("question") or "") or _QUESTIONS.get(attribute)

@@ -12,7 +12,6 @@ What this file does not know: people's marks.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,11 +24,11 @@ from facellm.errors import FaceLLMError
 from facellm.labels import AGE_GROUPS
 from facellm.vision.images import load_image
 from train.faces.claims import AGE_SLACK, age_claim, claims, found
-from train.faces.known import mesh_labels
+from train.faces.measures import mesh_labels, read_measurements
 from train.people.audit.items import Item
 from train.people.audit.judgements import AUTO, Mark
 
-SIDE, EDGE = 112, 14  # px: as train.faces.known measures, the middle of the picture at this side
+SIDE, EDGE = 112, 14  # px: as train.faces.measures measures, the middle of the picture at this side
 # Absolute bars on the pixels of the middle; between a pair nothing is said. Set on 300 aligned face crops, of which 100
 # pairs were looked at: pictures that looked dark had a mean grey of 0.16 to 0.26, well lit dark skin began at 0.31;
 # detail (mean absolute Laplacian) 0.036 still looked smeared, 0.042 crisp.
@@ -77,7 +76,7 @@ def check(items: Sequence[Item], measurements: Path | None = None) -> list[Mark]
 
     Raises FaceLLMError where the measurements cannot be read; an image that cannot be opened is judged by labels alone.
     """
-    mesh = _measurements(measurements) if measurements else {}
+    mesh = read_measurements(measurements, "--measurements") if measurements else {}
     known: dict[str, Known] = {}
     marks = []
     for item in items:
@@ -109,7 +108,7 @@ def judge(sentence: str, known: Known) -> tuple[str, str] | None:
     return ("supported", "; ".join(held)) if held else None
 
 
-def know(item: Item, mesh: Mapping[str, str] | None = None) -> Known:
+def know(item: Item, mesh: Mapping[str, float] | None = None) -> Known:
     """Everything that labels, mesh and pixels say of an item's image."""
     single = _mesh_facts(mesh or {})
     if item.labels.get("gender"):
@@ -122,13 +121,11 @@ def know(item: Item, mesh: Mapping[str, str] | None = None) -> Known:
     return Known(facts, _SPAN.get(item.labels.get("age", "")))
 
 
-def _mesh_facts(mesh: Mapping[str, str]) -> dict[str, str]:
+def _mesh_facts(mesh: Mapping[str, float]) -> dict[str, str]:
     """pose, mouth, eyes, tilt at the ends of their measurements' ranges."""
-    if mesh.get("found", "1") != "1":
-        return {}
-    facts = mesh_labels(lambda name: float(mesh[name]) if mesh.get(name) else None)
-    if mesh.get("roll_deg"):
-        roll = abs(float(mesh["roll_deg"]))
+    facts = mesh_labels(mesh)
+    if "roll_deg" in mesh:
+        roll = abs(mesh["roll_deg"])
         tilt = "tilted" if roll > TILTED_DEG else "upright" if roll < UPRIGHT_DEG else None
         facts |= {"tilt": tilt} if tilt else {}
     return facts
@@ -168,17 +165,6 @@ def _fact(figure: str, **values: tuple[bool, bool]) -> Fact:
     return Fact(fits, frozenset(value for value, (_, fail) in values.items() if fail), figure)
 
 
-def _measurements(file: Path) -> dict[str, dict[str, str]]:
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            if "file" not in (reader.fieldnames or ()):
-                raise FaceLLMError(f"{file} has no column `file`; it needs file, yaw_deg, mouth_open and so on.")
-            return {row["file"]: row for row in reader}
-    except (OSError, UnicodeDecodeError) as error:
-        raise FaceLLMError(f"The measurements {file} cannot be read ({error}); check --measurements.") from None
-
-
-def _row(image: str, mesh: Mapping[str, Mapping[str, str]]) -> Mapping[str, str] | None:
+def _row(image: str, mesh: Mapping[str, Mapping[str, float]]) -> Mapping[str, float] | None:
     """Under the name as written, or without its first folder."""
     return mesh.get(image) or mesh.get(image.partition("/")[2])

@@ -7,7 +7,6 @@ What this file does not know: sampling, marks.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
+from train.faces.label_files import read_file_labels
 from train.lora.conversations import read_dataset
 from train.people.audit.sentences import sentences
 
@@ -71,8 +71,10 @@ def read_items(dataset: Path, labels: Path | None = None) -> Items:
         raise FaceLLMError(f"There is no data set {dataset}; give the folder that `python -m train dataset` wrote.")
     data = read_dataset(dataset)
     known, attributes = _own_lines(data.folder)
+    unknown = None
     if labels is not None:
-        known = _csv_labels(labels)
+        read = read_file_labels(labels)
+        known, unknown = read.labels, read.about_unknown(labels)
     there = {image: data.path(image).is_file() for image in data.images()}
     if not any(there.values()):
         first = next(iter(there), None)
@@ -101,7 +103,8 @@ def read_items(dataset: Path, labels: Path | None = None) -> Items:
                 )  # fmt: skip
     if not found:
         raise FaceLLMError(f"No pair of {data.folder} has a sentence to judge.")
-    return Items(tuple(found.values()), data.digest, tuple(_left_out(blind, missing, empty, found)))
+    left_out = _left_out(blind, missing, empty, found)
+    return Items(tuple(found.values()), data.digest, tuple([*left_out, unknown] if unknown else left_out))
 
 
 def _left_out(blind: int, missing: int, empty: int, found: Mapping[str, Item]) -> list[str]:
@@ -146,14 +149,3 @@ def _own_lines(folder: Path) -> tuple[dict[str, dict[str, str]], dict[tuple[str,
             if row.get("attribute"):
                 attributes[image, question] = row["attribute"]
     return labels, attributes
-
-
-def _csv_labels(file: Path) -> dict[str, dict[str, str]]:
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            if "file" not in (reader.fieldnames or ()):
-                raise FaceLLMError(f"{file} has no column `file`; it needs file and any of {', '.join(LABELS)}.")
-            return {row["file"]: {name: row[name] for name in LABELS if row.get(name)} for row in reader}
-    except (OSError, UnicodeDecodeError) as error:
-        raise FaceLLMError(f"The label file {file} cannot be read ({error}); check --labels.") from None

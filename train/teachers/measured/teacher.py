@@ -1,18 +1,16 @@
 """The teacher that needs no API: writes answers from a face's labels and from what was measured of its picture.
 
 Input: label rows; pixel statistics, which this file measures; face-mesh measurements from a `measurements.csv`, where
-there is one (columns `file`, `found` and those of `train.nano.vision.faces.MEASUREMENTS`). Output: `Reply` per request, None
+there is one (columns `file`, `found` and those of `train.faces.measures.MEASUREMENTS`). Output: `Reply` per request, None
 where nothing was measured that would answer it. Wording and thresholds are those that FaceLLM-nano learns from
 (`train.nano`); train.teachers.measured.substitutes has what those leave open. What this file does not know: stores, checks.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 import inspect
-import io
 import json
 import random
 import sys
@@ -23,12 +21,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from facellm.errors import FaceLLMError
 from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, GENDERS
 from facellm.vision.images import load_image
 from train.faces import facts
 from train.faces.label_rows import LabelRow
-from train.nano.vision import faces
+from train.faces.measures import MEASUREMENTS, SIDE, cheek_difference, pixel_stats, read_measurements, square
 from train.teachers.measured import substitutes
 from train.teachers.measured.substitutes import face_of
 from train.teachers.measured.wording import WRITERS
@@ -36,9 +33,8 @@ from train.teachers.openai import Reply
 from train.teachers.plan import read_image
 
 MODEL = "measured"
-SIDE = 112  # px: the crops that nano's thresholds were found on
 SAMPLE = 1000  # images whose statistics set the thresholds that are quantiles
-THRESHOLDS, MEASUREMENTS = "measured.json", "measurements.csv"
+THRESHOLDS, MEASURED = "measured.json", "measurements.csv"
 LEAST_WORDS = 6  # of an answer: a measurement takes few words, and filling would say what nobody measured
 
 
@@ -72,8 +68,8 @@ class MeasuredTeacher:
 
         Raises FaceLLMError for files that cannot be read.
         """
-        file = given or next((f for f in (images / MEASUREMENTS, images.parent / MEASUREMENTS) if f.is_file()), None)
-        self._mesh = _read_measurements(file) if file else {}
+        file = given or next((f for f in (images / MEASURED, images.parent / MEASURED) if f.is_file()), None)
+        self._mesh = read_measurements(file, "--measurements", ("file", "found", *MEASUREMENTS)) if file else {}
         self.images_measured = sum(row.file in self._mesh for row in rows)
         self._file = out / THRESHOLDS
         self._thresholds = self._sample(rows)
@@ -104,7 +100,7 @@ class MeasuredTeacher:
         low, high, middle = face_of(row.age)
         gender, race = GENDERS.index(row.gender), _index(ETHNICITIES, row.race)
         read = self._reader.read(
-            mesh=np.full(len(faces.MEASUREMENTS), np.nan) if mesh is None else mesh,
+            mesh=np.array([(mesh or {}).get(name, np.nan) for name in MEASUREMENTS], np.float32),
             stats=stats,
             cheeks=cheeks,
             # A label is as sure as anything can be here; of expressions nothing is known.
@@ -118,8 +114,8 @@ class MeasuredTeacher:
                 "gender": gender,
                 "race": race,
                 "age_group": AGE_GROUPS.index(row.age),
-                "age_years": faces.MISSING,
-                "expression": faces.MISSING,
+                "age_years": -1,
+                "expression": -1,
             },
         )
         # FairFace's own groups are not nano's, so they are worded from the label (train.teachers.measured.substitutes).
@@ -140,33 +136,13 @@ def _measure(row: LabelRow) -> tuple[np.ndarray, float]:
     """`pixel_stats` (5,) and `cheek_difference` of one image as nano sees it."""
     import torch
 
-    from train.nano.vision.augment import pixel_stats
-
-    square = faces.square(load_image(read_image(row.path, row.digest)), SIDE)
-    pixels = np.ascontiguousarray(square.transpose(2, 0, 1)[None], dtype=np.float32) / 255
-    return pixel_stats(torch.from_numpy(pixels))[0].numpy(), float(facts.cheek_difference(pixels)[0])
-
-
-def _read_measurements(file: Path) -> dict[str, np.ndarray]:
-    """file as written -> (13,) measurements, for images with a fitted mesh."""
-    try:
-        rows = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig")))
-        missing = sorted({"file", "found", *faces.MEASUREMENTS} - set(rows.fieldnames or ()))
-        if missing:
-            raise FaceLLMError(f"The measurements {file} have no column {missing[0]!r}; check --measurements.")
-        return {
-            row["file"]: np.array([float(row[name]) for name in faces.MEASUREMENTS], np.float32)
-            for row in rows
-            if row["found"] == "1"
-        }
-    except (OSError, UnicodeDecodeError) as error:
-        raise FaceLLMError(f"The measurements {file} cannot be read ({error}); check --measurements.") from None
-    except (ValueError, TypeError) as error:
-        raise FaceLLMError(f"The measurements {file} hold something that is no number ({error}).") from None
+    crop = square(load_image(read_image(row.path, row.digest)), SIDE)
+    pixels = np.ascontiguousarray(crop.transpose(2, 0, 1)[None], dtype=np.float32) / 255
+    return pixel_stats(torch.from_numpy(pixels))[0].numpy(), float(cheek_difference(pixels)[0])
 
 
 def _index(names: tuple[str, ...], value: str) -> int:
-    return names.index(value) if value in names else faces.MISSING
+    return names.index(value) if value in names else -1
 
 
 def _digest(raw: bytes) -> str:
