@@ -199,7 +199,7 @@ class FaceLLM(Questions):
     ) -> dict[str, Profile]:
         """Scores all labels of all fields, for all `variants`, behind one image prefix."""
         view = self.view(image, face, whole)
-        fields = fields_for(self.loaded.is_nano)
+        fields = fields_for(self.loaded.label_set)
         scores = self.engine.score_many(view.image, [(f.question, f.labels) for f in fields], tuple(variants))
         found = {}
         for variant in variants:
@@ -220,7 +220,7 @@ def load(
     device: str | None = None,
     dtype: str | None = None,
     base: bool | None = True,
-    keep_encoder: bool = True,
+    offload_encoder: bool = False,
 ) -> FaceLLM:
     """Opens a FaceLLM in this process. What is left out is chosen; `.report` says how, and why.
 
@@ -231,7 +231,7 @@ def load(
         device: "cuda", "cuda:1", "mps" or "cpu".
         dtype: "float32", "bfloat16" or "float16".
         base: False opens FaceLLM alone, None the base only where it is no second set of weights.
-        keep_encoder: False keeps the image encoder in main memory (meant for a 38b on a card of 24 GB).
+        offload_encoder: Keeps the image encoder in main memory (meant for a 38b on a card of 24 GB).
 
     Returns:
         The opened model.
@@ -242,7 +242,7 @@ def load(
     from facellm.weights.load import open_model
 
     options = {"adapter": adapter, "quantization": quantization, "device": device, "dtype": dtype}
-    return FaceLLM(open_model(name, **options, base=base, keep_encoder=keep_encoder))
+    return FaceLLM(open_model(name, **options, base=base, offload_encoder=offload_encoder))
 
 
 def make_sampling(sampling: Sampling | None, settings: dict[str, Any]) -> Sampling:

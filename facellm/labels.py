@@ -8,6 +8,9 @@ from __future__ import annotations
 # FairFace's nine age groups (Karkkainen & Joo, 2021), in years.
 AGE_GROUPS = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")
 GENDERS = ("Male", "Female")
+# The ethnicities that a model was trained to choose from, as its config.json declares them:
+# {"facellm": {"label_set": "utkface"}}. A model that declares nothing is asked for the first set.
+LABEL_SETS = ("fairface", "utkface")
 # UTKFace's five groups (Zhang et al., 2017).
 ETHNICITIES = ("White", "Black", "Asian", "Indian", "Others")
 # FairFace's seven groups.

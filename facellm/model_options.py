@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from facellm.attributes import read_switch
 from facellm.errors import FaceLLMError
-from facellm.weights.registry import MODELS, QUANTIZATIONS
+from facellm.weights.registry import DTYPES, MODELS, QUANTIZATIONS
 
 if TYPE_CHECKING:
     from facellm.api import Questions
     from facellm.weights.load import LoadedModel
-
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 def add_model_options(
@@ -156,5 +154,5 @@ class ModelOptions:
             device=self.device,
             dtype=self.dtype,
             base=base,
-            keep_encoder=not self.offload_encoder,
+            offload_encoder=self.offload_encoder,
         )

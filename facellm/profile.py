@@ -26,7 +26,7 @@ class Field:
     """One field of the profile: key, title, question (lists its labels) and the allowed labels, in reading order.
 
     sensitive: infers ethnicity or emotion; left out where the operator switched those off.
-    hub_labels: labels used for every model but nano, where they differ (nano's training data has five ethnicities).
+    fairface_labels: labels of the label set "fairface" where it has others than "utkface" (labels.LABEL_SETS).
     """
 
     key: str
@@ -34,18 +34,18 @@ class Field:
     ask: str
     labels: tuple[str, ...]
     sensitive: bool = False
-    hub_labels: tuple[str, ...] | None = None
+    fairface_labels: tuple[str, ...] | None = None
 
     @property
     def question(self) -> str:
         """The question in full, with the labels to choose from."""
         return question_for(self.ask, self.labels)
 
-    def for_model(self, nano: bool) -> Field:
-        """This field with the labels that the model is to choose from: its own for nano, FairFace's for the others."""
-        if nano or self.hub_labels is None:
-            return self
-        return Field(self.key, self.title, self.ask, self.hub_labels, self.sensitive)
+    def for_label_set(self, label_set: str) -> Field:
+        """Returns this field with the labels of one of labels.LABEL_SETS."""
+        if label_set == "fairface" and self.fairface_labels:
+            return Field(self.key, self.title, self.ask, self.fairface_labels, self.sensitive)
+        return self
 
 
 def question_for(ask: str, labels: tuple[str, ...]) -> str:
@@ -62,7 +62,7 @@ FIELDS: tuple[Field, ...] = (
         "What is the ethnicity of the person?",
         ETHNICITIES,
         sensitive=True,
-        hub_labels=FAIRFACE_ETHNICITIES,
+        fairface_labels=FAIRFACE_ETHNICITIES,
     ),
     Field("expression", "Expression", "What is the facial expression of the person?", EXPRESSIONS, sensitive=True),
     Field("pose", "Head pose", "Which way is the head turned?", POSES),
@@ -114,10 +114,10 @@ class Profile:
         }
 
 
-def fields_for(nano: bool) -> tuple[Field, ...]:
-    """The fields to score with this model, without the sensitive ones where the operator switched them off."""
+def fields_for(label_set: str) -> tuple[Field, ...]:
+    """The fields to score with a model of one of labels.LABEL_SETS, without those that the operator switched off."""
     allowed = sensitive_allowed()
-    return tuple(f.for_model(nano) for f in FIELDS if allowed or not f.sensitive)
+    return tuple(f.for_label_set(label_set) for f in FIELDS if allowed or not f.sensitive)
 
 
 def softmax(values: Sequence[float], temperature: float = 1.0) -> list[float]:

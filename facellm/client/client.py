@@ -22,6 +22,7 @@ from facellm.client import names as remote_names
 from facellm.client.answers import Growing, data_uri
 from facellm.client.transport import Backend, Health
 from facellm.errors import FaceLLMError
+from facellm.labels import LABEL_SETS
 from facellm.messages import build_messages
 from facellm.profile import Profile, fields_for, softmax
 from facellm.results import VARIANTS, Delta, Row
@@ -194,7 +195,7 @@ class RemoteFaceLLM(Questions):
                 f"The server {self.backend.place} does not tell how likely a label is, so it gives no profile; "
                 "`python -m facellm serve` and vLLM do."
             )
-        fields = fields_for(nano=False)
+        fields = fields_for(LABEL_SETS[0])
         asked = [(f, label) for f in fields for label in f.labels]
         bodies = [likelihoods.scoring_body(self._question(Row(variant, f.question), address, 1), x) for f, x in asked]
         told = self.backend.post_all("/chat/completions", bodies, _image_header(address))

@@ -86,8 +86,8 @@ def fetch(name: str, revision: str | None = None, subfolder: str = "") -> Path:
                 f"HF_TOKEN to a token of that account."
             ) from None
         raise Unreachable(
-            f"{name} could not be fetched ({type(error).__name__}: {_short(error)}); check the network and the disk, "
-            f"or use the embedded model with --model nano."
+            f"{name} could not be fetched ({type(error).__name__}: {first_line(error)}); check the network and the "
+            f"disk, or use the embedded model with --model nano."
         ) from error
 
 
@@ -148,7 +148,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise FaceLLMError(f"{path} cannot be read ({_short(error)}).") from None
+        raise FaceLLMError(f"{path} cannot be read ({first_line(error)}).") from None
     if not isinstance(value, dict):
         raise FaceLLMError(f"{path} does not hold a JSON object.")
     return value
@@ -163,7 +163,7 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
                 raise ValueError("its header is longer than the file")
             header = json.loads(file.read(length))
     except (OSError, ValueError, struct.error) as error:
-        raise FaceLLMError(f"{path} is not a safetensors file ({_short(error)}).") from None
+        raise FaceLLMError(f"{path} is not a safetensors file ({first_line(error)}).") from None
     return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
 
 
@@ -185,8 +185,11 @@ def open_processor(folder: Path):
     try:
         return FaceProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise FaceLLMError(f"The tokenizer or processor files in {folder} cannot be read ({_short(error)}).") from error
+        raise FaceLLMError(
+            f"The tokenizer or processor files in {folder} cannot be read ({first_line(error)})."
+        ) from error
 
 
-def _short(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Returns the beginning of an error's message, for one sentence."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -1,8 +1,4 @@
-"""The only place that knows quantisation, dtype and device: opens a base with its adapter, or beside a merged FaceLLM.
-
-Input: a model's name or folder. Output: LoadedModel, and a report of what was chosen and why. What this file does not
-know: images, questions, answers.
-"""
+"""Opens a base with its adapter, or beside a merged FaceLLM, and reports what was chosen and why."""
 
 from __future__ import annotations
 
@@ -18,34 +14,38 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from facellm.errors import FaceLLMError, out_of_memory
+from facellm.labels import LABEL_SETS
 from facellm.weights import checkpoint, offload
 from facellm.weights.adapter import attach
 from facellm.weights.adapter_switch import AdapterSwitch
+from facellm.weights.device import choose_dtype, device_facts
 from facellm.weights.processor import FaceProcessor
-from facellm.weights.registry import GIB, NANO, QUANTIZATIONS, Device, Source, choose, resolve
+from facellm.weights.quantization import check_quantized, quantization_config
+from facellm.weights.registry import DTYPES, GIB, QUANTIZATIONS, Source, choose, resolve
 
 logger = logging.getLogger("facellm.weights.load")
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-# Full paths: bitsandbytes' matching ignores a bare "vision_tower" and would quantise the encoder silently.
-UNQUANTIZED = ["lm_head", "model.vision_tower", "model.multi_modal_projector"]
-# By these entries of its config.json nano is known, whatever folder or name it is opened by.
-NANO_SHAPE = (
-    ("text_config", ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers")),
-    ("vision_config", ("hidden_size", "num_hidden_layers", "image_size")),
-)
+METADATA = "facellm"  # the entry of config.json in which a model declares what this project has to know of it
 
 
 @dataclass(frozen=True)
 class LoadReport:
     """What was opened and why.
 
-    name: as asked for, "auto" resolved.  base, facellm: where each came from (None: not opened).  memory_bytes: of
-    all weights.  reason: of the choice.  seconds: it took.
-    revision: hub commit of FaceLLM, or of the base where there is no FaceLLM (None: local).  base_revision: hub commit
-    of the base (None: local or not opened).
-    sharing: "one batch", "two batches" or "one model": how base and FaceLLM are answered together.
-    notes: sentences worth knowing.
+    Attributes:
+        name: The model's name as asked for, "auto" resolved.
+        base: The base's folder; None where it cannot be asked.
+        facellm: The folder of the adapter or of the merged FaceLLM; None where there is none.
+        device: For example "cuda:1".
+        dtype: For example "float32".
+        quantization: One of `registry.QUANTIZATIONS`.
+        memory_bytes: Of all weights.
+        reason: Why this model was chosen.
+        revision: Hub commit of FaceLLM, or of the base where there is no FaceLLM; None for local files.
+        seconds: How long opening took.
+        sharing: How base and FaceLLM are answered together: "one batch", "two batches" or "one model".
+        notes: Sentences worth knowing.
+        base_revision: Hub commit of the base; None for local files or where it was not opened.
     """
 
     name: str
@@ -63,6 +63,7 @@ class LoadReport:
     base_revision: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns what json.dumps accepts."""
         return {**asdict(self), "seconds": round(self.seconds, 3), "notes": list(self.notes)}
 
     def __str__(self) -> str:
@@ -75,12 +76,19 @@ class LoadReport:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """Opened weights, in eval mode.
+    """Opened weights in eval mode.
 
-    model: InternVLForConditionalGeneration, or a PeftModel around it.  adapter_name: of its adapter.
-    merged: a FaceLLM with weights of its own.  variants: the models that can be asked.  folder: where `model` lies.
-    is_nano: whether it is the embedded model, whose answers know other labels (profile.Field.hub_labels).
-    switch: turns the adapter on and off per row.  lock: held for every forward pass, because that switch is one.
+    Attributes:
+        model: An InternVLForConditionalGeneration, or a PeftModel around it.
+        processor: Its tokenizer and image processor.
+        adapter_name: Name of the adapter in `model`; None without one.
+        merged: A FaceLLM with weights of its own, beside `model`; None without one.
+        variants: The models that can be asked, of "base" and "facellm".
+        report: What was opened and why.
+        folder: Where the weights of `model` lie.
+        label_set: The labels that it was trained to choose from, one of `labels.LABEL_SETS`.
+        switch: Turns the adapter on and off for each row; None without an adapter.
+        lock: Held for every forward pass, because `switch` is one for the whole model.
     """
 
     model: Any
@@ -90,75 +98,9 @@ class LoadedModel:
     variants: tuple[str, ...]
     report: LoadReport
     folder: Path
-    is_nano: bool = False
+    label_set: str = LABEL_SETS[0]
     switch: AdapterSwitch | None = None
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
-
-
-def device_facts(device: str | None = None) -> Device:
-    """The device to use (or the one asked for) and its free memory.  Raises FaceLLMError for one that is not there."""
-    available = [
-        k for k, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())) if there
-    ]
-    try:
-        wanted = torch.device(device or next(iter(available), "cpu"))
-    except RuntimeError:
-        wanted = None
-    if wanted is None or wanted.type not in ("cuda", "mps", "cpu"):
-        raise FaceLLMError(f"There is no device {device!r}; choose cuda, mps or cpu, or one of several as cuda:1.")
-    kind, index = wanted.type, wanted.index or 0
-    if kind != "cpu" and kind not in available:
-        raise FaceLLMError(f"This machine has no {kind} device that torch can use; choose cpu or leave the device out.")
-    count = torch.cuda.device_count() if kind == "cuda" else 1
-    if index >= count:
-        raise FaceLLMError(f"There is no device {device!r}: this machine's last one is {kind}:{count - 1}.")
-    if kind == "cuda":
-        return Device("cuda", torch.cuda.mem_get_info(index)[0], torch.cuda.get_device_name(index))
-    return Device(kind)
-
-
-def cpu_has_fast_bfloat16() -> bool:
-    """Whether bf16 matrix products are faster than float32 here: AMX or AVX512-BF16 (else they are 3 times slower)."""
-    try:
-        return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-    except (AttributeError, RuntimeError):  # other processors and other torch builds lack these questions
-        return False
-
-
-def choose_dtype(device: Device, source: Source, dtype: str | None) -> torch.dtype:
-    """The dtype asked for, or the device's best."""
-    if dtype is not None:
-        if dtype not in DTYPES:
-            raise FaceLLMError(f"There is no dtype {dtype!r}; choose from {', '.join(DTYPES)}.")
-        return DTYPES[dtype]
-    if device.kind == "cuda":
-        # Cards before Ampere only emulate bfloat16, slowly.
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    if device.kind == "mps":
-        return torch.float16
-    if source.spec is not None and source.spec.cpu_dtype:
-        return DTYPES[source.spec.cpu_dtype]
-    return torch.bfloat16 if cpu_has_fast_bfloat16() else torch.float32
-
-
-def quantization_config(quantization: str, dtype: torch.dtype, keep_encoder: bool = True):
-    """The bitsandbytes config of a quantization's name; None for "none".  keep_encoder: as for open_model."""
-    from transformers import BitsAndBytesConfig
-
-    if quantization == "none":
-        return None
-    # Its name speaks of 32 bits, but all that it does is to allow unquantised parts on the CPU.
-    elsewhere = {} if keep_encoder else {"llm_int8_enable_fp32_cpu_offload": True}
-    if quantization == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(UNQUANTIZED), **elsewhere)
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=list(UNQUANTIZED),
-        **elsewhere,
-    )
 
 
 def open_model(
@@ -169,61 +111,131 @@ def open_model(
     device: str | None = None,
     dtype: str | None = None,
     base: bool | None = True,
-    keep_encoder: bool = True,
+    offload_encoder: bool = False,
 ) -> LoadedModel:
-    """Open a model by the registry's name, a folder or a hub id (each may end in @revision); "auto" chooses.
+    """Opens a model. "auto" falls back to nano where the hub cannot be reached or does not hand the model out.
 
-    adapter: a PEFT LoRA for the base, or a merged FaceLLM checkpoint to stand beside it.
-    quantization: "none", "int8" or "nf4"; None: nf4 for 8b and up on CUDA, none elsewhere.
-    device: "cuda", "cuda:1", "mps", "cpu"; None: the best.  dtype: "float32", "bfloat16", "float16"; None: the
-    device's best.  base: False opens FaceLLM alone; None opens the base too, unless it would be a second set of weights
-    (beside a merged FaceLLM).  keep_encoder: False keeps the image encoder in main memory, from where its layers visit
-    the card one at a time for each new image (meant for a 38b in NF4 on a card of 24 GB).
-    Raises FaceLLMError, in one sentence, for whatever cannot be opened. Only "auto" falls back (to nano) when the hub
-    cannot be reached or does not hand the model out; not where an adapter is given, which would not fit nano.
+    Args:
+        name: A name of the registry, a folder or a hub id, each with an optional @revision, or "auto".
+        adapter: A PEFT LoRA for the base, or a merged FaceLLM checkpoint to stand beside it. With one "auto" does not
+            fall back, because the adapter would not fit nano.
+        quantization: One of `registry.QUANTIZATIONS`; None takes "nf4" for 8b and up on CUDA, "none" elsewhere.
+        device: "cuda", "cuda:1", "mps" or "cpu"; None takes the best there is.
+        dtype: One of `registry.DTYPES`; None takes what suits the device.
+        base: False opens FaceLLM alone. None opens the base too, unless it would be a second set of weights (beside a
+            merged FaceLLM).
+        offload_encoder: Keeps the image encoder in main memory, from where its layers visit the card one at a time for
+            each new image; meant for a 38b in NF4 on a card of 24 GB.
+
+    Returns:
+        The opened model.
+
+    Raises:
+        FaceLLMError: In one sentence, for whatever cannot be opened.
     """
     started = time.perf_counter()
-    if quantization is not None and quantization not in QUANTIZATIONS:
-        raise FaceLLMError(f"There is no quantization {quantization!r}; choose from {', '.join(QUANTIZATIONS)}.")
+    for what, value, known in (("quantization", quantization, QUANTIZATIONS), ("dtype", dtype, DTYPES)):
+        if value is not None and value not in known:
+            raise FaceLLMError(f"There is no {what} {value!r}; choose from {', '.join(known)}.")
     facts = device_facts(device)
-    reason = "it was asked for"
-    wanted = str(name).strip()
-    if wanted == "auto":
+    if facts.kind == "mps" and quantization not in (None, "none"):
+        raise FaceLLMError(f"{quantization} needs a CUDA GPU or a CPU; on Apple GPUs use --quantization none.")
+    wanted, reason = str(name).strip(), "it was asked for"
+    automatic = wanted == "auto"
+    if automatic:
         wanted, reason = choose(facts, quantization, _copies(adapter, base))
-    options = (quantization, device, dtype, base, keep_encoder, started)
+    source = resolve(wanted, adapter)
     try:
-        return _open(resolve(wanted, adapter), facts, reason, *options)
+        found = _find(source, base)
     except (checkpoint.Unreachable, checkpoint.Unavailable) as error:
-        if str(name).strip() != "auto" or wanted == "nano" or adapter is not None:
+        if not automatic or wanted == "nano" or adapter is not None:
             raise
         logger.warning("nano is opened, because %s could not be fetched: %s", wanted, error)
         reason = f"{reason}, but {wanted} could not be fetched: {error}"
-        return _open(resolve("nano"), facts, reason, *options)
+        source = resolve("nano")
+        found = _find(source, base)
+
+    notes, target = found.notes, device or facts.kind
+    chosen = getattr(torch, dtype) if dtype else choose_dtype(facts, source.spec)
+    if quantization is None:
+        quantization = source.spec.cuda_quantization if source.spec and facts.kind == "cuda" else "none"
+    if offload_encoder and facts.kind != "cuda":
+        notes.append(f"the encoder is kept: {facts.kind} computes in main memory, so there is nothing to free")
+        offload_encoder = False
+    model = read_weights(found.first, chosen, quantization, target, offload_encoder)
+    label_set = _label_set(model, found.first)
+    merged, switch, sharing = None, None, "one model"
+    if found.base and found.merged:
+        merged = read_weights(found.merged, chosen, quantization, target, offload_encoder)
+        sharing = "two batches"
+    if found.adapter:
+        model = attach(model, found.adapter, "facellm", source.name)
+        switch = AdapterSwitch(model, "facellm")
+        if len(found.variants) == 2:
+            sharing = "one batch" if switch.mixable else "two batches"
+            if not switch.mixable:
+                notes.append(
+                    "this adapter (DoRA or LoRA with bias) cannot share a batch with its base, so the two are answered "
+                    "as two batches that take turns"
+                )
+    if offload_encoder:
+        for one in (model, merged):
+            if one is not None:
+                offload.visit(one.get_base_model() if one is model and switch else one, torch.device(target))
+        notes.append(f"the image encoder stays in main memory; its layers visit {target} for each new image")
+    facellm = found.adapter or found.merged or (found.first if found.variants == ("facellm",) else None)
+    report = LoadReport(
+        name=source.name,
+        base=str(found.base) if found.base and "base" in found.variants else None,
+        facellm=str(facellm) if facellm else None,
+        device=target,
+        dtype=str(chosen).removeprefix("torch."),
+        quantization=quantization,
+        memory_bytes=sum(int(m.get_memory_footprint()) for m in (model, merged) if m is not None),
+        reason=reason,
+        revision=checkpoint.commit_of(facellm or found.first),
+        seconds=time.perf_counter() - started,
+        sharing=sharing,
+        notes=tuple(notes),
+        base_revision=checkpoint.commit_of(found.base) if found.base and found.base != facellm else None,
+    )
+    logger.info("opened %s", report)
+    return LoadedModel(
+        model=model,
+        processor=checkpoint.open_processor(found.first),
+        adapter_name="facellm" if found.adapter else None,
+        merged=merged,
+        variants=found.variants,
+        report=report,
+        folder=found.first,
+        label_set=label_set,
+        switch=switch,
+    )
 
 
 def _copies(adapter: str | None, base: bool | None) -> int:
-    """How many sets of weights `auto` has to find room for: two where a merged FaceLLM stands beside its base."""
+    """How many sets of weights `auto` has to find memory for: two where a merged FaceLLM stands beside its base."""
     if not base or adapter is None:
         return 2 if base else 1
     source = resolve("nano", adapter)
     return 1 if checkpoint.adapter_or_merged(source.adapter, source.adapter_revision)[0] else 2
 
 
-def _open(
-    source: Source, facts: Device, reason, quantization, device, dtype, base, keep_encoder, started
-) -> LoadedModel:
-    chosen = choose_dtype(facts, source, dtype)
-    if quantization is None:
-        quantization = source.spec.cuda_quantization if source.spec and facts.kind == "cuda" else "none"
-    if quantization != "none" and facts.kind == "mps":
-        raise FaceLLMError(f"{quantization} needs a CUDA GPU or a CPU; on Apple GPUs use --quantization none.")
-    target = device or facts.kind
-    notes: list[str] = []
-    if not keep_encoder and facts.kind != "cuda":
-        notes.append(f"the encoder is kept: {facts.kind} computes in main memory, so there is nothing to free")
-        keep_encoder = True
+@dataclass(frozen=True)
+class _Found:
+    """A model's folders, fetched. first: the weights that the adapter, if any, is put onto."""
 
-    adapter_folder, merged_folder, lacking = _facellm(source)
+    first: Path
+    base: Path | None
+    adapter: Path | None
+    merged: Path | None
+    variants: tuple[str, ...]
+    notes: list[str]
+
+
+def _find(source: Source, base: bool | None) -> _Found:
+    notes: list[str] = []
+    adapter, merged, lacking = _facellm(source)
     if lacking:
         if base is False:
             raise FaceLLMError(f"{source.name} has no FaceLLM to open alone: {lacking}; give one with --adapter.")
@@ -232,62 +244,25 @@ def _open(
         # The name then stands for its base, so that is what its revision pins.
         source = replace(source, base_revision=source.base_revision or source.merged_revision)
     if base is None:
-        base = merged_folder is None
+        base = merged is None
     base_folder = None
-    if source.base and (base or merged_folder is None):
+    if source.base and (base or merged is None):
         base_folder = checkpoint.model_folder(source.base, source.base_revision)
-    if base_folder and merged_folder:
-        cost = checkpoint.stored_bytes(merged_folder)
+    if base_folder and merged:
+        cost = checkpoint.stored_bytes(merged)
         notes.append(
             f"FaceLLM is a merged checkpoint, so it takes {cost / GIB:.2f} GiB (as stored) in addition to the base; "
             f"--only-facellm opens it alone"
         )
         logger.warning(notes[-1])
-    first = base_folder or merged_folder
+    first = base_folder or merged
     if first is None:
         raise FaceLLMError(f"{source.name} names no weights.")
-
-    how = (chosen, quantization, target, keep_encoder)
-    model = _weights(first, *how)
-    merged = _weights(merged_folder, *how) if base_folder and merged_folder else None
-    switch, adapter_name, sharing = None, None, "two batches" if merged is not None else "one model"
-    if adapter_folder is not None:
-        adapter_name = "facellm"
-        model = attach(model, adapter_folder, adapter_name, source.name)
-        switch = AdapterSwitch(model, adapter_name)
-        if base:
-            sharing = "one batch" if switch.mixable else "two batches"
-            if not switch.mixable:
-                notes.append(
-                    "this adapter (DoRA or LoRA with bias) cannot share a batch with its base, so the two are answered "
-                    "as two batches that take turns"
-                )
-    if not keep_encoder:
-        for one in (model, merged):
-            if one is not None:
-                offload.visit(one if switch is None or one is merged else one.get_base_model(), torch.device(target))
-        notes.append(f"the image encoder stays in main memory; its layers visit {target} for each new image")
-    variants = _variants(bool(base_folder), adapter_folder is not None or merged_folder is not None, base)
-    memory = sum(m.get_memory_footprint() for m in (model, merged) if m is not None)
-    facellm_place = adapter_folder or merged_folder or (first if variants == ("facellm",) else None)
-    report = LoadReport(
-        name=source.name,
-        base=str(base_folder) if base_folder and variants != ("facellm",) else None,
-        facellm=str(facellm_place) if facellm_place else None,
-        device=target,
-        dtype=str(chosen).removeprefix("torch."),
-        quantization=quantization,
-        memory_bytes=int(memory),
-        reason=reason,
-        revision=checkpoint.commit_of(facellm_place or first),
-        seconds=time.perf_counter() - started,
-        sharing=sharing,
-        notes=tuple(notes),
-        base_revision=checkpoint.commit_of(base_folder) if base_folder and base_folder != facellm_place else None,
-    )
-    logger.info("opened %s", report)
-    processor = checkpoint.open_processor(first)
-    return LoadedModel(model, processor, adapter_name, merged, variants, report, first, _is_nano(first), switch)
+    # A single model is the base, unless the caller says that it is FaceLLM by leaving out the base.
+    variants: tuple[str, ...] = ("facellm",)
+    if base:
+        variants = ("base", "facellm") if base_folder and (adapter or merged) else ("base",)
+    return _Found(first, base_folder, adapter, merged, variants, notes)
 
 
 def _facellm(source: Source) -> tuple[Path | None, Path | None, str | None]:
@@ -299,25 +274,39 @@ def _facellm(source: Source) -> tuple[Path | None, Path | None, str | None]:
     try:
         return None, checkpoint.model_folder(source.merged, source.merged_revision, source.merged_subfolder), None
     except checkpoint.NotFound:
-        if not source.spec.presumed:
+        if not (source.spec and source.spec.presumed):
             raise
         return None, None, f"{source.merged}, a presumed name, is not on the Hugging Face hub, or is private"
 
 
-def _is_nano(folder: Path) -> bool:
-    found, own = (checkpoint.read_json(place / "config.json") for place in (folder, NANO))
-    return all((found.get(part) or {}).get(key) == own[part][key] for part, keys in NANO_SHAPE for key in keys)
+def _label_set(model: Any, folder: Path) -> str:
+    declared = getattr(model.config, METADATA, None)
+    found = declared.get("label_set", LABEL_SETS[0]) if isinstance(declared, dict) else LABEL_SETS[0]
+    if found not in LABEL_SETS:
+        raise FaceLLMError(
+            f"{folder / 'config.json'} declares the label set {found!r}; this version knows {', '.join(LABEL_SETS)}."
+        )
+    return found
 
 
-def _variants(has_base: bool, has_facellm: bool, base: bool) -> tuple[str, ...]:
-    """A single model is the base, unless the caller says that it is FaceLLM by leaving out the base."""
-    if not base:
-        return ("facellm",)
-    return ("base", "facellm") if has_base and has_facellm else ("base",)
+def read_weights(
+    folder: Path, dtype: torch.dtype, quantization: str, device: str, offload_encoder: bool = False
+) -> Any:
+    """Reads one set of weights onto the device, and checks that it is whole and quantised as asked for.
 
+    Args:
+        folder: A checkpoint in Hugging Face form.
+        dtype: Of what is not quantised.
+        quantization: One of `registry.QUANTIZATIONS`.
+        device: For example "cuda:1".
+        offload_encoder: Leaves the image encoder in main memory.
 
-def _weights(folder: Path, dtype: torch.dtype, quantization: str, device: str, keep_encoder: bool = True):
-    """One set of weights on the device, checked.  Raises FaceLLMError where they do not load or fit, or some lack."""
+    Returns:
+        An InternVLForConditionalGeneration in eval mode, its weights frozen.
+
+    Raises:
+        FaceLLMError: Where the weights cannot be read, do not fit the memory, or some are missing.
+    """
     from transformers import InternVLForConditionalGeneration
 
     checkpoint.check(folder)
@@ -325,8 +314,8 @@ def _weights(folder: Path, dtype: torch.dtype, quantization: str, device: str, k
         model, info = InternVLForConditionalGeneration.from_pretrained(
             folder,
             dtype=dtype,
-            quantization_config=quantization_config(quantization, dtype, keep_encoder),
-            device_map=offload.placement(device, keep_encoder),
+            quantization_config=quantization_config(quantization, dtype, offload_encoder),
+            device_map=offload.placement(device, offload_encoder),
             use_safetensors=True,
             local_files_only=True,
             attn_implementation="sdpa",
@@ -334,14 +323,15 @@ def _weights(folder: Path, dtype: torch.dtype, quantization: str, device: str, k
             ignore_mismatched_sizes=True,  # so that they are listed, and refused below with their names
         )
     except StrictDataclassError as error:
-        raise FaceLLMError(f"{folder / 'config.json'} cannot be used ({_one_line(error)}).") from error
+        reason = " ".join(str(error).split())[:200]
+        raise FaceLLMError(f"{folder / 'config.json'} cannot be used ({reason}).") from error
     except (OSError, ValueError, RuntimeError, MemoryError, SafetensorError) as error:
         if out_of_memory(error):
             smaller = "a smaller model" if device.startswith("mps") else "--quantization nf4 or a smaller model"
             raise FaceLLMError(f"{folder.name} does not fit the memory of {device}; use {smaller}.") from None
-        raise FaceLLMError(f"The weights in {folder} cannot be read ({_first_line(error)}).") from error
+        raise FaceLLMError(f"The weights in {folder} cannot be read ({checkpoint.first_line(error)}).") from error
     _check_complete(folder, info)
-    if not keep_encoder:
+    if offload_encoder:
         offload.settle(model)
     if quantization != "none":
         check_quantized(model, quantization)
@@ -364,31 +354,3 @@ def _check_complete(folder: Path, info: dict[str, Any]) -> None:
             f"{len(mismatched)} of the weights in {folder} have another shape than its config.json says, {name} first: "
             f"{tuple(found)} in place of {tuple(wanted)}; use the config.json that was saved with them."
         )
-
-
-def check_quantized(model, quantization: str) -> None:
-    """Every linear layer of the decoder is quantised, and none of the encoder, projector and head is.
-
-    Raises FaceLLMError naming the first layer that is not as it should be.
-    """
-    import bitsandbytes as bnb
-
-    kind = bnb.nn.Linear4bit if quantization == "nf4" else bnb.nn.Linear8bitLt
-    quantized = (bnb.nn.Linear4bit, bnb.nn.Linear8bitLt)
-    for name, module in model.named_modules():
-        if not isinstance(module, torch.nn.Linear):
-            continue
-        decoder = name.startswith("model.language_model.")
-        if decoder and not isinstance(module, kind):
-            raise FaceLLMError(f"The decoder's layer {name} was not quantised to {quantization}.")
-        if not decoder and isinstance(module, quantized):
-            raise FaceLLMError(f"The layer {name} was quantised, although only the decoder should be.")
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return (text.splitlines() or [type(error).__name__])[0][:200]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

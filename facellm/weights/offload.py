@@ -1,6 +1,4 @@
-"""The image encoder where the graphics card has no room for it: in main memory, its layers visiting the card in turn.
-
-Input: an opened model. What this file does not know: why there is no room, images, questions.
+"""Offloads the image encoder to main memory, from where its layers visit the graphics card one at a time.
 
 The encoder works once for each new image, and the features that it leaves are small (256 tokens a tile); the decoder
 works at every token. InternVL3-38B's encoder takes 11 GB in 16 bits, and its decoder 17 GB in NF4: one of them fits a
@@ -18,13 +16,13 @@ from torch import nn
 TOWER = "model.vision_tower"  # its place in InternVLForConditionalGeneration
 
 
-def placement(device: str, keep_encoder: bool) -> dict[str, str]:
-    """The device map to open a model with: all of it on the device, or all but the encoder."""
-    return {"": device} if keep_encoder else {"": device, TOWER: "cpu"}
+def placement(device: str, offload_encoder: bool) -> dict[str, str]:
+    """Returns the device map to open a model with: all of it on the device, or all but the encoder."""
+    return {"": device, TOWER: "cpu"} if offload_encoder else {"": device}
 
 
 def settle(model: nn.Module) -> None:
-    """Take away the hooks that from_pretrained leaves after an opening on two devices.
+    """Removes the hooks that from_pretrained leaves after it opened a model on two devices.
 
     PEFT would find them and place the whole model anew, by a map of its own, when an adapter is put onto it.
     """
@@ -36,19 +34,20 @@ def settle(model: nn.Module) -> None:
 
 
 def visit(model: nn.Module, device: torch.device) -> nn.Module:
-    """Let the encoder's layers visit `device` one at a time, their weights staying in main memory; returns the encoder.
+    """Lets the encoder's layers visit a device, while their weights stay in main memory.
 
-    model: InternVLForConditionalGeneration.  On a card the weights are kept in pinned memory, from which copies are
-    fastest.
+    Args:
+        model: An InternVLForConditionalGeneration.
+        device: Where the layers compute. For a card the weights are kept in pinned memory, the fastest to copy from.
+
+    Returns:
+        The encoder.
     """
     from accelerate import cpu_offload
 
     tower: nn.Module = model.get_submodule(TOWER)
-    weights = {name: _pinned(weight, device) for name, weight in tower.state_dict().items()}
+    weights = {name: weight.to("cpu") for name, weight in tower.state_dict().items()}
+    if device.type == "cuda":
+        weights = {name: weight.pin_memory() for name, weight in weights.items()}
     layer: Any = type(tower.encoder.layer[0])
     return cpu_offload(tower, device, state_dict=weights, preload_module_classes=[layer.__name__])
-
-
-def _pinned(weight: torch.Tensor, device: torch.device) -> torch.Tensor:
-    weight = weight.to("cpu")
-    return weight.pin_memory() if device.type == "cuda" else weight

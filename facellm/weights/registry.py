@@ -13,6 +13,7 @@ from facellm.errors import FaceLLMError
 NANO = Path(__file__).resolve().parents[1] / "nano"
 GIB = 2**30
 QUANTIZATIONS = ("none", "int8", "nf4")
+DTYPES = ("float32", "bfloat16", "float16")
 # Bits a decoder weight: NF4 with double quantisation has 4 + 8/64 + 32/(64 * 256) = 4.127; int8 one scale a row.
 BITS = {"none": 16.0, "int8": 8.05, "nf4": 4.127}
 # Compare decodes 16 rows; 1,024 tokens each is image, question and a long answer. CUDA itself takes about half a GiB.

@@ -20,10 +20,11 @@ from functools import partial
 import torch
 from PIL import Image
 
+from facellm.api import FaceLLM
 from facellm.attributes import ATTRIBUTES
 from facellm.engine.reference import generate
 from facellm.engine.sampling import Sampling
-from facellm.profile import fields_for, measure
+from facellm.profile import fields_for
 from facellm.results import Row
 from tests import tiny
 from tests.bench.models import Subject
@@ -119,20 +120,20 @@ def first_tokens(subject: Subject, tokens: int, repeats: int) -> list[Result]:
 def whole_profile(subject: Subject, tokens: int, repeats: int) -> list[Result]:
     """All labels of all fields scored, against writing them down: the JSON with every probability, and the shortest
     that names each field's label."""
-    picture, engine = tiny.picture(1, 224), subject.engine()
-    nano = subject.name == "nano"
+    picture, model = tiny.picture(1, 224), FaceLLM(subject.loaded)
+    fields = fields_for(subject.loaded.label_set)
 
     def ours():
-        engine.clear()
-        return measure(engine, picture, ("facellm",), nano=nano)["facellm"]
+        model.engine.clear()
+        return model.profile(picture, whole=True)
 
     profile = ours()
     full = json.dumps({k: {x: round(p, 2) for x, p in v.items()} for k, v in profile.fields.items()})
     short = json.dumps({k: profile.best(k) for k in profile.fields})
-    question = "Answer as JSON: " + " ".join(f"{f.key}: {', '.join(f.labels)}." for f in fields_for(nano))
+    question = "Answer as JSON: " + " ".join(f"{f.key}: {', '.join(f.labels)}." for f in fields)
     found = []
     for what, text, target in (("all fields, all labels", full, "≥ 10"), ("all fields", short, "")):
-        length = len(engine._ids(text))
+        length = len(model.engine.tokenizer(text, add_special_tokens=False)["input_ids"])
 
         def other(length=length):
             published(subject, picture, Row("facellm", question), Sampling(max_new_tokens=length))

@@ -19,8 +19,9 @@ import torch
 from facellm.engine.engine import Engine
 from facellm.results import VARIANTS
 from facellm.weights.adapter_switch import AdapterSwitch
-from facellm.weights.load import LoadedModel, LoadReport, open_model, quantization_config
+from facellm.weights.load import LoadedModel, LoadReport, open_model
 from facellm.weights.processor import FaceProcessor
+from facellm.weights.quantization import quantization_config
 from facellm.weights.registry import NANO
 from tests import tiny
 from tests.bench.timing import in_model_thread

@@ -62,7 +62,7 @@ class ModelPredictor:
         from facellm.engine.offline import ROWS, Batched
 
         self.variants: tuple[str, ...] = loaded.variants
-        self.fields = [f.for_model(loaded.is_nano) for f in FIELDS if f.key in PROFILE]
+        self.fields = [f.for_label_set(loaded.label_set) for f in FIELDS if f.key in PROFILE]
         self.attributes = [attribute(key) for key in attributes]
         self.temperatures = read_calibration(loaded.folder) if loaded.folder else {}
         self.new_tokens = new_tokens

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,9 +14,10 @@ from facellm import FaceLLMError
 from facellm.engine.engine import Engine
 from facellm.engine.sampling import Sampling
 from facellm.results import Row
-from facellm.weights import checkpoint, load
-from facellm.weights.load import Device, check_quantized, choose_dtype, open_model, quantization_config
-from facellm.weights.registry import MODELS, resolve
+from facellm.weights import checkpoint, device, load
+from facellm.weights.load import open_model
+from facellm.weights.quantization import check_quantized, quantization_config
+from facellm.weights.registry import MODELS, Device
 from tests import tiny
 
 FORMATS = [("float32", "none"), ("bfloat16", "none"), ("float32", "nf4"), ("bfloat16", "int8")]
@@ -177,48 +179,62 @@ def test_a_gpu_that_is_not_there_is_a_sentence(folders, monkeypatch):
 
 
 def test_dtype_follows_the_machine(monkeypatch):
-    source = resolve("o/m")
-    monkeypatch.setattr(load, "cpu_has_fast_bfloat16", lambda: True)
-    assert choose_dtype(Device("cpu"), source, None) is torch.bfloat16
-    assert choose_dtype(Device("cpu"), resolve("nano"), None) is torch.float32
-    monkeypatch.setattr(load, "cpu_has_fast_bfloat16", lambda: False)
-    assert choose_dtype(Device("cpu"), source, None) is torch.float32
-    assert choose_dtype(Device("mps"), source, None) is torch.float16
+    monkeypatch.setattr(device, "cpu_has_fast_bfloat16", lambda: True)
+    assert device.choose_dtype(Device("cpu"), None) is torch.bfloat16
+    assert device.choose_dtype(Device("cpu"), MODELS["nano"]) is torch.float32
+    monkeypatch.setattr(device, "cpu_has_fast_bfloat16", lambda: False)
+    assert device.choose_dtype(Device("cpu"), None) is torch.float32
+    assert device.choose_dtype(Device("mps"), None) is torch.float16
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
-    assert choose_dtype(Device("cuda"), source, None) is torch.bfloat16
+    assert device.choose_dtype(Device("cuda"), None) is torch.bfloat16
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
-    assert choose_dtype(Device("cuda"), source, None) is torch.float16
+    assert device.choose_dtype(Device("cuda"), None) is torch.float16
 
 
 @pytest.mark.parametrize("kind", [checkpoint.Unreachable, checkpoint.Unavailable, checkpoint.NotFound])
-def test_only_auto_falls_back_to_nano(monkeypatch, caplog, kind):
-    gpu = Device("cuda", 80 * 2**30, "H100")
-    monkeypatch.setattr(load, "device_facts", lambda device=None: Device("cpu") if device == "cpu" else gpu)
-    opened = []
-
-    def stop(source, facts, reason, *options):
-        opened.append((source.name, reason))
-        if source.name != "nano":
+def test_only_auto_falls_back_to_nano(folders, monkeypatch, caplog, kind):
+    def fetch(place, revision=None, subfolder=""):
+        if place.startswith(("Idiap/", "OpenGVLab/")):
             raise kind("The hub cannot be reached.")
-        return "nano opened"
+        return folders.adapter if place == "me/for-8b" else Path(place)
 
-    monkeypatch.setattr(load, "_open", stop)
-    assert open_model("auto") == "nano opened"
-    assert [name for name, _ in opened] == ["8b", "nano"]
-    assert "8b could not be fetched: The hub cannot be reached." in opened[1][1]
+    monkeypatch.setattr(load, "choose", lambda *_: ("8b", "the card is large"))
+    monkeypatch.setattr(checkpoint, "fetch", fetch)
+    report = open_model("auto", device="cpu").report
+    assert report.name == "nano"
+    assert report.reason == "the card is large, but 8b could not be fetched: The hub cannot be reached."
     assert caplog.messages == ["nano is opened, because 8b could not be fetched: The hub cannot be reached."]
     for asked in ({"name": "8b"}, {"name": "auto", "adapter": "me/for-8b"}):
-        monkeypatch.setattr(checkpoint, "adapter_or_merged", lambda *_: ("adapter", None))
         with pytest.raises(kind):
-            open_model(**asked)
-    opened.clear()
-    assert open_model("auto", device="cpu") == "nano opened"
-    assert opened == [("nano", "no GPU found")]
+            open_model(**asked, device="cpu")
 
 
-def test_auto_knows_how_many_sets_of_weights_it_opens(folders):
-    assert [load._copies(None, base) for base in (True, None, False)] == [2, 1, 1]
-    assert [load._copies(str(place), True) for place in (folders.adapter, folders.merged)] == [1, 2]
+def test_auto_knows_how_many_sets_of_weights_it_opens(folders, monkeypatch):
+    class Chosen(Exception):
+        pass
+
+    def choose(facts, quantization, copies):
+        raise Chosen(copies)
+
+    monkeypatch.setattr(load, "choose", choose)
+    cases = [(None, True, 2), (None, None, 1), (None, False, 1), (folders.adapter, True, 1), (folders.merged, True, 2)]
+    for adapter, base, copies in cases:
+        with pytest.raises(Chosen) as chosen:
+            open_model(adapter=adapter and str(adapter), base=base, device="cpu")
+        assert chosen.value.args == (copies,)
+
+
+def test_labels_are_those_that_the_model_declares(folders, tmp_path):
+    assert open_model(str(folders.base), device="cpu").label_set == "fairface"
+    place = changed(folders, tmp_path / "m", lambda weights: None)
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    for declared in ({"label_set": "utkface"}, {"label_set": "runes"}):
+        (tmp_path / "m" / "config.json").write_text(json.dumps(config | {"facellm": declared}))
+        if declared["label_set"] == "utkface":
+            assert open_model(place, device="cpu").label_set == "utkface"
+        else:
+            with pytest.raises(FaceLLMError, match="declares the label set 'runes'; this version knows fairface, utk"):
+                open_model(place, device="cpu")
 
 
 def changed(folders, out, change, config=None):
@@ -270,7 +286,7 @@ def test_too_little_memory_is_said_as_such(folders, monkeypatch, error, device, 
 
     monkeypatch.setattr("transformers.InternVLForConditionalGeneration.from_pretrained", from_pretrained)
     with pytest.raises(FaceLLMError, match=re.escape(f"base does not fit the {says}")):
-        load._weights(folders.base, torch.float32, "none", device)
+        load.read_weights(folders.base, torch.float32, "none", device)
 
 
 def test_broken_weights_are_a_sentence(folders, tmp_path):

@@ -10,7 +10,9 @@ from facellm.engine.engine import Engine
 from facellm.engine.sampling import Sampling
 from facellm.results import Row
 from facellm.weights import load, offload
-from facellm.weights.load import open_model, quantization_config
+from facellm.weights.load import open_model
+from facellm.weights.quantization import quantization_config
+from facellm.weights.registry import Device
 from tests import tiny
 
 ROWS = [Row(w, "Is the mouth open?") for w in ("base", "facellm")]
@@ -52,13 +54,13 @@ def test_visiting_layers_give_the_same_answers_and_leave_nothing_behind(folders,
 
 
 def test_where_the_parts_are_opened():
-    assert offload.placement("cuda:1", True) == {"": "cuda:1"}
-    assert offload.placement("cuda:1", False) == {"": "cuda:1", offload.TOWER: "cpu"}
+    assert offload.placement("cuda:1", False) == {"": "cuda:1"}
+    assert offload.placement("cuda:1", True) == {"": "cuda:1", offload.TOWER: "cpu"}
     for quantization in ("nf4", "int8"):
-        kept, freed = (quantization_config(quantization, torch.bfloat16, k) for k in (True, False))
+        kept, freed = (quantization_config(quantization, torch.bfloat16, k) for k in (False, True))
         assert not kept.llm_int8_enable_fp32_cpu_offload and freed.llm_int8_enable_fp32_cpu_offload
         assert freed.llm_int8_skip_modules == kept.llm_int8_skip_modules
-    assert quantization_config("none", torch.bfloat16, False) is None
+    assert quantization_config("none", torch.bfloat16, True) is None
 
 
 def test_hooks_of_an_opening_on_two_devices_are_taken_away(folders, photo):
@@ -75,7 +77,7 @@ def test_hooks_of_an_opening_on_two_devices_are_taken_away(folders, photo):
 
 
 def test_on_a_cpu_there_is_nothing_to_free(folders):
-    loaded = open_tiny(folders, device="cpu", keep_encoder=False)
+    loaded = open_tiny(folders, device="cpu", offload_encoder=True)
     assert "nothing to free" in loaded.report.notes[0]
     assert not any(p.is_meta for p in loaded.model.parameters())
 
@@ -83,21 +85,21 @@ def test_on_a_cpu_there_is_nothing_to_free(folders):
 def test_each_part_is_asked_for_where_it_belongs(folders, monkeypatch):
     """What happens on a card, with the card's part played by the CPU."""
     asked, visitors = [], []
-    original = load.encoder.placement
+    original = offload.placement
 
-    def placement(device, keep):
-        asked.append(original(device, keep))
+    def placement(device, offloaded):
+        asked.append(original(device, offloaded))
         return {"": "cpu"}
 
-    monkeypatch.setattr(load, "device_facts", lambda device: load.Device("cuda", 24 * 2**30, "a card"))
-    monkeypatch.setattr(load.encoder, "placement", placement)
-    monkeypatch.setattr(load.encoder, "visit", lambda model, device: visitors.append((type(model), str(device))))
+    monkeypatch.setattr(load, "device_facts", lambda device: Device("cuda", 24 * 2**30, "a card"))
+    monkeypatch.setattr(offload, "placement", placement)
+    monkeypatch.setattr(offload, "visit", lambda model, device: visitors.append((type(model), str(device))))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
-    loaded = open_tiny(folders, device="cuda:0", quantization="none", keep_encoder=False)
+    loaded = open_tiny(folders, device="cuda:0", quantization="none", offload_encoder=True)
     assert asked == [{"": "cuda:0", offload.TOWER: "cpu"}]
     assert visitors == [(type(loaded.model.get_base_model()), "cuda:0")]
     assert "stays in main memory" in loaded.report.notes[0]
-    merged = open_model(str(folders.base), adapter=str(folders.merged), device="cuda:0", keep_encoder=False)
+    merged = open_model(str(folders.base), adapter=str(folders.merged), device="cuda:0", offload_encoder=True)
     assert len(visitors) == 3 and merged.merged is not None  # both copies have an encoder
 
 
@@ -106,7 +108,7 @@ def test_each_part_is_asked_for_where_it_belongs(folders, monkeypatch):
 def test_on_a_card_the_encoder_takes_no_memory(folders, photo, quantization):
     options = {"device": "cuda", "quantization": quantization}
     kept = open_model(str(folders.base), adapter=str(folders.adapter), **options)
-    freed = open_model(str(folders.base), adapter=str(folders.adapter), keep_encoder=False, **options)
+    freed = open_model(str(folders.base), adapter=str(folders.adapter), offload_encoder=True, **options)
     tower: nn.Module = freed.model.get_base_model().model.vision_tower
     answers = [Engine(m).answer(photo, ROWS, Sampling(max_new_tokens=4)) for m in (kept, freed)]
     assert [a.token_ids for a in answers[0]] == [a.token_ids for a in answers[1]]
