@@ -1,18 +1,15 @@
-"""Every sentence of the page that more than one file needs, in one place.
-
-Input: nothing. What this file does not know: how anything is shown.
-"""
+"""Every sentence of the page that more than one file needs, in one place."""
 
 TITLE = "FaceLLM"
 TAGLINE = "Ask about a face. Compare with the base model. See how sure it is."
 
-CONSENT = (
-    "Answers are <strong>estimates from one picture, not facts about a person</strong>. Not for identifying anyone, "
-    "not for decisions about people. Use a photo only with the consent of the person in it. "
-    "Photos are held in memory while you use them and are not kept."
-)
 PHOTO_FIRST = (
     "Choose a photo first: drop one, take one, or click an example (after half an hour without use it is forgotten)."
+)
+FORGOTTEN = "This photo was forgotten after a while without use: choose it again."
+NO_FACE = (
+    "No face was found in this photo, so answers about a person would be made up. "
+    "Choose another photo, or press “Ask anyway”."
 )
 QUESTION_FIRST = "Write a question first."
 NEW_PHOTO = "New photo, new conversation."
@@ -20,6 +17,8 @@ NEW_FACE = "Another face, new conversation."
 ONE_MODEL = "Only one model is loaded: start with --adapter to compare."
 QUEUE_FULL = "Too many people are waiting for the model right now, or the connection broke: try again in a moment."
 STOPPED = "Stopped."
+BROKEN = "The model gave no usable answer. Try again, or ask in other words."
+BUSY = "An answer is still being written: stop it first, or wait for its end."
 STOPPING = "Stopping…"
 WAITING = "Waiting for the model…"
 PHOTO_HINT = "JPEG, PNG, WebP, HEIC or GIF (first frame), up to 20 MB"
@@ -44,3 +43,16 @@ CITATION = """@article{facellm2025,
   journal = {arXiv preprint arXiv:2507.10300},
   year    = {2025}
 }"""
+
+# Questions to start with, in plain words: an attribute's key -> what the visitor says. The model is asked the question
+# that it was trained on.
+STARTERS = {
+    "detail": "Describe the photo",
+    "expression": "Smiling or serious?",
+    "demographic": "How old, and why?",
+    "structure": "What shape is the face?",
+    "skin": "What does the skin look like?",
+    "pose": "Where is the head turned?",
+    "lighting": "How good is the photo?",
+    "forensic": "Does anything look odd?",
+}

@@ -5,7 +5,6 @@ Input: a file, a session. Output: a `Photo`. What this file does not know: Gradi
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import importlib
 import io
@@ -32,9 +31,15 @@ MOST_PHOTOS = 500
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """One visitor's photo. digest: hash of the whole photo.  view: what the model sees (FaceView, image <= 1344 px).
+    """One visitor's photo.
 
-    source: the upright photo as JPEG bytes.  size: its width and height in px.  face_index: index of the chosen face.
+    Attributes:
+        digest: Hash of the whole photo.
+        view: What the model sees (FaceView, image <= 1344 px).
+        source: The upright photo as JPEG bytes.
+        size: Its width and height in px.
+        face_index: Index of the chosen face.
+        anyway: The visitor wants answers although no face was found.
     """
 
     digest: str
@@ -42,6 +47,7 @@ class Photo:
     source: bytes
     size: tuple[int, int]
     face_index: int = 0
+    anyway: bool = False
 
     @property
     def ident(self) -> tuple[str, int]:
@@ -117,11 +123,6 @@ def jpeg(image: Image.Image, side: int, quality: int = 88) -> bytes:
     out = io.BytesIO()
     small.save(out, "JPEG", quality=quality)
     return out.getvalue()
-
-
-def data_uri(data: bytes, kind: str = "image/jpeg") -> str:
-    """Bytes as a data: address, so that no copy lies on the server."""
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def decode(data: bytes) -> Image.Image:

@@ -1,8 +1,4 @@
-"""From the model's deltas to what a tab shows: cells that fill together, at a rate that a browser can draw.
-
-Input: a host, a view, rows. Output: the same list of cells again and again, until all are done. What this file does
-not know: Gradio, which tab is asking.
-"""
+"""From the model's deltas to what a tab shows: cells that fill together, at a rate that a browser can draw."""
 
 from __future__ import annotations
 
@@ -12,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from demo.runtime.host import Host
+from demo.runtime.parameters import Parameters
 from demo.runtime.tickets import Ticket
-from demo.tabs.parameters import Parameters
+from demo.runtime.usable import usable
 from facellm.policy import visible
-from facellm.results import Row
+from facellm.results import Answer, Row
+from facellm.vision.faces import FaceView
 
 # Seconds between two drawings of the page; ten a second look continuous and cost little.
 DRAW_EVERY = 0.1
@@ -23,7 +21,16 @@ DRAW_EVERY = 0.1
 
 @dataclass
 class Cell:
-    """One answer as it grows. state: waiting, writing, done, stopped or length.  parameters: what it was asked with."""
+    """One answer as it grows.
+
+    Attributes:
+        key: The attribute's, None for a question in the visitor's own words.
+        text: What may be shown: without what policy hides, and nothing of a text that is no answer (`usable`).
+        state: waiting, writing, done, length (cut at the token limit), stopped, or broken (no usable answer).
+        first: Seconds to the first token.
+        rate: Tokens a second.
+        parameters: What it was asked with.
+    """
 
     variant: str
     question: str
@@ -40,13 +47,17 @@ class Cell:
 
     @property
     def finished(self) -> bool:
-        return self.state in ("done", "stopped", "length")
+        return self.state in ("done", "stopped", "length", "broken")
 
-    def measures(self) -> str:
-        """ "84 tokens · 3.2 s"; empty before the end."""
+    def measures(self, details: bool = False) -> str:
+        """ "84 tokens · 3.2 s"; empty before the end.  details: with the time to the first words and the speed."""
         if not self.finished:
             return ""
-        parts = [f"{self.tokens} tokens", f"{self.seconds:.1f} s"]
+        parts = [f"{self.tokens} tokens", f"{self.seconds:.1f} s"] if self.tokens else []
+        if details and self.first is not None:
+            parts.insert(0, f"first words {self.first:.2f} s")
+        if details and self.rate:
+            parts.append(f"{self.rate:.0f} tokens/s")
         if self.state == "stopped":
             parts.insert(0, "stopped")
         elif self.state == "length":
@@ -57,25 +68,35 @@ class Cell:
 _STATES = {"stop": "done", "length": "length", "cancelled": "stopped"}
 
 
-def _finish(cell: Cell, answer) -> None:
+def _finish(cell: Cell, answer: Answer) -> None:
     cell.answer = answer.to_dict()
     cell.state = _STATES.get(answer.finish_reason, "done")
     cell.tokens, cell.seconds = answer.tokens, answer.seconds
     cell.first, cell.rate = answer.first_token_seconds, answer.tokens_per_second
 
 
+def _end(cells: Sequence[Cell]) -> None:
+    for cell in cells:
+        if not cell.finished:
+            cell.state = "stopped"
+
+
 def fill(
     host: Host,
-    view,
+    view: FaceView,
     cells: Sequence[Cell],
     parameters: Parameters,
     ticket: Ticket,
     sensitive: bool = True,
     every: float = DRAW_EVERY,
 ) -> Iterator[Sequence[Cell]]:
-    """Run all cells in one batch; yields `cells` as they change.
+    """Run all cells in one batch.  Closing this iterator stops the model.
 
-    Raises FaceLLMError where the model is not there.  Closing this iterator stops the model.
+    Yields:
+        `cells`, as they change, at most every `every` seconds; once more before a failure is raised.
+
+    Raises:
+        FaceLLMError: The model is not there, or fails.
     """
     rows = [Row(c.variant, c.question, history=c.history, system=parameters.system or None, key=c.key) for c in cells]
     for cell in cells:
@@ -94,14 +115,19 @@ def fill(
                     _finish(cell, delta.answer)
                 elif raw[delta.row]:
                     cell.state = "writing"
-                cell.text = visible(raw[delta.row], sensitive, done=delta.done)
+                text = visible(raw[delta.row], sensitive, done=delta.done)
+                cell.text = text if usable(text, cell.question) else ""
+                if cell.state in ("done", "length") and not cell.text:
+                    cell.state = "broken"
                 now = time.monotonic()
                 if now - drawn >= every:
                     drawn = now
                     yield cells
+    except Exception:
+        _end(cells)
+        yield cells
+        raise
     finally:
         ticket.cancel.set()
-    for cell in cells:
-        if not cell.finished:  # a source that ended early (a closed GPU lease): what there is, is what there is
-            cell.state = "stopped"
+    _end(cells)  # a source that ended early (a closed GPU lease): what there is, is what there is
     yield cells

@@ -1,59 +1,57 @@
-"""Attributes: one click, eight cards that fill at the same time; each can be asked again; the report to download.
-
-Input: the visitor's photo. Output: text per card. What this file does not know: how answers are made in one batch.
-"""
+"""Attributes: one click, eight cards that fill at the same time; each can be asked again; the report to download."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
+from dataclasses import dataclass
 
 import gradio as gr
 
 from demo.page import texts
-from demo.runtime.context import PRIVATE, Context, Tab, buttons, running, status, status_line, variant_radio
-from demo.runtime.jobs import Job, guarded, loaded, loading
+from demo.page.components import Line, Tab, Updates, buttons, running, status_line, variant_radio
+from demo.page.render import render
+from demo.runtime import parameters
+from demo.runtime.context import Context
+from demo.runtime.jobs import Job, loaded
 from demo.runtime.photos import Photo
 from demo.runtime.streaming import Cell, fill
 from demo.runtime.tickets import Ticket
-from demo.tabs import parameters as settings
-from demo.tabs.downloads import links
+from demo.tabs.report import links
 from facellm import policy
 from facellm.attributes import Attribute
-from facellm.errors import FaceLLMError
-
-_WORDS = {"waiting": "waiting", "writing": "writing…", "done": "done", "stopped": "stopped", "length": "done"}
 
 
-def foot(cell: Cell | None) -> str:
+@dataclass(frozen=True)
+class Card:
+    """One attribute's card: its text, its last line, and the button that asks it (again)."""
+
+    attribute: Attribute
+    text: gr.Markdown
+    foot: gr.HTML
+    again: gr.Button
+
+    def drawn(self, cell: Cell | None) -> Updates:
+        """The card as it shows `cell`; empty for None."""
+        if cell is None:
+            return {self.text: "", self.foot: "", self.again: gr.update(value="Ask", interactive=True)}
+        updates = {self.text: texts.BROKEN if cell.state == "broken" else cell.text, self.foot: foot(cell)}
+        return {**updates, self.again: gr.update(value="Ask again")} if cell.finished else updates
+
+
+@dataclass
+class AttributesTab(Tab):
+    """variant: its model switch."""
+
+    variant: gr.Radio
+
+
+def foot(cell: Cell) -> str:
     """A card's last line: its state, then tokens, seconds and whose answer it is."""
-    if cell is None:
-        return ""
-    words = f"{cell.measures()} · {texts.VARIANTS[cell.variant]}" if cell.finished else _WORDS[cell.state]
-    return f'<p class="foot {cell.state}"><i aria-hidden="true"></i>{escape(words)}</p>'
+    return render("foot", cell=cell, name=texts.VARIANTS[cell.variant])
 
 
-def describe(
-    ctx: Context, ticket: Ticket, chosen: Sequence[Attribute], variant: str, raw: tuple
-) -> Iterator[tuple[Sequence[Cell] | None, str]]:
-    """Yields (cells, status) while the chosen attributes are answered together; cells are None before they start."""
-
-    def work(photo: Photo) -> Iterator:
-        parameters = settings.read(*raw)
-        for line in loading(ctx.host, ticket):
-            yield None, line
-        model = loaded(ctx.host, variant)
-        cells = [Cell(model, a.question, a.key) for a in chosen]
-        yield cells, status(f"{texts.VARIANTS[model]} is looking at the photo…", "busy")
-        for _ in fill(ctx.host, photo.seen(parameters.whole), cells, parameters, ticket, ctx.sensitive):
-            ready = sum(c.finished for c in cells)
-            yield cells, status(f"Writing… {ready} of {len(cells)} done", "busy")
-        yield cells, status(_summary(cells))
-
-    return guarded(ctx, ticket, work, lambda said: (None, said))
-
-
-def _summary(cells: Sequence[Cell]) -> str:
+def summary(cells: Sequence[Cell]) -> str:
+    """What the status line says when all cells are finished."""
     tokens, seconds = sum(c.tokens for c in cells), max((c.seconds for c in cells), default=0.0)
     words = texts.STOPPED + " " if any(c.state == "stopped" for c in cells) else ""
     words += f"{len(cells)} answer{'s' if len(cells) != 1 else ''}, {tokens} tokens in {seconds:.1f} s"
@@ -61,8 +59,18 @@ def _summary(cells: Sequence[Cell]) -> str:
     return words + (f", first words after {min(firsts):.1f} s" if firsts else "")
 
 
-def build(ctx: Context, parameters: list) -> Tab:
-    """The tab."""
+def _card(a: Attribute) -> Card:
+    with gr.Column(elem_classes="card", elem_id=f"card-{a.key}", min_width=0):
+        gr.HTML(render("card_head", attribute=a), elem_classes="card-head")
+        text = gr.Markdown("", elem_classes="answer", buttons=["copy"], line_breaks=True, latex_delimiters=[])
+        with gr.Row(elem_classes="card-foot"):
+            last = gr.HTML("")
+            again = gr.Button("Ask", size="sm", scale=0, min_width=90, elem_id=f"ask-{a.key}", elem_classes="quiet")
+    return Card(a, text, last, again)
+
+
+def build(ctx: Context, settings: list) -> AttributesTab:
+    """The tab.  settings: the components whose values `parameters.read` takes."""
     attributes = policy.attributes(ctx.sensitive)
     many = {8: "eight", 6: "six"}.get(len(attributes), str(len(attributes)))
     with gr.Row(elem_classes="toolbar"):
@@ -70,85 +78,54 @@ def build(ctx: Context, parameters: list) -> Tab:
         go, stop = buttons("attributes", f"Describe all {many}")
     line = status_line("attributes")
     report = gr.HTML("", elem_id="attributes-report")
-    cards: list[tuple] = []
     with gr.Column(elem_classes="cards"):
-        for a in attributes:
-            with gr.Column(elem_classes="card", elem_id=f"card-{a.key}", min_width=0):
-                gr.HTML(f"<h3>{escape(a.title)}</h3><p>{escape(a.description)}</p>", elem_classes="card-head")
-                text = gr.Markdown("", elem_classes="answer", buttons=["copy"], line_breaks=True, latex_delimiters=[])
-                with gr.Row(elem_classes="card-foot"):
-                    state = gr.HTML("")
-                    again = gr.Button(
-                        "Ask", size="sm", scale=0, min_width=90, elem_id=f"ask-{a.key}", elem_classes="quiet"
-                    )
-            cards.append((text, state, again))
+        cards = {a.key: _card(a) for a in attributes}
     done = gr.State({})  # key -> Cell, finished ones of this photo
-    texts_, states, agains = ([c[i] for c in cards] for i in range(3))
-    flat = [*texts_, *states]
-    n = len(attributes)
 
-    waiting = foot(Cell("facellm", ""))
-
-    def begin(request: gr.Request):
-        try:
-            admitted = job.admit(request.session_hash)
-        except FaceLLMError as error:
-            return [*job.refuse(error), *[gr.skip() for _ in job.restored], gr.skip(), *[gr.skip() for _ in flat]]
-        return [*admitted, *looks(True), "", *["" for _ in texts_], *[waiting for _ in states]]
-
-    def run(only: int | None):
-        chosen = attributes if only is None else (attributes[only],)
-        first = 0 if only is None else only
-
-        def stream(ticket: Ticket, kept, chosen_variant, *raw):
-            before: dict[int, tuple[str, str]] = {}
-            for cells, said in describe(ctx, ticket, chosen, chosen_variant, raw):
-                updates = [gr.skip() for _ in written]
-                if cells is None and "busy" not in said:  # it will not be written: no card waits any more
-                    for i in range(n) if only is None else (only,):
-                        updates[n + i] = ""
-                for i, cell in enumerate(cells or (), first):
-                    now = (cell.text, foot(cell))
-                    if before.get(i) != now:
-                        before[i] = now
-                        updates[i], updates[n + i] = now
-                        if cell.finished:
-                            updates[2 * n + i] = gr.update(value="Ask again")
-                saved, made = gr.skip(), gr.skip()
-                if cells and all(c.finished for c in cells):
-                    kept = {**(kept or {}), **{c.key: c for c in cells}}
-                    photo = ctx.photos.get(ticket.session)
-                    order = [kept[a.key] for a in attributes if a.key in kept]
-                    saved, made = kept, links(order, photo, ctx.host.card()) if photo else ""
-                yield [said, saved, made, *updates]
-
-        return stream
-
-    def looks(on: bool) -> list:
+    def looks(on: bool) -> Updates:
         # An update for each button: Gradio takes the value out of the first use of a dict.
-        return [*running(on), *[gr.update(interactive=not on) for _ in agains]]
+        return {**running(go, stop, on), **{card.again: gr.update(interactive=not on) for card in cards.values()}}
 
-    def one(request: gr.Request):
-        try:
-            return [*job.admit(request.session_hash), *looks(True), "", waiting]
-        except FaceLLMError as error:
-            return [*job.refuse(error), *[gr.skip() for _ in job.restored], gr.skip(), gr.skip()]
+    job = Job(ctx, "attributes", line, looks)
 
-    job = Job(ctx, "attributes", line, [go, stop, *agains], looks)
-    written = [*flat, *agains]
-    outputs = [line, done, report, *written]
+    def wire(button: gr.Button, chosen: Sequence[Attribute]) -> None:
+        """Asks `chosen` on a click: all of them, or one again."""
 
-    def wire(button: gr.Button, quick, changed: list, only: int | None) -> None:
-        start = button.click(quick, None, [*job.outputs, *job.restored, *changed], queue=False, **PRIVATE)
-        job.queue(start, run(only), [done, variant, *parameters], outputs)
+        def begin(request: gr.Request) -> Updates:
+            empty = {part: "" for a in chosen for part in (cards[a.key].text, cards[a.key].foot)}
+            return {**job.admit(request.session_hash), report: "", **empty}
 
-    wire(go, begin, [report, *flat], None)
-    for i, again in enumerate(agains):
-        wire(again, one, [texts_[i], states[i]], i)
+        def work(ticket: Ticket, photo: Photo, kept: dict, asked: str, *raw) -> Iterator[Updates]:
+            asking = parameters.read(*raw)
+            yield from job.loading(ticket)
+            model = loaded(ctx.host, asked)
+            cells = {a.key: Cell(model, a.question, a.key) for a in chosen}
+            waiting = {cards[key].foot: foot(cell) for key, cell in cells.items()}
+            yield {**job.say(Line(f"{texts.VARIANTS[model]} is looking at the photo…", "busy")), **waiting}
+            shown: dict[str, tuple[str, str]] = {}
+            of_all = list(cells.values())
+            for _ in fill(ctx.host, photo.seen(asking.whole), of_all, asking, ticket, ctx.sensitive):
+                ready = sum(cell.finished for cell in of_all)
+                updates = job.say(Line(f"Writing… {ready} of {len(cells)} done", "busy"))
+                for key, cell in cells.items():  # what has not changed is not sent again
+                    if shown.get(key) != (cell.text, cell.state):
+                        shown[key] = cell.text, cell.state
+                        updates |= cards[key].drawn(cell)
+                yield updates
+            kept = {**(kept or {}), **cells}
+            order = [kept[a.key] for a in attributes if a.key in kept]
+            yield {**job.say(Line(summary(of_all))), done: kept, report: links(order, photo, ctx.host.card())}
+
+        outputs = [done, report, *(c for a in chosen for c in cards[a.key].drawn(None))]
+        job.start([(button.click, begin)], [], outputs, work, [done, variant, *settings], outputs)
+
+    wire(go, attributes)
+    for a in attributes:
+        wire(cards[a.key].again, [a])
     job.stop(stop.click)
 
-    def cleared() -> tuple:
-        asked = [gr.update(value="Ask", interactive=True) for _ in agains]
-        return ("", {}, "", *["" for _ in flat], *asked, *running(False))
+    def cleared() -> Updates:
+        empty = {c: v for card in cards.values() for c, v in card.drawn(None).items()}
+        return {line: "", done: {}, report: "", **running(go, stop, False), **empty}
 
-    return Tab("attributes", [*outputs, go, stop], cleared, {"variant": variant})
+    return AttributesTab("attributes", line, cleared, variant)

@@ -1,152 +1,80 @@
-"""Face chat: several turns about one photo, streamed; stop, regenerate, undo, edit, clear, like.
-
-Input: the visitor's photo, the conversation as the page holds it. Output: the conversation, growing. What this file
-does not know: how an answer is made. A new photo starts a new conversation.
-"""
+"""Face chat: several turns about one photo, streamed; stop, regenerate, undo, edit, clear, like."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from html import escape
-from typing import Any
+from dataclasses import dataclass, replace
 
 import gradio as gr
 
 from demo.page import texts
-from demo.runtime.context import PRIVATE, Context, Tab, failure, status, status_line, variant_radio
-from demo.runtime.jobs import Job, guarded, loaded, loading
+from demo.page.components import PRIVATE, Line, Tab, Updates, status_line, variant_radio
+from demo.page.render import render
+from demo.runtime import parameters
+from demo.runtime.context import Context
+from demo.runtime.jobs import Job, failure, loaded
+from demo.runtime.parameters import MAX_QUESTION, RETRY_TEMPERATURE, SEED_LIMIT, Parameters
 from demo.runtime.photos import Photo
 from demo.runtime.streaming import Cell, fill
 from demo.runtime.tickets import Ticket
-from demo.tabs import parameters as settings
-from demo.tabs.parameters import MAX_TURNS, RETRY_TEMPERATURE, SEED_LIMIT
+from demo.tabs.conversation import Turn, Turns, answered, history, messages, position
 from facellm import policy
 from facellm.errors import FaceLLMError
 
-Message = dict[str, Any]
-
-# Stand where there are no words (yet).
-GROWING, NO_WORDS = "…", "(no words)"
-# Every answer begins with its model's name; this is also how the page tells which model an earlier answer is from.
-_SIGNED = {f"**{name}**\n\n": variant for variant, name in texts.VARIANTS.items()}
-
-
-def text_of(message: Message) -> str:
-    """The words of one message, whichever of Gradio's two shapes its content has."""
-    content = message.get("content", "")
-    if isinstance(content, str):
-        return content
-    return "".join(part if isinstance(part, str) else part.get("text", "") for part in content if part)
+_ON_CHIP = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-attribute]');
+  if (button) trigger('ask', {attribute: button.dataset.attribute});
+});
+"""
 
 
-def signed(variant: str, words: str) -> str:
-    """An answer as the conversation shows it: its model's name, then its words."""
-    return f"**{texts.VARIANTS[variant]}**\n\n{words}"
+@dataclass
+class ChatTab(Tab):
+    """variant: its model switch.  box: where the visitor writes."""
+
+    variant: gr.Radio
+    box: gr.Textbox
 
 
-def unsigned(text: str) -> tuple[str | None, str]:
-    """(model, words) of an answer as the conversation shows it; the model is None where no name stands first."""
-    for name, variant in _SIGNED.items():
-        if text.startswith(name):
-            return variant, text.removeprefix(name)
-    return None, text
+def like(ctx: Context, turns: Turns, index: object, liked: object) -> Line | None:
+    """Store a visitor's like (True) or dislike (False) of message `index`.
 
-
-def turns(messages: list[Message]) -> tuple[tuple[str, str], ...]:
-    """Finished (question, answer) pairs, the last 20; what lacks a question or an answer's words is left out."""
-    pairs, asked = [], None
-    for message in messages:
-        if message["role"] == "user":
-            asked = text_of(message)
-        elif message["role"] == "assistant" and asked is not None:
-            words = unsigned(text_of(message))[1]
-            if words not in (GROWING, NO_WORDS):
-                pairs.append((asked, words))
-            asked = None
-    return tuple(pairs[-MAX_TURNS:])
-
-
-def follow_ups(messages: list[Message], sensitive: bool, most: int = 3) -> list[dict[str, str]]:
-    """The next attributes that this conversation has not asked about, as options under the last answer."""
-    asked = {text_of(m).strip() for m in messages if m["role"] == "user"}
-    left = [a for a in policy.attributes(sensitive) if a.question not in asked]
-    return [{"value": a.question, "label": a.title} for a in left[:most]]
-
-
-def plain(messages: list[Message] | None) -> list[Message]:
-    """Messages as role and text, without options and metadata."""
-    return [{"role": m["role"], "content": text_of(m)} for m in messages or []]
-
-
-def upto_question(messages: list[Message], index: int) -> list[Message]:
-    """The conversation up to and with the question that message `index` belongs to."""
-    last = max((i for i, m in enumerate(messages[: index + 1]) if m["role"] == "user"), default=-1)
-    return messages[: last + 1]
-
-
-def answer(
-    ctx: Context, ticket: Ticket, messages: list[Message], variant: str, raw: tuple, attempt: int = 0
-) -> Iterator:
-    """Yields (messages, status) while the last question is answered.
-
-    attempt > 0 regenerates: another seed, and a temperature above 0, or the same words would come again.
+    Returns:
+        What the status line says; None where nothing is stored: a like that is taken back ("" from the page) is no
+        dislike.
     """
-    messages = plain(messages)
-
-    def work(photo: Photo) -> Iterator:
-        question = settings.question(text_of(messages[-1]), texts.QUESTION_FIRST)
-        parameters = settings.read(*raw)
-        if attempt:
-            parameters = replace(
-                parameters,
-                temperature=max(parameters.temperature, RETRY_TEMPERATURE),
-                seed=(parameters.seed + attempt) % SEED_LIMIT,
-            )
-        policy.check(question, ctx.sensitive)
-        for line in loading(ctx.host, ticket):
-            yield messages, line
-        chosen = loaded(ctx.host, variant)
-        cell = Cell(chosen, question, history=turns(messages[:-1]))
-        yield messages, status(f"{texts.VARIANTS[chosen]} is looking at the photo…", "busy")
-        for _ in fill(ctx.host, photo.seen(parameters.whole), [cell], parameters, ticket, ctx.sensitive):
-            reply = {"role": "assistant", "content": signed(chosen, cell.text or GROWING)}
-            line = status(f"{texts.VARIANTS[chosen]} is writing…", "busy")
-            if cell.finished:
-                reply["content"] = signed(chosen, cell.text or NO_WORDS)
-                reply["options"] = follow_ups(messages, ctx.sensitive)
-                line = status(_measured(cell, parameters, attempt))
-            yield [*messages, reply], line
-
-    return guarded(ctx, ticket, work, lambda said: (messages, said))
-
-
-def like(ctx: Context, messages: list[Message] | None, index: Any, liked: Any) -> Any:
-    """Store a visitor's like (True) or dislike (False) of message `index`.  Returns the status line.
-
-    A like that is taken back ("" from the page) is no dislike, and stores nothing.
-    """
-    index, messages = _index(index), plain(messages)
-    variant = unsigned(messages[index]["content"])[0] if 0 <= index < len(messages) else None
+    i = position(turns, index)
+    variant = turns[i].variant if i is not None else None
     if variant is None or not isinstance(liked, bool):
-        return gr.skip()
+        return None
     try:
         ctx.votes.like(variant, liked, ctx.host.card().get("name", ""))
-        return status("Thank you: stored without the photo and without the words.")
+        return Line("Thank you: stored without the photo and without the words.")
     except FaceLLMError as error:
         return failure(error)
 
 
-def _measured(cell: Cell, parameters: settings.Parameters, attempt: int) -> str:
+def asking(attempt: int, *raw: object) -> Parameters:
+    """The settings of an attempt: after the first another seed, and a temperature at which other words may come."""
+    read = parameters.read(*raw)
+    if not attempt:
+        return read
+    temperature = max(read.temperature, RETRY_TEMPERATURE)
+    return replace(read, temperature=temperature, seed=(read.seed + attempt) % SEED_LIMIT)
+
+
+def measured(cell: Cell, used: Parameters, attempt: int) -> str:
+    """What the status line says of a finished answer."""
     words = f"{texts.VARIANTS[cell.variant]}: {cell.measures()}"
     if cell.rate:
         words += f" · {cell.rate:.0f} tokens/s"
-    return words + (f" · regenerated at temperature {parameters.temperature:g}" if attempt else "")
+    return words + (f" · regenerated at temperature {used.temperature:g}" if attempt else "")
 
 
-def build(ctx: Context, parameters: list) -> Tab:
-    """The tab."""
-    attributes = policy.attributes(ctx.sensitive)
+def build(ctx: Context, settings: list) -> ChatTab:
+    """The tab.  settings: the components whose values `parameters.read` takes."""
+    attributes = {a.key: a for a in policy.attributes(ctx.sensitive)}
     with gr.Row(elem_classes="toolbar"):
         variant = variant_radio("chat")
         clear = gr.Button("New chat", size="sm", elem_id="chat-clear", scale=0, min_width=90)
@@ -163,119 +91,123 @@ def build(ctx: Context, parameters: list) -> Tab:
         latex_delimiters=[],
         elem_id="chat",
     )
-    chips = gr.HTML(_chips(attributes), elem_id="chips", js_on_load=_ON_CHIP)
+    starters = [(key, words) for key, words in texts.STARTERS.items() if key in attributes]
+    chips = gr.HTML(render("chips", starters=starters), elem_id="chips", js_on_load=_ON_CHIP)
     line = status_line("chat")
+    waiting = gr.HTML("", elem_id="chat-waiting")
     box = gr.Textbox(
         show_label=False,
         label="Your question",
         placeholder="Ask about this face… (Enter sends, Esc stops)",
         lines=1,
         max_lines=5,
-        max_length=settings.MAX_QUESTION,
+        max_length=MAX_QUESTION,
         submit_btn="Send",
         elem_id="chat-box",
     )
-    attempts = gr.State(0)
-    writing, idle = (
-        gr.update(submit_btn=False, stop_btn="Stop"),
-        gr.update(submit_btn="Send", stop_btn=False),
-    )
+    conversation = gr.State(())  # Turns
 
-    job = Job(ctx, "chat", line, [box], lambda on: [writing if on else idle])
+    def looks(on: bool) -> Updates:
+        return {box: gr.update(submit_btn=False if on else "Send", stop_btn="Stop" if on else False)}
 
-    def begin(messages, session, kept, tried=0):
+    def withdrawn(following: list[Turn]) -> Updates:
+        return {waiting: "", box: gr.update(value="\n".join(turn.shown for turn in following))}
+
+    job = Job(ctx, "chat", line, looks, withdrawn)
+
+    def ask(session: str, turns: Turns) -> Updates:
         """Common to all ways of asking: needs a photo, takes the ticket, shows the stop button."""
-        try:
-            return kept, *job.admit(session), writing, tried
-        except FaceLLMError as error:
-            return plain(messages), *job.refuse(error), gr.skip(), tried
+        return {conversation: turns, chatbot: messages(turns), **job.admit(session, turns)}
 
-    def nothing(messages):
-        return plain(messages), *job.refuse(FaceLLMError(texts.QUESTION_FIRST)), gr.skip(), 0
+    def ask_or_follow(session: str, turns: Turns, turn: Turn) -> Updates:
+        """In mid-answer the question waits for the answer's end."""
+        following = ctx.runs.follow(session, "chat", turn)
+        if following:
+            return {job.ticket: 0, waiting: render("waiting", following=following)}
+        return ask(session, (*turns, turn))
 
-    def asked(text, messages, request: gr.Request):
-        if not str(text or "").strip():
-            return nothing(messages)
-        *begun, update, tried = begin(messages, request.session_hash, _with(messages, text))
-        return *begun, {**update, "value": ""} if update is writing else update, tried
+    def asked(turns: Turns, text: str, request: gr.Request) -> Updates:
+        turn = Turn(parameters.question(text, texts.QUESTION_FIRST))
+        updates = ask_or_follow(request.session_hash, turns, turn)
+        return {**updates, box: {**updates.get(box, gr.update()), "value": ""}}
 
-    def chip(messages, request: gr.Request, event: gr.EventData):
-        known = {a.key: a.question for a in attributes}
-        if event.attribute not in known:
-            return nothing(messages)
-        return begin(messages, request.session_hash, _with(messages, known[event.attribute]))
+    def chip(turns: Turns, text: str, request: gr.Request, event: gr.EventData) -> Updates:
+        if event.attribute not in attributes:
+            raise FaceLLMError(texts.QUESTION_FIRST)
+        turn = Turn(attributes[event.attribute].question, texts.STARTERS[event.attribute])
+        return ask_or_follow(request.session_hash, turns, turn)
 
-    def option(messages, request: gr.Request, event: gr.SelectData):
-        return begin(messages, request.session_hash, _with(messages, event.value))
+    def again(session: str, turns: Turns, index: object, change) -> Updates:
+        """Ask the question of message `index` again, as `change` makes it; what came after it goes."""
+        if ctx.runs.active(session, "chat"):
+            raise FaceLLMError(texts.BUSY)
+        i = position(turns, index)
+        if i is None:
+            raise FaceLLMError(texts.QUESTION_FIRST)
+        return ask(session, (*turns[:i], change(turns[i])))
 
-    def retry(messages, tried, request: gr.Request, event: gr.RetryData):
-        kept = upto_question(plain(messages), _index(event.index))
-        return begin(messages, request.session_hash, kept, int(tried) + 1)
+    def retry(turns: Turns, text: str, request: gr.Request, event: gr.RetryData) -> Updates:
+        def once_more(turn: Turn) -> Turn:
+            return Turn(turn.question, turn.said, attempt=turn.attempt + 1)
 
-    def edited(messages, request: gr.Request, event: gr.EditData):
-        index = _index(event.index)
-        kept = [*plain(messages)[:index], {"role": "user", "content": str(event.value)}]
-        return begin(kept, request.session_hash, kept)
+        return again(request.session_hash, turns, event.index, once_more)
 
-    def undone(messages, request: gr.Request, event: gr.UndoData):
-        ctx.runs.discard(request.session_hash, "chat")
-        kept = upto_question(plain(messages), _index(event.index))
-        return kept[:-1], "", gr.update(value=text_of(kept[-1]) if kept else ""), 0
+    def edited(turns: Turns, text: str, request: gr.Request, event: gr.EditData) -> Updates:
+        question = parameters.question(event.value, texts.QUESTION_FIRST)
+        return again(request.session_hash, turns, event.index, lambda _: Turn(question))
 
-    def run(ticket: Ticket, messages, tried, chosen, *raw):
-        yield from answer(ctx, ticket, messages or [], chosen, raw, int(tried))
+    def undone(turns: Turns, request: gr.Request, event: gr.UndoData) -> Updates:
+        i = position(turns, event.index)
+        if i is None:
+            return {line: gr.skip()}
+        left = {conversation: turns[:i], chatbot: messages(turns[:i]), waiting: "", line: ""}
+        updates = job.clear(request.session_hash, left)
+        return {**updates, box: {**updates[box], "value": turns[i].shown}}
 
-    outputs = [chatbot, line, box, attempts]
-    quick = {"queue": False, **PRIVATE}
-    begun = {"outputs": [chatbot, *job.outputs, box, attempts], **quick}
-    starts = [
-        box.submit(asked, [box, chatbot], **begun),
-        chips.ask(chip, [chatbot], **begun),
-        chatbot.option_select(option, [chatbot], **begun),
-        chatbot.retry(retry, [chatbot, attempts], **begun),
-        chatbot.edit(edited, [chatbot], **begun),
+    def work(ticket: Ticket, photo: Photo, chosen: str, *raw) -> Iterator[Updates]:
+        turns: Turns = ticket.given
+        *earlier, turn = turns
+        policy.check(turn.question, ctx.sensitive)
+        used = asking(turn.attempt, *raw)
+        yield from job.loading(ticket)
+        model = loaded(ctx.host, chosen)
+        cell = Cell(model, turn.question, history=history(tuple(earlier)))
+        asked_next = render("waiting", following=ticket.following)
+        looking = Line(f"{texts.VARIANTS[model]} is looking at the photo…", "busy")
+        yield {conversation: turns, chatbot: messages(turns), waiting: asked_next, **job.say(looking)}
+        for _ in fill(ctx.host, photo.seen(used.whole), [cell], used, ticket, ctx.sensitive):
+            turns = (*earlier, answered(turn, cell))
+            said = Line(f"{texts.VARIANTS[model]} is writing…", "busy")
+            if cell.finished:
+                said = Line(measured(cell, used, turn.attempt))
+            ticket.given = turns
+            asked_next = render("waiting", following=ticket.following)
+            yield {conversation: turns, chatbot: messages(turns), waiting: asked_next, **job.say(said)}
+
+    begun = [
+        (box.submit, asked),
+        (chips.ask, chip),
+        (chatbot.retry, retry),
+        (chatbot.edit, edited),
     ]
-    for start in starts:
-        job.queue(start, run, [chatbot, attempts, variant, *parameters], [chatbot, line])
-    chatbot.undo(undone, [chatbot], outputs, **quick)
+    shown = [conversation, chatbot, waiting]
+    job.start(begun, [conversation, box], [*shown, box], work, [variant, *settings], shown)
+    chatbot.undo(undone, [conversation], [*shown, line, box], queue=False, **PRIVATE)
     job.stop(box.stop)
 
-    def cleared(note: str = "") -> tuple:
-        return [], status(note), gr.update(submit_btn="Send", stop_btn=False), 0
+    def cleared() -> Updates:
+        return {conversation: (), chatbot: [], waiting: "", line: "", box: {**looks(False)[box], "value": ""}}
 
-    def wipe(request: gr.Request):
-        ctx.runs.discard(request.session_hash, "chat")
-        return cleared()
+    def wipe(request: gr.Request) -> Updates:
+        left = cleared()
+        return {**job.clear(request.session_hash, left), box: left[box]}
 
-    clear.click(wipe, None, outputs, **quick)
+    clear.click(wipe, None, list(cleared()), queue=False, **PRIVATE)
 
-    def liked(messages, event: gr.LikeData):
-        return like(ctx, messages, event.index, event.liked)
+    def liked(turns: Turns, event: gr.LikeData) -> Updates:
+        said = like(ctx, turns, event.index, event.liked)
+        return job.say(said) if said else {line: gr.skip()}
 
     if ctx.votes.on:
-        chatbot.like(liked, [chatbot], [line], queue=False, **PRIVATE)
-    return Tab("chat", outputs, cleared, {"variant": variant})
-
-
-def _with(messages: list[Message] | None, text: str) -> list[Message]:
-    return [*plain(messages), {"role": "user", "content": str(text).strip()}]
-
-
-_ON_CHIP = """
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-attribute]');
-  if (button) trigger('ask', {attribute: button.dataset.attribute});
-});
-"""
-
-
-def _chips(attributes) -> str:
-    made = "".join(
-        f'<button type="button" data-attribute="{a.key}" title="{escape(a.question)}">{escape(a.title)}</button>'
-        for a in attributes
-    )
-    return f'<div class="chips" role="group" aria-label="Questions to start with">{made}</div>'
-
-
-def _index(index: Any) -> int:
-    return int(index[0] if isinstance(index, (list, tuple)) else index)
+        chatbot.like(liked, [conversation], [line], queue=False, **PRIVATE)
+    return ChatTab("chat", line, cleared, variant, box)

@@ -1,115 +1,61 @@
-"""Compare: one question, or all of them, to the base model and to FaceLLM at the same time; blind votes on the result.
-
-Input: the visitor's photo and a question. Output: pairs of answers side by side, words that only one side says marked.
-What this file does not know: how two models share one copy of the weights.
-"""
+"""Compare: one question, or all of them, to the base model and to FaceLLM at the same time; blind votes on both."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from html import escape
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import gradio as gr
 
-from demo.page import plots, texts
-from demo.runtime.context import PRIVATE, Context, Tab, buttons, failure, running, status, status_line
-from demo.runtime.jobs import Job, guarded, loading, need_both
+from demo.page import texts
+from demo.page.components import PRIVATE, Line, Tab, Updates, buttons, running, status_line
+from demo.page.downloads import downloads
+from demo.page.render import render
+from demo.runtime import parameters
+from demo.runtime.context import Context
+from demo.runtime.jobs import Job, failure, need_both
+from demo.runtime.parameters import MAX_QUESTION
 from demo.runtime.photos import Photo
-from demo.runtime.streaming import Cell, fill
+from demo.runtime.streaming import fill
 from demo.runtime.tickets import Ticket
-from demo.tabs import parameters as settings
-from demo.tabs.downloads import downloads
-from demo.tabs.rounds import ALL, OWN, Pair, Round, make_round, marked
+from demo.tabs.rounds import ALL, OWN, Round, make_round
 from demo.votes import OWN_QUESTION
 from facellm import policy
 from facellm.errors import FaceLLMError
 
 # Sixteen growing answers are a long page: five drawings a second are enough, and leave the processor to the model.
 DRAW_EVERY = 0.2
-_HINT = (
-    '<p class="hint">Both models answer the same question at the same time, side by side; words that only one of them '
-    "says are highlighted."
-)
-_BLIND_HINT = " Tick “Blind test” to vote for the better answer before you see which model wrote it."
 
 # The pair that is voted on next comes into view; the ballot stays at the window's lower edge.
 _SHOW_NEXT = "() => { document.querySelector('.pair.voting')?.scrollIntoView({block: 'center'}); }"
 
-
-def _measures(cell: Cell) -> str:
-    parts = [f"first words {cell.first:.2f} s"] if cell.first is not None else []
-    parts += [f"{cell.tokens} tokens", f"{cell.seconds:.1f} s"]
-    if cell.rate:
-        parts.append(f"{cell.rate:.0f} tokens/s")
-    if cell.state in ("stopped", "length"):
-        parts.append("stopped" if cell.state == "stopped" else "cut at the token limit")
-    return " · ".join(parts)
+# A button's id and label -> who wins by it: a side's position, or neither.
+BALLOTS: dict[tuple[str, str], int | str] = {
+    ("a", "A is better"): 0,
+    ("b", "B is better"): 1,
+    ("tie", "Tie"): "tie",
+    ("bad", "Both bad"): "both bad",
+}
 
 
-def _side(pair: Pair, variant: str, letter: str, hidden: bool) -> str:
-    cell, other = pair.cells[variant], pair.cells["base" if variant == "facellm" else "facellm"]
-    name = f"Answer {letter}" if hidden else texts.VARIANTS[variant]
-    won = pair.vote == variant
-    body = marked(cell.text, other.text) if cell.finished and other.finished else escape(cell.text)
-    body = "".join(f"<p>{b}</p>" for b in body.split("\n\n") if b.strip()).replace("\n", "<br>")
-    if hidden:
-        measures = "hidden until you vote" if cell.finished else cell.state
-    else:
-        measures = _measures(cell) if cell.finished else cell.state
-    return (
-        f'<article class="side {"hidden" if hidden else variant}{" won" if won else ""}">'
-        f'<header><i class="swatch" aria-hidden="true"></i><h4>{escape(name)}</h4>'
-        f"{'<em>your vote</em>' if won else ''}</header>"
-        f'<div class="text {cell.state}">{body}</div><footer>{escape(measures)}</footer></article>'
-    )
+@dataclass
+class CompareTab(Tab):
+    """choice: which question is compared."""
+
+    choice: gr.Dropdown
 
 
-def show(round_: Round | None) -> str:
+def show(round_: Round) -> str:
     """The round as HTML."""
-    if round_ is None:
-        return ""
-    voting = round_.open_vote
-    parts = []
-    if round_.finished:
-        parts.append('<p class="small"><mark>Highlighted</mark>: words that only this side says.</p>')
-    for pair in round_.pairs:
-        hidden = round_.hidden(pair)
-        a, b = pair.sides
-        vote = f'<span class="tag">{escape(pair.vote)}</span>' if pair.vote in ("tie", "both bad") else ""
-        parts.append(
-            f'<section class="pair{" voting" if pair is voting else ""}"><h3>{escape(pair.title)}{vote}</h3>'
-            f'<div class="sides">{_side(pair, a, "A", hidden)}{_side(pair, b, "B", hidden)}</div></section>'
-        )
-    return f'<div class="pairs">{"".join(parts)}</div>'
+    return render("pairs", round=round_, names=texts.VARIANTS, broken=texts.BROKEN)
 
 
-def compare(ctx: Context, ticket: Ticket, round_: Round, raw: tuple) -> Iterator[str]:
-    """Yields status lines while the round's cells fill; both models answer in one batch."""
-    cells = [p.cells[w] for p in round_.pairs for w in ("base", "facellm")]
-
-    def work(photo: Photo) -> Iterator[str]:
-        parameters = settings.read(*raw)
-        round_.temperature = parameters.temperature
-        yield from loading(ctx.host, ticket)
-        need_both(ctx.host.variants)
-        yield status("Both models are looking at the photo…", "busy")
-        for _ in fill(ctx.host, photo.seen(parameters.whole), cells, parameters, ticket, ctx.sensitive, DRAW_EVERY):
-            yield status(f"Writing… {sum(c.finished for c in cells)} of {len(cells)} answers done", "busy")
-        yield status(_summary(cells, ctx.host.card().get("sharing") == "one batch"))
-
-    def ended(said: str) -> str:
-        for cell in cells:
-            if not cell.finished:
-                cell.state = "stopped"
-        return said
-
-    return guarded(ctx, ticket, work, ended)
-
-
-def _summary(cells: Sequence[Cell], shared: bool) -> str:
-    tokens, seconds = sum(c.tokens for c in cells), max(c.seconds for c in cells)
-    copy = " from one copy of the weights" if shared else ""
+def summary(round_: Round, shared: bool) -> str:
+    """What the status line says at the end.  shared: whether both models ran from one copy of the weights."""
+    cells = round_.cells
     said = f"{texts.STOPPED} " if any(c.state == "stopped" for c in cells) else ""
+    copy = " from one copy of the weights" if shared else ""
+    tokens, seconds = sum(c.tokens for c in cells), max(c.seconds for c in cells)
     return f"{said}{len(cells)} answers{copy}, {tokens} tokens in {seconds:.1f} s."
 
 
@@ -119,17 +65,14 @@ def tally(ctx: Context) -> str:
         return '<p class="empty small">Voting is switched off by the operator.</p>'
     titles = {a.key: a.title for a in policy.attributes(True)} | {"all": "All votes", OWN_QUESTION: "Own questions"}
     try:
-        rates = ctx.votes.rates()
-        shown = plots.win_rates(rates, titles)
-        if rates:
-            shown += downloads("Export", [("CSV", "facellm-votes.csv", "text/csv", ctx.votes.csv())])
-        return shown
+        saved = downloads("Export", [("CSV", "facellm-votes.csv", "text/csv", ctx.votes.csv())])
+        return render("tally", rates=ctx.votes.rates(), titles=titles, downloads=saved)
     except FaceLLMError as error:
-        return failure(error)
+        return failure(error).html()
 
 
-def build(ctx: Context, parameters: list) -> Tab:
-    """The tab."""
+def build(ctx: Context, settings: list) -> CompareTab:
+    """The tab.  settings: the components whose values `parameters.read` takes."""
     choices = [("All attributes", ALL)]
     choices += [(a.title, a.key) for a in policy.attributes(ctx.sensitive)] + [("Your own question", OWN)]
     with gr.Row(elem_classes="toolbar"):
@@ -145,50 +88,60 @@ def build(ctx: Context, parameters: list) -> Tab:
     own = gr.Textbox(
         label="Your own question",
         placeholder="For example: Is this person wearing glasses?",
-        max_length=settings.MAX_QUESTION,
+        max_length=MAX_QUESTION,
         visible=False,
         elem_id="compare-own",
     )
     line = status_line("compare")
-    hint = f"{_HINT}{_BLIND_HINT if ctx.votes.on else ''}</p>"
+    hint = render("compare_hint", votes=ctx.votes.on)
     shown = gr.HTML(hint, elem_id="pairs")
     with gr.Row(visible=False, elem_id="vote", elem_classes="vote") as bar:
         prompt = gr.HTML("")
-        ballots = [
-            gr.Button(label, size="sm", min_width=80, elem_id=f"vote-{name}")
-            for label, name in (("A is better", "a"), ("B is better", "b"), ("Tie", "tie"), ("Both bad", "bad"))
-        ]
+        ballots = {
+            gr.Button(label, size="sm", min_width=80, elem_id=f"vote-{name}"): winner
+            for (name, label), winner in BALLOTS.items()
+        }
     with gr.Accordion("Votes so far", open=False, elem_id="tally-box") as box:
         count = gr.HTML("", elem_id="tally")
-    state, opened = gr.State(None), gr.State(False)
+    state, opened = gr.State(None), gr.State(False)  # a Round; whether the votes are being looked at
+    job = Job(ctx, "compare", line, lambda on: running(go, stop, on))
 
-    def bar_for(round_: Round | None) -> tuple:
-        pair = round_.open_vote if round_ else None
-        if pair is None:
-            return gr.update(visible=False), ""
-        n, total = sum(p.vote is not None for p in round_.pairs) + 1, len(round_.pairs)
-        variant = f"{pair.title} ({n} of {total})" if total > 1 else pair.title
-        return gr.update(visible=True), f'<p role="status">Which answer is better? <b>{escape(variant)}</b></p>'
+    def drawn(round_: Round) -> Updates:
+        """The round and the ballot for its next vote."""
+        pair, total = round_.open_vote, len(round_.pairs)
+        ballot = {bar: gr.update(visible=pair is not None), prompt: ""}
+        if pair is not None:
+            number = sum(p.vote is not None for p in round_.pairs) + 1
+            ballot[prompt] = render("ballot", title=pair.title, number=number, total=total)
+        return {state: round_, shown: show(round_), **ballot}
 
-    def begin(choice_, own_, blind_, request: gr.Request):
+    def begin(choice_: str, own_: str, blind_: bool, request: gr.Request) -> Updates:
+        need_both(ctx.host.variants)
+        round_ = make_round(choice_, own_, bool(blind_) and ctx.votes.on, ctx.sensitive)
+        return {**drawn(round_), **job.admit(request.session_hash, round_)}
+
+    def work(ticket: Ticket, photo: Photo, *raw) -> Iterator[Updates]:
+        round_: Round = ticket.given
+        asking = parameters.read(*raw)
+        round_.temperature = asking.temperature
+        cells = round_.cells
         try:
+            yield from job.loading(ticket)
             need_both(ctx.host.variants)
-            round_ = make_round(choice_, own_, bool(blind_) and ctx.votes.on, ctx.sensitive)
-            admitted = job.admit(request.session_hash)
-        except FaceLLMError as error:
-            return None, *job.refuse(error), gr.skip(), *running(False), gr.update(visible=False), ""
-        return round_, *admitted, show(round_), *running(True), gr.update(visible=False), ""
+            yield job.say(Line("Both models are looking at the photo…", "busy"))
+            for _ in fill(ctx.host, photo.seen(asking.whole), cells, asking, ticket, ctx.sensitive, DRAW_EVERY):
+                ready = sum(c.finished for c in cells)
+                yield {**drawn(round_), **job.say(Line(f"Writing… {ready} of {len(cells)} answers done", "busy"))}
+        except Exception:  # it will not be written: no side waits any more
+            for cell in cells:
+                cell.state = cell.state if cell.finished else "stopped"
+            yield drawn(round_)
+            raise
+        yield job.say(Line(summary(round_, ctx.host.card().get("sharing") == "one batch")))
 
-    def run(ticket: Ticket, round_, *raw):
-        for said in compare(ctx, ticket, round_, raw):
-            yield said, show(round_), round_, *bar_for(round_)
-
-    job = Job(ctx, "compare", line, [go, stop], running)
-    begun = [state, *job.outputs, shown, go, stop, bar, prompt]
-    streamed = [line, shown, state, bar, prompt]
-    for start in (go.click, own.submit):
-        event = start(begin, [choice, own, blind], begun, queue=False, **PRIVATE)
-        job.queue(event, run, [state, *parameters], streamed)
+    changed = [state, shown, bar, prompt]
+    events = [(go.click, begin), (own.submit, begin)]
+    job.start(events, [choice, own, blind], changed, work, settings, changed)
     job.stop(stop.click)
     choice.change(lambda c: gr.update(visible=c == OWN), [choice], [own], queue=False, **PRIVATE)
 
@@ -196,36 +149,30 @@ def build(ctx: Context, parameters: list) -> Tab:
     box.expand(lambda: (tally(ctx), True), None, [count, opened], queue=False, **PRIVATE)
     box.collapse(lambda: False, None, [opened], queue=False, **PRIVATE)
 
-    def vote(ballot: str):
-        def cast(round_, looking):
+    def vote(ballot: int | str):
+        def cast(round_: Round | None, looking: bool) -> Updates:
             pair = round_.open_vote if round_ else None
-            if pair is None:
-                return (
-                    round_,
-                    status("There is nothing to vote on: compare first.", "bad"),
-                    gr.skip(),
-                    gr.skip(),
-                    "",
-                    gr.skip(),
-                )
-            winner = {"a": pair.sides[0], "b": pair.sides[1]}.get(ballot, ballot)
+            if round_ is None or pair is None:
+                return job.say(Line("There is nothing to vote on: compare first.", "bad"))
+            winner = pair.sides[ballot] if isinstance(ballot, int) else ballot
             model = ctx.host.card().get("name", "")
             try:
                 ctx.votes.add(pair.key or OWN_QUESTION, winner, pair.left, model, round_.temperature)
             except FaceLLMError as error:
-                return round_, failure(error), gr.skip(), *bar_for(round_), gr.skip()
+                return job.say(failure(error))
             pair.vote = winner
-            said = status(f"Thank you. A was {texts.VARIANTS[pair.sides[0]]}, B was {texts.VARIANTS[pair.sides[1]]}.")
-            return round_, said, show(round_), *bar_for(round_), tally(ctx) if looking else gr.skip()
+            a, b = (texts.VARIANTS[v] for v in pair.sides)
+            updates = {**drawn(round_), **job.say(Line(f"Thank you. A was {a}, B was {b}."))}
+            return {**updates, count: tally(ctx)} if looking else updates
 
         return cast
 
-    for button, ballot in zip(ballots, ("a", "b", "tie", "both bad"), strict=True):
-        outputs = [state, line, shown, bar, prompt, count]
-        cast = button.click(vote(ballot), [state, opened], outputs, queue=False, **PRIVATE)
-        cast.then(None, js=_SHOW_NEXT, queue=False, **PRIVATE)
+    for button, ballot in ballots.items():
+        voted = button.click(vote(ballot), [state, opened], [line, count, *changed], queue=False, **PRIVATE)
+        voted.then(None, js=_SHOW_NEXT, queue=False, **PRIVATE)
 
-    def cleared() -> tuple:
-        return "", hint, None, gr.update(visible=False), "", *running(False)
+    def cleared() -> Updates:
+        hidden = gr.update(visible=False)
+        return {line: "", state: None, shown: hint, bar: hidden, prompt: "", **job.looks(False)}
 
-    return Tab("compare", [*streamed, go, stop], cleared, {"choice": choice})
+    return CompareTab("compare", line, cleared, choice)

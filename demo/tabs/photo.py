@@ -1,19 +1,17 @@
-"""The panel for the shared photo: upload, webcam, clipboard, drop, example; the photo with its faces boxed, the crop.
-
-Input: what the visitor gives. Output: the visitor's `Photo` in `Photos`. What this file does not know: the model, the
-tabs, how a face is found.
-"""
+"""The panel for the shared photo: upload, webcam, clipboard, drop, example; the photo with its faces boxed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
 from demo.page import texts
-from demo.runtime.host import sentence
+from demo.page.components import PhotoInput, Updates
+from demo.page.downloads import data_uri
+from demo.page.render import render
 from demo.runtime.photos import (
     CROP_SIDE,
     EXAMPLES,
@@ -21,184 +19,208 @@ from demo.runtime.photos import (
     Photo,
     Photos,
     choose_face,
-    data_uri,
     decode,
     jpeg,
     read_photo,
 )
+from demo.runtime.sentences import sentence
 
-# file, caption: see examples/CREDITS.md; all in the public domain.
-PORTRAITS = (
-    ("collins.jpg", "Eileen Collins (NASA)"),
-    ("hopper.jpg", "Grace Hopper (US Navy)"),
-    ("two.jpg", "Two people"),
-)
-
-
-class PhotoInput(gr.Image):
-    """gr.Image that hands over the uploaded file itself: orientation, HEIC and refusals are facellm's to decide."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> str | None:
-        if payload is None:
-            return None
-        if payload.url and payload.url.startswith("data:"):
-            return super().preprocess(payload)
-        return payload.path
-
-
-def stage(photo: Photo | None) -> str:
-    """The photo with a box on every face (buttons where there are several), the crop beside it, and what was found."""
-    if photo is None:
-        return ""
-    width, height = photo.size
-    faces = photo.view.faces
-    boxes = []
-    for i, face in enumerate(faces):
-        left, top, right, bottom = face.box
-        x0, y0, x1, y1 = max(0, left), max(0, top), min(width, right), min(height, bottom)
-        style = (
-            f"left:{100 * x0 / width:.2f}%;top:{100 * y0 / height:.2f}%;"
-            f"width:{100 * (x1 - x0) / width:.2f}%;height:{100 * (y1 - y0) / height:.2f}%"
-        )
-        chosen = i == photo.face_index
-        if len(faces) == 1:
-            boxes.append(f'<span class="face chosen" style="{style}"></span>')
-        else:
-            boxes.append(
-                f'<button type="button" class="face{" chosen" if chosen else ""}" style="{style}" data-face="{i}" '
-                f'aria-pressed="{str(chosen).lower()}" aria-label="Face {i + 1} of {len(faces)}">'
-                f"<b>{i + 1}</b></button>"
-            )
-    if not faces:
-        found = "<strong>No face found</strong>"
-    elif len(faces) == 1:
-        found = "<strong>1 face found</strong>"
-    else:
-        found = f"<strong>{len(faces)} faces found</strong>"
-    crops = "This crop is what the model sees, unless the settings say “Whole photo”."
-    note = photo.view.notice or (crops if faces else "The whole image is used.")
-    if len(faces) > 1:
-        note = f"Face {photo.face_index + 1} is chosen; click another box to change."
-    picture = data_uri(jpeg(decode(photo.source), PREVIEW_SIDE))
-    crop = data_uri(jpeg(photo.view.image, CROP_SIDE))
-    seen = "The chosen face" if faces else "The whole image"
-    return (
-        f'<figure class="stage"><div class="frame"><img src="{picture}" alt="Your photo">{"".join(boxes)}</div>'
-        f'<figcaption><img class="crop" src="{crop}" alt="{seen}">'
-        f'<div role="status">{found}<span>{escape(note)}</span></div></figcaption></figure>'
-    )
-
-
-def problem(text: str) -> str:
-    """A failure, announced to screen readers."""
-    return f'<div class="notice bad" role="alert">{escape(text)}</div>' if text else ""
-
-
-def _gallery() -> str:
-    items = []
-    for name, caption in PORTRAITS:
-        small = data_uri(jpeg(decode((EXAMPLES / name).read_bytes()), 160, 80))
-        items.append(
-            f'<button type="button" data-example="{name}" aria-label="Use the example: {escape(caption)}" '
-            f'title="{escape(caption)}"><img src="{small}" alt=""></button>'
-        )
-    return f'<div class="gallery"><span>or try</span>{"".join(items)}</div>'
-
+# file -> caption: see examples/CREDITS.md; all in the public domain.
+PORTRAITS = {
+    "collins.jpg": "Eileen Collins (NASA)",
+    "hopper.jpg": "Grace Hopper (US Navy)",
+    "two.jpg": "Two people",
+}
 
 _CLICK = """
 element.addEventListener('click', (event) => {
-  const button = event.target.closest('[%s]');
-  if (button) trigger('%s', {%s: button.dataset.%s});
+  const button = event.target.closest('[data-%(name)s]');
+  if (!button || button.getAttribute('aria-pressed') === 'true') return;
+  trigger('%(name)s', {%(name)s: button.dataset.%(name)s});
 });
 """
 
 
-@dataclass
+@dataclass(frozen=True)
+class Box:
+    """A face as the stage shows it.
+
+    Attributes:
+        index: Its place in the photo's list of faces, the largest first.
+        number: What the visitor calls it, counted from the left.
+        left: Left edge in percent of the photo's width; so is `width`, `top` and `height` of its height.
+    """
+
+    index: int
+    number: int
+    chosen: bool
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def boxes(photo: Photo) -> list[Box]:
+    """The faces of a photo from left to right."""
+    width, height = photo.size
+    faces = sorted(enumerate(photo.view.faces), key=lambda item: item[1].box[0] + item[1].box[2])
+    made = []
+    for number, (index, face) in enumerate(faces, 1):
+        left, top, right, bottom = face.box
+        x0, y0, x1, y1 = max(0, left), max(0, top), min(width, right), min(height, bottom)
+        percents = 100 * x0 / width, 100 * y0 / height, 100 * (x1 - x0) / width, 100 * (y1 - y0) / height
+        made.append(Box(index, number, index == photo.face_index, *percents))
+    return made
+
+
+def stage(photo: Photo, whole: bool = False) -> str:
+    """The photo with a box on every face (buttons where there are several), what the model sees, and what was found.
+
+    Args:
+        whole: The model is shown the whole photo: no face is chosen.
+    """
+    faces = boxes(photo)
+    count = len(faces)
+    number = next((face.number for face in faces if face.chosen), 0)
+    if whole or not faces:
+        note = "The model sees the whole photo."
+    elif count == 1:
+        note = "This crop is what the model sees."
+    else:
+        note = f"Face {number} is chosen; click another box to change."
+    return render(
+        "stage",
+        picture=data_uri(jpeg(decode(photo.source), PREVIEW_SIDE)),
+        faces=[] if whole else faces,
+        crop="" if whole or not faces else data_uri(jpeg(photo.view.image, CROP_SIDE)),
+        found="No face found" if not count else "1 face found" if count == 1 else f"{count} faces found",
+        note=note,
+    )
+
+
+def _gallery() -> str:
+    small = {name: data_uri(jpeg(decode((EXAMPLES / name).read_bytes()), 160, 80)) for name in PORTRAITS}
+    return render("gallery", portraits=[(name, caption, small[name]) for name, caption in PORTRAITS.items()])
+
+
 class PhotoPanel:
-    """The panel. changed: events after which the visitor's photo may be another one."""
+    """The panel at the page's left (above the tabs on a phone); `wire` makes it work.
 
-    image: PhotoInput
-    changed: list
+    Attributes:
+        gate: Stands at the answers of a photo without a face, until the visitor wants them anyway.
+        changed: Events after which the visitor's photo may be another one.
+    """
 
+    def __init__(self) -> None:
+        self.image = PhotoInput(
+            label="Photo of a face",
+            sources=["upload", "webcam", "clipboard"],
+            type="filepath",
+            image_mode=None,
+            height=270,
+            buttons=[],
+            elem_id="photo",
+            placeholder=f"# Add a photo\ndrop it here or click to choose\n{texts.PHOTO_HINT}",
+        )
+        # Takes what is dropped or pasted anywhere on the page, also while a photo is shown; the page's script fills it.
+        self.dropped = gr.UploadButton(
+            "Photo", file_types=["image"], type="filepath", visible="hidden", elem_id="dropped"
+        )
+        self.notice = gr.HTML("", elem_id="photo-notice")
+        self.gallery = gr.HTML(_gallery(), elem_id="examples", js_on_load=_CLICK % {"name": "example"})
+        self.shown = gr.HTML("", elem_id="stage", visible=False, js_on_load=_CLICK % {"name": "face"})
+        self.another = gr.Button("Choose another photo", size="sm", visible=False, elem_id="another")
+        self.changed: Sequence[Any] = ()
 
-def build(photos: Photos) -> PhotoPanel:
-    """The panel at the page's left (above the tabs on a phone)."""
-    image = PhotoInput(
-        label="Photo of a face",
-        sources=["upload", "webcam", "clipboard"],
-        type="filepath",
-        image_mode=None,
-        height=270,
-        buttons=[],
-        elem_id="photo",
-        placeholder=f"# Add a photo\ndrop it here or click to choose\n{texts.PHOTO_HINT}",
-    )
-    notice = gr.HTML("", elem_id="photo-notice")
-    gallery = gr.HTML(
-        _gallery(), elem_id="examples", js_on_load=_CLICK % ("data-example", "pick", "example", "example")
-    )
-    shown = gr.HTML("", elem_id="stage", visible=False, js_on_load=_CLICK % ("data-face", "face", "face", "face"))
-    another = gr.Button("Choose another photo", size="sm", visible=False, elem_id="another")
-    outputs = [image, notice, gallery, shown, another]
-
-    def show(photo: Photo, session: str) -> tuple:
-        photos.put(session, photo)
-        return (
-            gr.update(value=None, visible=False),
-            "",
-            gr.update(visible=False),
-            gr.update(value=stage(photo), visible=True),
-            gr.update(visible=True),
+    def make_gate(self) -> None:
+        """Put the gate where the answers are."""
+        self.gate = gr.HTML(
+            render("gate", text=texts.NO_FACE), visible=False, elem_id="gate", js_on_load=_CLICK % {"name": "anyway"}
         )
 
-    def empty(text: str = "") -> tuple:
-        return (
-            gr.update(value=None, visible=True),
-            problem(text),
-            gr.update(visible=True),
-            gr.update(value="", visible=False),
-            gr.update(visible=False),
-        )
+    def show(self, photo: Photo, look: str) -> Updates:
+        """The panel with a photo."""
+        return {
+            self.image: gr.update(value=None, visible=False),
+            self.notice: "",
+            self.gallery: gr.update(visible=False),
+            self.shown: gr.update(value=stage(photo, look == "whole"), visible=True),
+            self.another: gr.update(visible=True),
+            self.gate: gr.update(visible=photo.view.face is None and not photo.anyway),
+        }
 
-    def given(path: str | None, request: gr.Request) -> tuple:
-        if path is None:  # the page cleared the component itself
-            return tuple(gr.skip() for _ in outputs)
-        try:
-            return show(read_photo(path), request.session_hash)
-        except Exception as error:  # a photo can fail in many ways; each becomes a sentence (worker.sentence)
+    def empty(self, problem: str = "") -> Updates:
+        """The panel without a photo, and why."""
+        return {
+            self.image: gr.update(value=None, visible=True),
+            self.notice: render("notice", text=problem),
+            self.gallery: gr.update(visible=True),
+            self.shown: gr.update(value="", visible=False),
+            self.another: gr.update(visible=False),
+            self.gate: gr.update(visible=False),
+        }
+
+    def wire(self, photos: Photos, look: gr.Radio) -> None:
+        """Have the panel keep the visitor's photo in `photos`.  look: the setting of what the model sees."""
+
+        def given(path: str | None, look_: str, request: gr.Request) -> Updates:
+            if path is None:  # the page cleared the component itself
+                return {self.notice: gr.skip()}
+            try:
+                photo = read_photo(path)
+            except Exception as error:  # a photo can fail in many ways; each becomes a sentence
+                return refused(sentence(error), request)
+            photos.put(request.session_hash, photo)
+            return self.show(photo, look_)
+
+        def refused(problem: str, request: gr.Request) -> Updates:
+            """A photo that is shown stays."""
+            if photos.get(request.session_hash) is None:
+                return self.empty(problem)
+            return {self.image: None, self.notice: render("notice", text=problem)}
+
+        def picked(look_: str, request: gr.Request, event: gr.EventData) -> Updates:
+            if event.example not in PORTRAITS:
+                return self.empty("There is no such example: click one of the pictures.")
+            return given(str(EXAMPLES / event.example), look_, request)
+
+        def chosen(look_: str, request: gr.Request, event: gr.EventData) -> Updates:
+            photo = photos.get(request.session_hash)
+            if photo is None:
+                return self.empty(texts.FORGOTTEN)
+            try:
+                photo = choose_face(photo, int(event.face))
+            except Exception as error:  # as in `given`
+                return refused(sentence(error), request)
+            photos.put(request.session_hash, photo)
+            return self.show(photo, look_)
+
+        def removed(request: gr.Request) -> Updates:
             photos.drop(request.session_hash)
-            return empty(sentence(error))
+            return self.empty()
 
-    def picked(request: gr.Request, event: gr.EventData) -> tuple:
-        if event.example not in [name for name, _ in PORTRAITS]:
-            return empty("There is no such example: click one of the pictures.")
-        return given(str(EXAMPLES / event.example), request)
+        def looked(look_: str, request: gr.Request) -> Updates:
+            photo = photos.get(request.session_hash)
+            return self.show(photo, look_) if photo is not None else {self.notice: gr.skip()}
 
-    def chosen(request: gr.Request, event: gr.EventData) -> tuple:
-        photo = photos.get(request.session_hash)
-        if photo is None:
-            return empty("This photo was forgotten after a while without use: choose it again.")
-        try:
-            face_index = int(event.face)
-            if face_index == photo.face_index:
-                return tuple(gr.skip() for _ in outputs)
-            return show(choose_face(photo, face_index), request.session_hash)
-        except Exception as error:  # as in `given`
-            return (gr.skip(), problem(sentence(error)), gr.skip(), gr.skip(), gr.skip())
+        def anyway(request: gr.Request) -> Updates:
+            photo = photos.get(request.session_hash)
+            if photo is not None:
+                photos.put(request.session_hash, replace(photo, anyway=True))
+            return {self.gate: gr.update(visible=False)}
 
-    def removed(request: gr.Request) -> tuple:
-        photos.drop(request.session_hash)
-        return empty()
-
-    common = {"outputs": outputs, "api_visibility": "private", "show_progress": "minimal"}
-    waiting = {"show_progress_on": [image]}
-    group = {"concurrency_id": "photo", "concurrency_limit": 2}
-    changed = [
-        image.change(given, [image], **common, **group, **waiting),
-        gallery.pick(picked, None, **common, **group, **waiting),
-        shown.face(chosen, None, **common, **group, show_progress_on=[shown]),
-        another.click(removed, None, queue=False, **common, show_progress_on=[another]),
-    ]
-    return PhotoPanel(image, changed)
+        outputs = list(self.empty())
+        common: dict[str, Any] = {"outputs": outputs, "api_visibility": "private", "show_progress": "minimal"}
+        reads: dict[str, Any] = {**common, "concurrency_id": "photo", "concurrency_limit": 2}
+        quick: dict[str, Any] = {**common, "queue": False}
+        for event in (self.image.upload, self.dropped.upload):  # what an earlier file got said is of no use any more
+            event(lambda: "", None, [self.notice], queue=False, api_visibility="private", show_progress="hidden")
+        self.changed = [
+            self.image.change(given, [self.image, look], show_progress_on=[self.image], **reads),
+            self.dropped.upload(given, [self.dropped, look], show_progress_on=[self.image, self.shown], **reads),
+            self.gallery.example(picked, [look], show_progress_on=[self.image], **reads),
+            self.shown.face(chosen, [look], show_progress_on=[self.shown], **reads),
+            self.another.click(removed, None, show_progress_on=[self.another], **quick),
+        ]
+        look.change(looked, [look], show_progress_on=[self.shown], **quick)
+        self.gate.anyway(anyway, None, show_progress_on=[self.gate], **quick)

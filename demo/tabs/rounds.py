@@ -1,19 +1,14 @@
-"""What a comparison asks: pairs of answers, the side each model stands on, what is hidden until the vote, marked words.
-
-Input: a choice of questions. Output: a `Round` whose cells fill. What this file does not know: Gradio, models, how it
-is shown.
-"""
+"""What a comparison asks: pairs of answers, the side each model stands on, what a blind test hides, marked words."""
 
 from __future__ import annotations
 
 import random
 import re
 from dataclasses import dataclass, field
-from html import escape
 
 from demo.page import texts
+from demo.runtime import parameters
 from demo.runtime.streaming import Cell
-from demo.tabs import parameters
 from facellm import policy
 from facellm.attributes import attribute
 from facellm.errors import FaceLLMError
@@ -21,10 +16,19 @@ from facellm.errors import FaceLLMError
 ALL, OWN = "all", "own"
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
+# A text in pieces: (words, whether only this side says them).
+Marked = list[tuple[str, bool]]
+
 
 @dataclass
 class Pair:
-    """One question's two answers. left: which model stands left.  vote: None until voted."""
+    """One question's two answers.
+
+    Attributes:
+        key: The attribute's; None for a question in the visitor's own words.
+        left: Which model stands on the left side.
+        vote: The winner; None until there was a vote.
+    """
 
     key: str | None
     question: str
@@ -34,6 +38,7 @@ class Pair:
 
     @property
     def title(self) -> str:
+        """What stands above the two answers."""
         return attribute(self.key).title if self.key else self.question
 
     @property
@@ -43,20 +48,37 @@ class Pair:
 
     @property
     def sides(self) -> tuple[str, str]:
+        """The models, left one first."""
         return ("base", "facellm") if self.left == "base" else ("facellm", "base")
+
+    def blocks(self, variant: str) -> list[Marked]:
+        """The paragraphs of that model's answer; once both are written, with the words marked that only it says."""
+        cell, other = self.cells[variant], self.cells["base" if variant == "facellm" else "facellm"]
+        compared = cell.finished and other.finished and cell.text and other.text
+        return [
+            marked(block, other.text) if compared else [(block, False)]
+            for block in cell.text.split("\n\n")
+            if block.strip()
+        ]
 
 
 @dataclass
 class Round:
-    """What one click asked. blind: names and measures stay hidden until the vote."""
+    """What one click asked.  blind: names and measures stay hidden until the vote."""
 
     pairs: list[Pair]
     blind: bool
     temperature: float = 0.0
 
     @property
+    def cells(self) -> list[Cell]:
+        """All answers, the base model's of each pair first."""
+        return [p.cells[v] for p in self.pairs for v in ("base", "facellm")]
+
+    @property
     def finished(self) -> bool:
-        return bool(self.pairs) and all(c.finished for p in self.pairs for c in p.cells.values())
+        """Whether all answers have come to their end."""
+        return bool(self.pairs) and all(c.finished for c in self.cells)
 
     @property
     def open_vote(self) -> Pair | None:
@@ -91,7 +113,7 @@ def make_round(choice: str, own: str, blind: bool, sensitive: bool, rng: random.
     pairs = []
     for key, text in questions(choice, own, sensitive):
         pair = Pair(key, text, left=rng.choice(("base", "facellm")) if blind else "base")
-        pair.cells = {w: Cell(w, text, key) for w in ("base", "facellm")}
+        pair.cells = {v: Cell(v, text, key) for v in ("base", "facellm")}
         pairs.append(pair)
     return Round(pairs, blind)
 
@@ -101,14 +123,15 @@ def words(text: str) -> set[str]:
     return {w.lower() for w in _WORD.findall(text)}
 
 
-def marked(text: str, other: str) -> str:
-    """Escaped text in which the words that `other` does not say are marked; neighbours share one mark."""
-    theirs = words(other)
-    out, last = [], 0
+def marked(text: str, other: str) -> Marked:
+    """The text in pieces, those marked whose words `other` does not say; neighbours share one piece."""
+    theirs, pieces, last = words(other), Marked(), 0
     for match in _WORD.finditer(text):
-        out.append(escape(text[last : match.start()]))
-        word = escape(match.group())
-        out.append(word if match.group().lower() in theirs else f"<mark>{word}</mark>")
+        between, word = text[last : match.start()], match.group()
+        mine = word.lower() not in theirs
+        if mine and pieces and pieces[-1][1] and between.isspace():
+            pieces[-1] = (pieces[-1][0] + between + word, True)
+        else:
+            pieces += [(between, False), (word, mine)]
         last = match.end()
-    out.append(escape(text[last:]))
-    return re.sub(r"</mark>(\s+)<mark>", r"\1", "".join(out))
+    return [piece for piece in [*pieces, (text[last:], False)] if piece[0]]

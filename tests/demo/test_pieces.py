@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import threading
 import time
 from types import SimpleNamespace
 
@@ -16,16 +15,20 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from demo import api, layout
-from demo.page import plots, texts
-from demo.runtime import jobs
-from demo.runtime.context import Context, sides
-from demo.runtime.host import Host, Status, sentence
+from demo.page import texts
+from demo.page.components import Line, variant_choices
+from demo.page.render import percent
+from demo.runtime import jobs, parameters
+from demo.runtime.context import Context
+from demo.runtime.host import Host, Status
 from demo.runtime.options import Options
 from demo.runtime.photos import EXAMPLES, Photos, choose_face, read_photo
+from demo.runtime.sentences import sentence
 from demo.runtime.streaming import Cell, fill
 from demo.runtime.tickets import Runs, Ticket
-from demo.tabs import about, attributes, chat, compare, downloads, parameters, profile, rounds
-from demo.tabs.photo import PORTRAITS, stage
+from demo.runtime.usable import usable
+from demo.tabs import about, attributes, chat, compare, photo, profile, report, rounds, settings
+from demo.tabs.conversation import Turn, answered, history, messages, position
 from demo.votes import Votes
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
@@ -60,22 +63,25 @@ def context(host: Host, votes: Votes | None = None) -> Context:
 # -- chat ---------------------------------------------------------------------------------------------------------
 
 
-def say(*texts):
-    return [{"role": "user" if i % 2 == 0 else "assistant", "content": t} for i, t in enumerate(texts)]
+TURNS = (Turn("a", variant="base", text="b\n\nc", state="done"), Turn("d", "D", "facellm", "", "broken"), Turn("e"))
 
 
-def test_turns_pair_questions_with_answers_and_drop_what_has_none():
-    messages = say("a", "b", "c")
-    messages[1]["content"] = [{"type": "text", "text": "b"}]  # as the page sends it back
-    assert chat.turns(messages) == (("a", "b"),)
-    assert len(chat.turns(say(*"ab" * 50))) == parameters.MAX_TURNS
+def test_a_conversation_is_shown_with_whose_answer_it_is_and_goes_to_the_model_without_it():
+    shown = messages(TURNS)
+    assert [m["role"] for m in shown] == ["user", "assistant", "user", "assistant", "user"]
+    assert shown[1]["content"] == "**Base model**\n\nb\n\nc" and shown[2]["content"] == "D"
+    assert texts.BROKEN in shown[3]["content"]
+    assert history(TURNS) == (("a", "b\n\nc"),), "what has no usable answer is no turn"
+    assert len(history((Turn("a", variant="base", text="b"),) * 50)) == parameters.MAX_TURNS
 
 
-def test_answers_carry_their_model_and_go_back_without_it():
-    messages = say("a", chat.signed("base", "b\n\nc"), "d", chat.signed("facellm", chat.NO_WORDS), "e", chat.GROWING)
-    assert chat.turns(messages) == (("a", "b\n\nc"),), "what has no words is no answer"
-    assert messages[1]["content"].startswith("**Base model**")
-    assert chat.unsigned(messages[1]["content"]) == ("base", "b\n\nc") and chat.unsigned("b") == (None, "b")
+def test_a_message_belongs_to_its_turn():
+    assert [position(TURNS, i) for i in range(-1, 6)] == [None, 0, 0, 1, 1, 2, None] and position(TURNS, [3, 0]) == 1
+
+
+def test_an_answer_keeps_what_was_asked():
+    turn = answered(Turn("q", "said", attempt=2), Cell("base", "q", text="t", state="length"))
+    assert turn == Turn("q", "said", "base", "t", "length", 2)
 
 
 def test_a_like_counts_for_the_model_of_that_answer_and_taking_it_back_is_no_dislike(tmp_path):
@@ -83,42 +89,72 @@ def test_a_like_counts_for_the_model_of_that_answer_and_taking_it_back_is_no_dis
 
     votes = Votes(tmp_path / "votes.sqlite3")
     ctx = context(stand_in(name="nano"), votes)
-    messages = say("a", chat.signed("base", "b"), "c", chat.signed("facellm", "d"))
-    assert "Thank you" in chat.like(ctx, messages, 1, True) and "Thank you" in chat.like(ctx, messages, [3, 0], False)
-    for index, liked in ((1, ""), (1, None), (0, True), (9, True)):
-        assert chat.like(ctx, messages, index, liked) == gr.skip()
-    rows = sqlite3.connect(votes.path).execute("SELECT which, liked, model FROM likes").fetchall()
+    for index, liked in ((1, True), ([3, 0], False)):
+        assert "Thank you" in chat.like(ctx, TURNS, index, liked).text
+    for index, liked in ((1, ""), (1, None), (4, True), (9, True)):
+        assert chat.like(ctx, TURNS, index, liked) is None
+    rows = sqlite3.connect(votes.path).execute("SELECT variant, liked, model FROM likes").fetchall()
     assert rows == [("base", 1, "nano"), ("facellm", 0, "nano")]
 
 
-def test_upto_question_keeps_the_question_of_an_answer():
-    messages = say("a", "b", "c", "d")
-    assert [m["content"] for m in chat.upto_question(messages, 3)] == ["a", "b", "c"]
-    assert [m["content"] for m in chat.upto_question(messages, 1)] == ["a"]
+def test_an_answer_asked_for_again_may_come_in_other_words():
+    assert chat.asking(0) == parameters.read()
+    again = chat.asking(2, "", 256, 0, 1, parameters.SEED_LIMIT)
+    assert again.temperature == parameters.RETRY_TEMPERATURE and again.seed == 2
 
 
-def test_follow_ups_are_what_was_not_asked_yet():
-    messages = say(ATTRIBUTES[0].question, "x")
-    assert [o["label"] for o in chat.follow_ups(messages, True)] == [a.title for a in ATTRIBUTES[1:4]]
-    assert all(o["value"] != ATTRIBUTES[3].question for o in chat.follow_ups(messages, False, most=8))
+# -- what can be shown --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \n",
+        "…?!",
+        '{"age": 30}',
+        "```json",
+        'The face {"age": 30, "gender"',
+        "the the the the the the",
+        "a very round face, a very round face, a very round face, a very round face",
+    ],
+)
+def test_broken_text_is_no_answer(text):
+    assert not usable(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Yes.", "4", "It is very, very bright.", "The nose, the mouth and the chin [all] {fit}."]
+)
+def test_plain_text_is_an_answer(text):
+    assert usable(text)
+
+
+def test_json_that_was_asked_for_is_an_answer():
+    assert usable('{"age": 30}', "Answer as JSON: how old?")
 
 
 # -- compare ------------------------------------------------------------------------------------------------------
 
 
 def test_marks_are_the_words_that_one_side_says():
-    html = rounds.marked("The big <nose> is wide open.", "the nose is closed")
-    assert html == "The <mark>big</mark> &lt;nose&gt; is <mark>wide open</mark>."
+    pieces = rounds.marked("The big <nose> is wide open.", "the nose is closed")
+    assert [words for words, mine in pieces if mine] == ["big", "wide open"]
 
 
 @examples(deadline=None)
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_marks_change_no_word(text, other):
-    from html import escape
+    assert "".join(words for words, _ in rounds.marked(text, other)) == text
+    assert not any(mine for _, mine in rounds.marked(text, text))
 
-    plain = rounds.marked(text, other).replace("<mark>", "").replace("</mark>", "")
-    assert plain == escape(text)
-    assert "<mark>" not in rounds.marked(text, text)
+
+def test_a_side_shows_its_words_as_they_are():
+    pair = rounds.make_round("pose", "", False, True).pairs[0]
+    pair.cells["base"] = Cell("base", "q", text="The <nose> is big.\n\nSo.", state="done")
+    pair.cells["facellm"] = Cell("facellm", "q", text="The nose is small.", state="done")
+    html = compare.show(rounds.Round([pair], False))
+    assert "The &lt;nose&gt; is <mark>big</mark>." in html and html.count("<mark>") == 4
 
 
 def test_blind_rounds_shuffle_and_hide_until_the_vote():
@@ -148,14 +184,11 @@ def test_questions_respect_the_switch():
 
 def test_one_model_alone_is_asked_by_default_and_cannot_be_compared(collins):
     ctx = context(stand_in(("base",)))
-    assert sides(ctx.host)["choices"] == [("Base model", "base")] and sides(stand_in()) == gr.skip()
+    assert variant_choices(("base",))["choices"] == [("Base model", "base")]
+    assert variant_choices(("facellm", "base")) == gr.skip()
     assert jobs.loaded(ctx.host, "facellm") == "base" and jobs.loaded(stand_in(), "facellm") == "facellm"
-    assert api._variant(ctx, "") == "base" and api._variant(context(stand_in()), "") == "facellm"
-    with pytest.raises(FaceLLMError, match="Only base is loaded"):
-        api._variant(ctx, "facellm")
-    ctx.photos.put("", collins)
-    *_, last = compare.compare(ctx, Ticket(), rounds.make_round("pose", "", False, True), ())
-    assert texts.ONE_MODEL in last
+    with pytest.raises(FaceLLMError, match="Only one model"):
+        jobs.need_both(ctx.host.variants)
     with gr.Blocks():
         api.build(ctx)
 
@@ -177,7 +210,7 @@ def test_any_value_gives_parameters_or_a_sentence(value):
 
 def test_a_seed_out_of_range_reaches_the_sentence_that_says_so():
     with gr.Blocks():
-        seed = parameters.build()[4]
+        seed = settings.build()[4]
     with pytest.raises(FaceLLMError, match=r"Seed is -1: .* from 0 to 2147483647\."):
         parameters.read(seed=seed.preprocess(-1))
 
@@ -192,11 +225,11 @@ def test_tiles_count_for_the_whole_photo_only():
 def test_a_stop_pressed_while_waiting_counts_and_a_second_click_replaces_the_first():
     runs = Runs()
     waiting = runs.take("visitor", "chat")
-    assert not runs.stop("visitor", "chat") and waiting.cancel.is_set(), "its turn had not come"
+    assert runs.stop("visitor", "chat") is waiting and waiting.cancel.is_set() and not waiting.begun
     assert runs.begin("visitor", "chat", waiting.number) is waiting
     first = runs.take("visitor", "chat")
     assert runs.begin("visitor", "chat", first.number) is first
-    assert runs.stop("visitor", "chat") and first.cancel.is_set() and not first.discarded
+    assert runs.stop("visitor", "chat") is first and first.cancel.is_set() and not first.discarded
     second = runs.take("visitor", "chat")
     assert first.discarded and not second.cancel.is_set()
     assert runs.begin("visitor", "chat", first.number) is None, "overtaken: its turn in the queue finds nothing to do"
@@ -207,6 +240,40 @@ def test_a_stop_pressed_while_waiting_counts_and_a_second_click_replaces_the_fir
     assert runs.active("another", "chat") and not runs.active("visitor", "chat")
     runs.done(other)
     assert runs.count() == 0
+
+
+def test_questions_asked_in_mid_answer_wait_for_its_end_and_a_stop_gives_them_back():
+    runs = Runs()
+    assert runs.follow("visitor", "chat", "b") == [], "nothing runs: it is asked at once"
+    ticket = runs.take("visitor", "chat", ("a",))
+    for number, question in enumerate("bcd", 1):
+        assert len(runs.follow("visitor", "chat", question)) == number
+    with pytest.raises(FaceLLMError, match="wait already"):
+        runs.follow("visitor", "chat", "e")
+    runs.done(ticket)
+    after = runs.next(ticket)
+    assert after.given == ("a", "b") and after.following == ["c", "d"] and after.begun
+    assert runs.stop("visitor", "chat").following == ["c", "d"] and runs.next(after) is None
+    assert runs.follow("visitor", "chat", "f") == []
+
+
+def test_what_is_discarded_ends_as_the_clearing_action_left_the_page(collins):
+    """Its last value is sent again at the end; a refused turn changes nothing."""
+    ctx = context(stand_in())
+    ctx.photos.put("", collins)
+    with gr.Blocks():
+        job = jobs.Job(ctx, "chat", gr.HTML(), lambda on: {})
+    ticket = ctx.runs.take("", "chat")
+
+    def work(ticket, photo):
+        yield job.say(Line("writing", "busy"))
+        raise FaceLLMError("Broken.")
+
+    steps = list(job.run(ticket, work))
+    assert "writing" in steps[0][job.line] and "Broken." in steps[1][job.line] and ctx.runs.count() == 0
+    ticket = ctx.runs.take("", "chat")
+    job.clear("", {job.line: "New photo"})
+    assert ticket.discarded and ticket.left == {job.line: "New photo"}
 
 
 def test_one_tab_can_be_discarded_alone():
@@ -232,33 +299,41 @@ def test_photos_are_kept_apart_bounded_and_forgotten(collins):
 
 def test_every_example_has_a_face_and_a_credit():
     credits = (EXAMPLES / "CREDITS.md").read_text()
-    for name, _ in PORTRAITS:
+    for name in photo.PORTRAITS:
         assert read_photo(EXAMPLES / name).view.faces and f"`{name}`" in credits
 
 
 def test_choosing_a_face_changes_the_crop_and_nothing_else():
-    photo = read_photo(EXAMPLES / "two.jpg")
-    other = choose_face(photo, 1)
-    assert other.ident != photo.ident and other.face_index == 1 and other.source is photo.source
-    assert choose_face(other, 0).ident == photo.ident, "a conversation is about a photo and one of its faces"
+    two = read_photo(EXAMPLES / "two.jpg")
+    other = choose_face(two, 1)
+    assert other.ident != two.ident and other.face_index == 1 and other.source is two.source
+    assert choose_face(other, 0).ident == two.ident, "a conversation is about a photo and one of its faces"
     with pytest.raises(FaceLLMError, match="no face 3"):
-        choose_face(photo, 2)
-    assert stage(photo).count('aria-pressed="true"') == 1
+        choose_face(two, 2)
+    assert photo.stage(two).count('aria-pressed="true"') == 1
+
+
+def test_faces_are_numbered_from_left_to_right():
+    two = read_photo(EXAMPLES / "two.jpg")
+    shown = photo.boxes(two)
+    assert [box.number for box in shown] == [1, 2] and shown[0].left < shown[1].left
+    assert {box.index for box in shown} == {0, 1} and [box.index for box in shown if box.chosen] == [0]
+    whole = photo.stage(two, whole=True)
+    assert "whole photo" in whole and "is chosen" not in whole and "crop" not in whole and "data-face" not in whole
 
 
 def test_a_photo_without_a_face_is_used_whole():
-    photo = read_photo(Image.new("RGB", (300, 200), "grey"))
-    assert photo.view.face is None and photo.view.image.size == (300, 200)
-    assert "No face found" in stage(photo)
+    grey = read_photo(Image.new("RGB", (300, 200), "grey"))
+    assert grey.view.face is None and grey.view.image.size == (300, 200)
+    assert "No face found" in photo.stage(grey)
 
 
 @pytest.mark.parametrize("tab", [chat, attributes, compare, profile])
 def test_another_photo_brings_the_buttons_back(tab):
     """In a tab that still waits for its turn, too."""
     with gr.Blocks():
-        built = tab.build(context(stand_in()), parameters.build())
-    values = dict(zip(built.reset, built.cleared(), strict=True))
-    buttons = {b: v for b, v in values.items() if isinstance(b, gr.Button)}
+        built = tab.build(context(stand_in()), settings.build())
+    buttons = {b: v for b, v in built.cleared().items() if isinstance(b, gr.Button)}
     shown = {b.elem_id: v["visible"] for b, v in buttons.items() if "visible" in v}
     assert shown == ({} if tab is chat else {f"{built.name}-go": True, f"{built.name}-stop": False})
     asks = [v for b, v in buttons.items() if b.elem_id.startswith("ask-")]
@@ -266,10 +341,10 @@ def test_another_photo_brings_the_buttons_back(tab):
 
 
 def test_a_link_opens_what_the_operator_allows():
-    tab, choice, box = layout.open_link({"tab": "compare", "attribute": "expression"}, True)
-    assert tab["selected"] == "compare" and choice["value"] == "expression" and "expression" in box["value"]
-    assert layout.open_link({"tab": "about", "attribute": "expression"}, False)[1:] == (gr.skip(), gr.skip())
-    assert layout.open_link({"tab": "x", "attribute": "y"}, True) == (gr.skip(),) * 3
+    tab, attribute = layout.open_link({"tab": "compare", "attribute": "expression"}, True)
+    assert tab == "compare" and attribute.key == "expression"
+    assert layout.open_link({"tab": "about", "attribute": "expression"}, False) == ("about", None)
+    assert layout.open_link({"tab": "x", "attribute": "y"}, True) == (None, None)
 
 
 # -- streaming ----------------------------------------------------------------------------------------------------
@@ -281,7 +356,7 @@ def test_cells_fill_to_what_the_model_says(host, model, collins):
     rounds = list(fill(host, collins.view, cells, few, Ticket(), every=0))
     assert len(rounds) > 3 and all(c.finished for c in cells)
     answers = model.describe(collins.view, max_new_tokens=6)
-    assert [c.text for c in cells] == [a.text for a in answers.answers]
+    assert [c.text for c in cells] == [a.text if usable(a.text) else "" for a in answers.answers]
 
 
 def test_closing_and_cancelling_stop_the_model(host, model, collins):
@@ -305,22 +380,22 @@ def finished(text="A <b>face</b>.\n\nSecond."):
 
 
 def test_report_escapes_and_holds_its_picture(collins):
-    made = downloads.to_dict([finished(), Cell("facellm", "unfinished")], collins, {"name": "nano"})
+    made = report.to_dict([finished(), Cell("facellm", "unfinished")], collins, {"name": "nano"})
     assert len(made["answers"]) == 1 and made["photo"]["faces"] == 1
-    page = downloads.to_html(made, collins)
+    page = report.to_html(made, collins)
     assert "<b>face</b>" not in page and "&lt;b&gt;" in page and "data:image/jpeg;base64," in page
     assert "http" not in page.replace("charset", "")
-    assert downloads.links([Cell("facellm", "x")], collins, {}) == ""
+    assert report.links([Cell("facellm", "x")], collins, {}) == ""
 
 
 def test_report_tells_how_each_answer_was_made(collins):
     cell = finished()
-    assert "The face that was described" in downloads.to_html(downloads.to_dict([cell], collins, {}), collins)
+    assert "The face that was described" in report.to_html(report.to_dict([cell], collins, {}), collins)
     cell.parameters = parameters.read(look="whole", tiles=6, temperature=0.7, seed=3)
-    made = downloads.to_dict([cell], collins, {})
+    made = report.to_dict([cell], collins, {})
     answer = made["answers"][0]
     assert [answer[k] for k in ("look", "tiles", "temperature", "seed")] == ["whole", 6, 0.7, 3]
-    page = downloads.to_html(made, collins)
+    page = report.to_html(made, collins)
     assert "The face that was described" not in page
     assert "whole photo in up to 6 tiles, temperature 0.7, seed 3, 4 tokens" in page
     assert attributes.foot(cell).count("4 tokens · 1.0 s · FaceLLM") == 1
@@ -333,37 +408,24 @@ def measured(**changes):
 
 def test_profile_claims_calibration_for_crops_of_faces_only():
     notes = [
-        profile.show({"facellm": profile.allowed(measured(**changes), True)}, True)
+        profile.show({"facellm": profile.allowed(measured(**changes), True)})
         for changes in ({}, {"calibrated": False}, {"face": None})
     ]
     assert "are calibrated" in notes[0] and "for this model" in notes[1] and "whole photos" in notes[2]
     assert profile.allowed(measured(face=None), True)["calibrated"] is False
 
 
-def test_a_stopped_profile_is_not_shown(collins):
-    ctx, ticket = context(stand_in()), Ticket()
-    ctx.photos.put("", collins)
-
-    def profiles(view):
-        ticket.cancel.set()
-        return {"facellm": measured()}
-
-    ctx.host.profiles = profiles
-    *_, last = profile.profiling(ctx, ticket, ())
-    assert last[0] == {} and texts.STOPPED in last[1]
-
-
 def test_profile_shows_each_field_once_per_model(host, collins):
     measured = host.profiles(collins.view)
-    shown = profile.show(measured, True)
+    shown = profile.show(measured)
     assert shown.count("<h3>") == len(profile.FIELDS) and "Not calibrated" in shown
     muted = {w: profile.allowed(p, False) for w, p in measured.items()}
-    assert "ethnicity" not in muted["base"]["fields"] and "Ethnicity" not in profile.show(muted, False)
-    assert profile.tables(muted, False).count("<tr>") > 10
+    assert "ethnicity" not in muted["base"]["fields"] and "Ethnicity" not in profile.show(muted)
+    assert profile.tables(muted).count("<tr>") > 10
 
 
 def test_small_probabilities_are_not_shown_as_nothing():
-    assert plots.percent(0.0) == "0 %" and plots.percent(0.001) == "<1 %" and plots.percent(0.126) == "13 %"
+    assert percent(0.0) == "0 %" and percent(0.001) == "<1 %" and percent(0.126) == "13 %"
 
 
 def test_about_shows_the_card_without_machine_paths(host):
@@ -401,38 +463,21 @@ def test_about_shows_measured_figures_or_where_to_get_them(tmp_path):
 # -- host ---------------------------------------------------------------------------------------------------------
 
 
-def test_loading_failure_becomes_a_sentence_and_can_be_tried_again(monkeypatch, model):
-    from demo.runtime import host as worker
-
-    def refuse(options):
-        raise FaceLLMError("The hub cannot be reached.")
-
-    monkeypatch.setattr(worker, "open_model", refuse)
-    host = Host(Options())
-    host.start()
-    with pytest.raises(FaceLLMError, match="cannot be reached"):
-        list(host.wait())
-    assert host.status.state == "failed" and "cannot be reached" in layout.pill(host.status, {})
-    monkeypatch.setattr(worker, "open_model", lambda options: model)
-    host.start()
-    list(host.wait())
-    assert host.ready and host.status.state == "ready"
-
-
 def test_waiting_ends_when_the_visitor_stops():
     host = Host(Options())
     host._state = Status("loading", "Reading the weights", 3)
-    cancel = threading.Event()
-    waiting = host.wait(cancel, every=0.01)
-    assert next(waiting).step == 3
-    cancel.set()
-    assert list(waiting) == []
+    ticket = Ticket()
+    waiting = jobs.loading(host, ticket)
+    assert "step 3" in next(waiting).text
+    ticket.cancel.set()
+    with pytest.raises(jobs.Stopped):
+        next(waiting)
 
 
 def test_ticking_seconds_are_outside_what_a_screen_reader_announces():
     host = Host(Options())
     host._state, host._since = Status("loading", "Reading the weights", 3, 4), time.monotonic() - 12
-    line = next(jobs.loading(host, Ticket()))
+    line = next(jobs.loading(host, Ticket())).html()
     for html in (line, layout.pill(host.status, {})):
         (said,) = re.findall(r'role="status">([^<]*)<', html)
         assert "eading the weights" in said and "12 s" not in said and "12 s" in html

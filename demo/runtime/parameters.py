@@ -1,7 +1,4 @@
-"""Generation settings: the accordion that all tabs share, and the one place that checks such values.
-
-Input: what the visitor or an API caller typed. Output: `Parameters`. What this file does not know: models.
-"""
+"""Generation settings: what they are, and the one place that checks the values of visitors and API callers."""
 
 from __future__ import annotations
 
@@ -10,11 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import gradio as gr
-
 from facellm.errors import FaceLLMError
 
 MAX_NEW_TOKENS = 512
+MAX_TEMPERATURE = 2.0
 MAX_SYSTEM = 1000
 # InternVL3 was trained with up to 12 tiles of 448 px; each costs 256 tokens of context (16 for nano).
 MAX_TILES = 12
@@ -75,7 +71,7 @@ def read(
     return Parameters(
         system=text,
         max_new_tokens=int(_number("Max new tokens", max_new_tokens, 1, MAX_NEW_TOKENS)),
-        temperature=_number("Temperature", temperature, 0, 2),
+        temperature=_number("Temperature", temperature, 0, MAX_TEMPERATURE),
         top_p=_number("Top-p", top_p, 0.01, 1),
         seed=int(_number("Seed", seed, 0, SEED_LIMIT)),
         whole=look == "whole",
@@ -91,26 +87,3 @@ def question(text: Any, missing: str) -> str:
     if len(text) > MAX_QUESTION:
         raise FaceLLMError(f"The question has {len(text)} characters: at most {MAX_QUESTION} are allowed.")
     return text
-
-
-def build() -> list[gr.components.Component]:
-    """The closed accordion; returns its components in the order of `read`'s arguments."""
-    with gr.Accordion("Settings", open=False, elem_id="settings"):
-        look = gr.Radio(
-            [("Face crop", "face"), ("Whole photo", "whole")],
-            value="face",
-            label="What the model sees",
-            info="FaceLLM was trained on one tile: the face.",
-        )
-        tiles = gr.Slider(1, MAX_TILES, value=1, step=1, label="Tiles", info="Only for the whole photo; more is slower")
-        tokens = gr.Slider(16, MAX_NEW_TOKENS, value=256, step=8, label="Max new tokens", info="Longest answer")
-        temperature = gr.Slider(
-            0, 1.5, value=0, step=0.05, label="Temperature", info="0: the likeliest words, the same each time"
-        )
-        top_p = gr.Slider(0.05, 1, value=1, step=0.05, label="Top-p", info="Share of probability to draw from")
-        # No limits here: Gradio would refuse before `read` can say why.
-        seed = gr.Number(0, label="Seed", precision=0)
-        system = gr.Textbox(
-            label="System prompt", lines=2, max_length=MAX_SYSTEM, placeholder="Empty: the model's own", value=""
-        )
-    return [system, tokens, temperature, top_p, seed, look, tiles]

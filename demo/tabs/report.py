@@ -1,40 +1,25 @@
-"""The whole report as a file: JSON, Markdown, and one HTML page that needs nothing else.
-
-Input: finished cells and the photo. Output: text, and links that hold it (no copy lies on the server). What this file
-does not know: Gradio, the model.
-"""
+"""The whole report as a file: JSON, Markdown, and one HTML page that needs nothing else."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from demo.page import texts
-from demo.runtime.photos import CROP_SIDE, Photo, data_uri, decode, jpeg
+from demo.page.downloads import data_uri, downloads
+from demo.page.render import render
+from demo.runtime.photos import CROP_SIDE, Photo, decode, jpeg
 from demo.runtime.streaming import Cell
 from facellm.attributes import attribute
 
-_STYLE = """
-:root{color-scheme:light dark}body{font:16px/1.6 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}
-header{display:flex;gap:1.25rem;align-items:center}header img{width:9rem;border-radius:.75rem}
-h1{margin:0;font-size:1.6rem}h2{margin:1.6rem 0 .2rem;font-size:1.1rem}small,footer{color:#68707c}
-footer{margin-top:2rem;border-top:1px solid #8884;padding-top:1rem;font-size:.9rem}
-"""
 
-
-def title_of(cell: Cell) -> str:
-    """The attribute's title, or the question where it is the visitor's own."""
-    return attribute(cell.key).title if cell.key else cell.question
-
-
-def to_dict(cells: Sequence[Cell], photo: Photo, card: Mapping[str, Any]) -> dict:
+def to_dict(cells: Sequence[Cell], photo: Photo, card: Mapping[str, Any]) -> dict[str, Any]:
     """Everything of the report but the picture, ready for JSON.
 
-    Of each answer, look: "face" (its crop) or "whole" (the photo, in at most `tiles` tiles).  seconds,
-    tokens_per_second: as measured.
+    Of each answer, look is "face" (its crop) or "whole" (the photo, in at most `tiles` tiles); seconds and
+    tokens_per_second are as measured.
     """
     return {
         "made_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -48,7 +33,7 @@ def to_dict(cells: Sequence[Cell], photo: Photo, card: Mapping[str, Any]) -> dic
         "answers": [
             {
                 "key": c.key,
-                "title": title_of(c),
+                "title": attribute(c.key).title if c.key else c.question,
                 "variant": c.variant,
                 "question": c.question,
                 "look": "whole" if c.parameters.whole or photo.view.face is None else "face",
@@ -58,7 +43,7 @@ def to_dict(cells: Sequence[Cell], photo: Photo, card: Mapping[str, Any]) -> dic
                 "seed": c.parameters.seed,
                 "max_new_tokens": c.parameters.max_new_tokens,
                 "system": c.parameters.system,
-                "text": c.text,
+                "text": texts.BROKEN if c.state == "broken" else c.text,
                 "state": c.state,
                 "tokens": c.tokens,
                 "seconds": round(c.seconds, 3),
@@ -83,26 +68,14 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 def to_html(report: Mapping[str, Any], photo: Photo) -> str:
     """The report as one self-contained page with the face's crop, or the photo where an answer is about all of it."""
     whole = any(a["look"] == "whole" for a in report["answers"])
-    picture = data_uri(jpeg(decode(photo.source) if whole else photo.view.image, CROP_SIDE))
-    shown = "The photo" if whole else "The face that was described"
-    parts = "".join(
-        f"<section><h2>{escape(a['title'])}</h2>{paragraphs(a['text'])}<small>{escape(_measures(a))}</small></section>"
-        for a in report["answers"]
+    return render(
+        "report",
+        picture=data_uri(jpeg(decode(photo.source) if whole else photo.view.image, CROP_SIDE)),
+        shown="The photo" if whole else "The face that was described",
+        made=_made(report),
+        answers=[(a, _measures(a)) for a in report["answers"]],
+        note=report["note"],
     )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>FaceLLM report</title><style>{_STYLE}</style></head><body><header>"
-        f'<img src="{picture}" alt="{shown}"><div><h1>FaceLLM report</h1>'
-        f"<small>{escape(_made(report))}</small></div></header>{parts}"
-        f"<footer>{escape(report['note'])}</footer></body></html>"
-    )
-
-
-def paragraphs(text: str) -> str:
-    """Escaped text as HTML paragraphs."""
-    blocks = [b.strip() for b in text.split("\n\n") if b.strip()]
-    return "".join(f"<p>{escape(b)}</p>".replace("\n", "<br>") for b in blocks)
 
 
 def links(cells: Sequence[Cell], photo: Photo, card: Mapping[str, Any]) -> str:
@@ -120,19 +93,10 @@ def links(cells: Sequence[Cell], photo: Photo, card: Mapping[str, Any]) -> str:
     )
 
 
-def downloads(label: str, files: Sequence[tuple[str, str, str, str]]) -> str:
-    """Links that save files held in the link itself.  files: (text, file name, media type, content)."""
-    made = "".join(
-        f'<a class="download" download="{escape(name)}" href="{data_uri(content.encode(), kind)}">{escape(text)}</a>'
-        for text, name, kind, content in files
-    )
-    return f'<nav class="downloads" aria-label="{escape(label)}"><span>{escape(label)}</span>{made}</nav>'
-
-
 def _made(report: Mapping[str, Any]) -> str:
-    name = report["model"].get("name", "unknown model")
-    variant = {a["variant"] for a in report["answers"]}
-    return f"{', '.join(texts.VARIANTS[w] for w in sorted(variant, reverse=True))} ({name}), {report['made_utc']}"
+    variants = sorted({a["variant"] for a in report["answers"]}, reverse=True)
+    model = report["model"].get("name", "unknown model")
+    return f"{', '.join(texts.VARIANTS[v] for v in variants)} ({model}), {report['made_utc']}"
 
 
 def _measures(a: Mapping[str, Any]) -> str:

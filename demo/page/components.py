@@ -1,0 +1,105 @@
+"""The pieces that tabs are built from: status line, model switch, start and stop buttons, the photo's input."""
+
+from __future__ import annotations
+
+from abc import ABCMeta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gradio as gr
+
+from demo.page import texts
+from demo.page.render import render
+
+# What a handler returns: {component: its new value, or gr.update(...)}.
+Updates = dict[Any, Any]
+
+# Listeners of the page itself: not in the API, no overlay over what is being written.
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a tab's status line says.
+
+    Attributes:
+        kind: "busy" while something is under way, "bad" for a failure, else "".
+        aside: What ticks (seconds); it stands outside the live region, so that a screen reader does not announce it.
+    """
+
+    text: str = ""
+    kind: Literal["", "busy", "bad"] = ""
+    aside: str = ""
+
+    def html(self) -> str:
+        """The line as HTML; empty without a text."""
+        return render("status", line=self) if self.text else ""
+
+
+@dataclass
+class Tab:
+    """What the page needs to know of a tab.
+
+    Attributes:
+        name: The tab's id in addresses and tickets.
+        line: Its status line.
+        cleared: Returns the tab as it looks without anything asked, for a new photo.
+    """
+
+    name: str
+    line: gr.HTML
+    cleared: Callable[[], Updates]
+
+
+def status_line(name: str) -> gr.HTML:
+    """An empty status line."""
+    return gr.HTML("", elem_id=f"{name}-status", elem_classes="status-line")
+
+
+def variant_radio(name: str) -> gr.Radio:
+    """The switch between FaceLLM and the base model."""
+    return gr.Radio(
+        [(title, variant) for variant, title in texts.VARIANTS.items()],
+        value="facellm",
+        label="Model",
+        elem_id=f"{name}-variant",
+        elem_classes="segmented",
+    )
+
+
+def variant_choices(variants: Sequence[str]) -> Any:
+    """The update of a `variant_radio`: where only one model is loaded, there is no choice."""
+    if len(variants) > 1:
+        return gr.skip()
+    return gr.update(choices=[(texts.VARIANTS[v], v) for v in variants], value=variants[0])
+
+
+def buttons(name: str, go: str) -> tuple[gr.Button, gr.Button]:
+    """The button that starts and the one that stops, which takes its place while the tab runs."""
+    start = gr.Button(go, variant="primary", elem_id=f"{name}-go", min_width=120)
+    stop = gr.Button("Stop", variant="stop", visible=False, elem_id=f"{name}-stop", elem_classes="stop", min_width=120)
+    return start, stop
+
+
+def running(start: gr.Button, stop: gr.Button, on: bool) -> Updates:
+    """How `buttons` look while the tab runs, and while it does not."""
+    return {start: gr.update(visible=not on), stop: gr.update(visible=on)}
+
+
+def _uploaded_file(self: Any, payload: Any) -> str | None:
+    if payload is None:
+        return None
+    if payload.url and payload.url.startswith("data:"):
+        return gr.Image.preprocess(self, payload)
+    return payload.path
+
+
+# gr.Image that hands over the uploaded file itself: orientation, HEIC and refusals are facellm's to decide. Made
+# without a class statement, because Gradio's metaclass writes a stub file beside a module that has one.
+PhotoInput: Any = ABCMeta.__new__(
+    type(gr.Image),
+    "PhotoInput",
+    (gr.Image,),
+    {"__module__": __name__, "is_template": True, "preprocess": _uploaded_file},
+)
