@@ -1,14 +1,13 @@
 """The named endpoints /faces, /chat, /attributes, /compare and /profile, for gradio_client, curl and MCP.
 
-Input: a photo with each call; nothing is remembered between calls. Output: text and JSON. They wait in the page's own
-queue for the model. What this file does not know: the page.
+A photo comes with each call, and nothing is kept between calls. They wait in the page's own queue for the model.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,15 +15,14 @@ from typing import Any
 import gradio as gr
 
 from demo.page import texts
+from demo.page.components import PhotoInput
+from demo.runtime import parameters as settings
 from demo.runtime.context import Context
-from demo.runtime.host import sentence
 from demo.runtime.jobs import MODEL, need_both
 from demo.runtime.photos import Photo, read_photo
-from demo.runtime.streaming import Cell, fill
-from demo.runtime.tickets import Ticket
-from demo.tabs import parameters as settings
+from demo.runtime.sentences import sentence
+from demo.runtime.streaming import DRAW_EVERY, Cell, fill
 from demo.tabs import profile
-from demo.tabs.photo import PhotoInput
 from demo.tabs.rounds import questions
 from facellm import policy
 from facellm.attributes import Attribute, select
@@ -35,26 +33,12 @@ REPORT_EVERY = 0.5
 _MODELS = ("facellm", "base")
 
 
-def _there(ctx: Context) -> tuple[str, ...]:
-    """The models that can be asked, FaceLLM first, once they are loaded.  Raises FaceLLMError where they cannot be."""
-    for _ in ctx.host.wait():
-        pass
-    return ctx.host.variants
-
-
-def _variant(ctx: Context, model: str | None) -> str:
-    """The model to ask, once it is there: the one named, for "" FaceLLM or the only one.  Raises FaceLLMError."""
-    name = str(model or "").strip()
-    if name not in ("", *_MODELS):
-        raise FaceLLMError(f"There is no model {model!r} here: choose facellm or base.")
-    there = _there(ctx)
-    if name and name not in there:
-        raise FaceLLMError(f"Only {there[0]} is loaded here, not {name}: leave the model out.")
-    return name or there[0]
-
-
 def history_of(value: Any) -> tuple[tuple[str, str], ...]:
-    """Earlier turns from JSON: [[question, answer], ...].  Raises FaceLLMError for anything else."""
+    """Reads earlier turns from JSON: [[question, answer], ...].
+
+    Raises:
+        FaceLLMError: For anything else, and for too many.
+    """
     turns = value or []
     good = isinstance(turns, list) and all(
         isinstance(t, (list, tuple)) and len(t) == 2 and all(isinstance(s, str) for s in t) for t in turns
@@ -73,7 +57,7 @@ def _sentences() -> Iterator[None]:
         yield
     except (gr.Error, GeneratorExit):
         raise
-    except Exception as error:  # as everywhere on the page: worker.sentence logs what it does not know
+    except Exception as error:  # as everywhere on the page: `sentence` logs what it does not know
         raise gr.Error(sentence(error), print_exception=False) from None
 
 
@@ -83,22 +67,9 @@ def _given(path: str | None) -> Photo:
     return read_photo(path)
 
 
-def _fill(ctx: Context, photo: Photo, cells: Sequence[Cell], parameters: settings.Parameters) -> Iterator:
-    yield from fill(ctx.host, photo.seen(parameters.whole), cells, parameters, Ticket(), ctx.sensitive)
-
-
 def _json(cell: Cell) -> dict:
-    """One answer, finished or not, without what policy hides."""
+    """Returns one answer, finished or not, without what policy hides."""
     return {**cell.answer, "variant": cell.variant, "question": cell.question, "text": cell.text, "state": cell.state}
-
-
-def _slowly(ctx: Context, photo: Photo, cells: Sequence[Cell], parameters: settings.Parameters) -> Iterator[None]:
-    last = time.monotonic()
-    for _ in _fill(ctx, photo, cells, parameters):
-        if time.monotonic() - last >= REPORT_EVERY:
-            last = time.monotonic()
-            yield
-    yield
 
 
 # What every generating endpoint takes beside its own: name, type, default, and a line of documentation.
@@ -114,7 +85,7 @@ _SETTINGS = (
 
 
 def _with_settings(ask: Callable[..., Iterator]) -> Callable[..., Iterator]:
-    """ask(..., parameters) -> an endpoint that takes the settings in place of `parameters`, and documents them."""
+    """Turns ask(..., parameters) into an endpoint that takes the settings one by one, and documents them."""
     own = list(inspect.signature(ask).parameters.values())[:-1]
     more = [
         inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
@@ -127,17 +98,43 @@ def _with_settings(ask: Callable[..., Iterator]) -> Callable[..., Iterator]:
             yield from ask(*values[: len(own)], settings.read(**raw))
 
     endpoint.__name__ = ask.__name__
-    endpoint.__signature__ = inspect.Signature([*own, *more])
+    endpoint.__signature__ = inspect.Signature([*own, *more])  # type: ignore[attr-defined]
     lines = "\n".join(f"    {name}: {what}" for name, _, _, what in _SETTINGS)
-    endpoint.__doc__ = inspect.getdoc(ask).replace("    (settings)", lines)
+    endpoint.__doc__ = (inspect.getdoc(ask) or "").replace("    (settings)", lines)
     return endpoint
 
 
 @dataclass
 class Endpoints:
-    """The functions behind the endpoints.  All raise gr.Error with one sentence."""
+    """The functions behind the endpoints. All raise gr.Error with one sentence."""
 
     ctx: Context
+
+    def _there(self) -> tuple[str, ...]:
+        """Waits for the models; returns those that can be asked, FaceLLM first. Raises FaceLLMError where none can."""
+        for _ in self.ctx.host.wait():
+            pass
+        return self.ctx.host.variants
+
+    def _variant(self, model: str | None) -> str:
+        """Returns the model to ask, once it is there: the one named, for "" FaceLLM or the only one."""
+        name = str(model or "").strip()
+        if name not in ("", *_MODELS):
+            raise FaceLLMError(f"There is no model {model!r} here: choose facellm or base.")
+        there = self._there()
+        if name and name not in there:
+            raise FaceLLMError(f"Only {there[0]} is loaded here, not {name}: leave the model out.")
+        return name or there[0]
+
+    def _fill(self, photo: Photo, cells: Sequence[Cell], parameters: settings.Parameters, every: float) -> Iterator:
+        runs = self.ctx.runs
+        ticket = runs.take(f"api-{uuid.uuid4().hex}", "api")
+        try:
+            yield from fill(
+                self.ctx.host, photo.seen(parameters.whole), cells, parameters, ticket, self.ctx.sensitive, every
+            )
+        finally:
+            runs.done(ticket)
 
     def faces(self, photo: str) -> dict:
         """Find the faces in a photo.
@@ -171,8 +168,8 @@ class Endpoints:
         text = settings.question(question, texts.QUESTION_FIRST)
         policy.check(text, self.ctx.sensitive)
         earlier, seen = history_of(history), _given(photo)
-        cell = Cell(_variant(self.ctx, model), text, history=earlier)
-        for _ in _fill(self.ctx, seen, [cell], parameters):
+        cell = Cell(self._variant(model), text, history=earlier)
+        for _ in self._fill(seen, [cell], parameters, DRAW_EVERY):
             yield cell.text, _json(cell)
 
     def attributes(self, photo: str, attributes: str, model: str, parameters: settings.Parameters):
@@ -188,11 +185,11 @@ class Endpoints:
             One entry per key: title, question, text, tokens, seconds, state.
         """
         chosen = _permitted(attributes, self.ctx.sensitive)
-        titles, seen = {a.key: a.title for a in chosen}, _given(photo)
-        variant = _variant(self.ctx, model)
+        seen = _given(photo)
+        variant = self._variant(model)
         cells = [Cell(variant, a.question, a.key) for a in chosen]
-        for _ in _slowly(self.ctx, seen, cells, parameters):
-            yield {c.key: {"title": titles[c.key], **_json(c)} for c in cells}
+        for _ in self._fill(seen, cells, parameters, REPORT_EVERY):
+            yield {a.key: {"title": a.title, **_json(c)} for a, c in zip(chosen, cells, strict=True)}
 
     def compare(self, photo: str, question: str, parameters: settings.Parameters):
         """Ask the base model and FaceLLM the same, at the same time.
@@ -209,8 +206,8 @@ class Endpoints:
         asked = questions(text if text in known else "own", text, self.ctx.sensitive)
         cells = [Cell(w, q, key) for key, q in asked for w in ("base", "facellm")]
         seen = _given(photo)
-        need_both(_there(self.ctx))
-        for _ in _slowly(self.ctx, seen, cells, parameters):
+        need_both(self._there())
+        for _ in self._fill(seen, cells, parameters, REPORT_EVERY):
             yield [
                 {"key": k, "question": q, "base": _json(cells[2 * i]), "facellm": _json(cells[2 * i + 1])}
                 for i, (k, q) in enumerate(asked)
@@ -230,12 +227,12 @@ class Endpoints:
         with _sentences():
             whole = settings.read(look=look).whole
             seen = _given(photo).seen(whole)
-            variant = _variant(self.ctx, model)
+            variant = self._variant(model)
             return profile.allowed(self.ctx.host.profiles(seen, (variant,))[variant], self.ctx.sensitive)
 
 
 def build(ctx: Context) -> None:
-    """Register the endpoints; their components are never shown."""
+    """Registers the endpoints; their components are never shown."""
     with gr.Column(visible=False):
         photo = PhotoInput(label="photo", type="filepath", image_mode=None)
         question = gr.Textbox(label="question")
@@ -243,7 +240,7 @@ def build(ctx: Context) -> None:
         keys = gr.Textbox("", label="attributes")
         history = gr.JSON([], label="history")
         model = gr.Textbox("", label="model")
-        kinds = {
+        kinds: dict[type, Callable[..., Any]] = {
             str: gr.Textbox,
             int: lambda value, label: gr.Number(value, label=label, precision=0),
             float: gr.Number,
@@ -265,7 +262,7 @@ def build(ctx: Context) -> None:
 
 
 def _permitted(keys: str, sensitive: bool) -> tuple[Attribute, ...]:
-    """The attributes asked for; all that are allowed for an empty choice.  Raises FaceLLMError."""
+    """Returns the attributes asked for; all that are allowed for an empty choice."""
     allowed = policy.attributes(sensitive)
     if not str(keys or "").strip():
         return allowed

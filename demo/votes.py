@@ -1,7 +1,6 @@
 """Blind votes on base against FaceLLM, and likes, in one SQLite file; their win rate with its interval.
 
-Input: a vote (which attribute, who won, which side was left). Never stored: the photo, the question's own words, the
-answers. What this file does not know: Gradio, models.
+Never stored: the photo, a question in the visitor's own words, the answers.
 """
 
 from __future__ import annotations
@@ -11,10 +10,14 @@ import io
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from facellm.errors import FaceLLMError
+from facellm.intervals import wilson
 
 WINNERS = ("facellm", "base", "tie", "both bad")
 OWN_QUESTION = "own question"
@@ -26,13 +29,19 @@ CREATE TABLE IF NOT EXISTS votes (
   ('facellm', 'base', 'tie', 'both bad')), left TEXT NOT NULL CHECK (left IN ('base', 'facellm')),
   model TEXT NOT NULL, temperature REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS likes (
-  id INTEGER PRIMARY KEY, time_utc TEXT NOT NULL, which TEXT NOT NULL, liked INTEGER NOT NULL, model TEXT NOT NULL);
+  id INTEGER PRIMARY KEY, time_utc TEXT NOT NULL, variant TEXT NOT NULL, liked INTEGER NOT NULL, model TEXT NOT NULL);
 """
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How often FaceLLM won: a tie or "both bad" counts half. low, high: 95 % Wilson interval of `rate`, in 0..1."""
+    """How often FaceLLM won on one attribute; a tie or "both bad" counts half.
+
+    Attributes:
+        key: The attribute's, OWN_QUESTION, or "all".
+        rate: In 0..1.
+        low, high: 95 % Wilson interval of `rate`.
+    """
 
     key: str
     votes: int
@@ -41,17 +50,8 @@ class Rate:
     high: float
 
 
-def wilson(rate: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval of a proportion seen in n trials (z = 1.96: 95 %); (0, 1) for n = 0."""
-    if n == 0:
-        return 0.0, 1.0
-    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 class Votes:
-    """The file. path None: voting is off and every write is refused."""
+    """The file of votes; without a path voting is off, and every write is refused."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -59,80 +59,89 @@ class Votes:
 
     @property
     def on(self) -> bool:
+        """Whether votes are stored."""
         return self.path is not None
 
-    def _open(self) -> sqlite3.Connection:
+    @contextmanager
+    def _opened(self, what: str) -> Iterator[sqlite3.Connection]:
+        """A connection, in a transaction.  Every failure is a sentence; `what` failed where the file itself is good."""
         if self.path is None:
             raise FaceLLMError("Voting is switched off here (FACELLM_VOTES=off).")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=5)
-            connection.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
-            raise FaceLLMError(
-                f"The votes' file cannot be used ({error}): give another one with FACELLM_VOTES, or FACELLM_VOTES=off."
-            ) from None
-        return connection
-
-    def _write(self, statement: str, values: tuple) -> None:
-        with self._lock:
-            connection = self._open()
-            try:
-                with connection:
-                    connection.execute(statement, values)
-            except sqlite3.Error as error:
-                raise FaceLLMError(f"Your vote could not be stored ({error}): try again.") from None
-            finally:
-                connection.close()
-
-    def add(self, key: str, winner: str, left: str, model: str, temperature: float) -> None:
-        """Store one vote.  Raises FaceLLMError where voting is off or the file cannot be written."""
-        if winner not in WINNERS:
-            raise FaceLLMError(f"{winner!r} is no vote: it is one of {', '.join(WINNERS)}.")
-        self._write(
-            "INSERT INTO votes (time_utc, key, winner, left, model, temperature) VALUES (?, ?, ?, ?, ?, ?)",
-            (_now(), key, winner, left, model, float(temperature)),
-        )
-
-    def like(self, variant: str, liked: bool, model: str) -> None:
-        """Store a like or dislike of a chat answer (not the answer)."""
-        self._write(
-            "INSERT INTO likes (time_utc, which, liked, model) VALUES (?, ?, ?, ?)",
-            (_now(), variant, int(liked), model),
-        )
-
-    def rows(self) -> list[tuple]:
-        """All votes, oldest first, in the order of COLUMNS; empty where there is no file yet."""
-        if self.path is None or not self.path.exists():
-            return []
-        connection = self._open()
+            raise FaceLLMError(_unusable(error)) from None
         try:
-            return connection.execute(f"SELECT {', '.join(COLUMNS)} FROM votes ORDER BY id").fetchall()
+            connection.executescript(_SCHEMA)
+            if any(row[1] == "which" for row in connection.execute("PRAGMA table_info(likes)")):  # up to version 0.1
+                connection.execute("ALTER TABLE likes RENAME COLUMN which TO variant")
         except sqlite3.Error as error:
-            raise FaceLLMError(f"The votes cannot be read ({error}).") from None
+            connection.close()
+            raise FaceLLMError(_unusable(error)) from None
+        try:
+            with connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise FaceLLMError(f"{what} ({error}): try again.") from None
         finally:
             connection.close()
 
+    def _write(self, table: str, **values: Any) -> None:
+        columns, marks = ", ".join(values), ", ".join("?" * len(values))
+        with self._lock, self._opened("Your vote could not be stored") as connection:
+            connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", tuple(values.values()))
+
+    def add(self, key: str, winner: str, left: str, model: str, temperature: float) -> None:
+        """Stores one vote.
+
+        Args:
+            key: The attribute's, or OWN_QUESTION.
+            winner: One of WINNERS.
+            left: Which variant stood left.
+            model: The model's name.
+            temperature: What was asked with.
+
+        Raises:
+            FaceLLMError: Where voting is off or the file cannot be written.
+        """
+        if winner not in WINNERS:
+            raise FaceLLMError(f"{winner!r} is no vote: it is one of {', '.join(WINNERS)}.")
+        now = _now()
+        self._write("votes", time_utc=now, key=key, winner=winner, left=left, model=model, temperature=temperature)
+
+    def like(self, variant: str, liked: bool, model: str) -> None:
+        """Stores that a chat answer was liked or disliked, not the answer. Raises FaceLLMError as `add` does."""
+        self._write("likes", time_utc=_now(), variant=variant, liked=int(liked), model=model)
+
+    def rows(self) -> list[tuple]:
+        """Returns all votes, oldest first, in the order of COLUMNS; none where there is no file yet."""
+        if self.path is None or not self.path.exists():
+            return []
+        with self._opened("The votes cannot be read") as connection:
+            return connection.execute(f"SELECT {', '.join(COLUMNS)} FROM votes ORDER BY id").fetchall()
+
     def rates(self) -> list[Rate]:
-        """The win rate over all votes ("all") and per attribute, attributes in the order of their first vote."""
-        tally: dict[str, list[str]] = {}
-        for row in self.rows():
-            tally.setdefault("all", []).append(row[3])
-            tally.setdefault(row[2], []).append(row[3])
-        points = {"facellm": 1.0, "base": 0.0, "tie": 0.5, "both bad": 0.5}
-        out = []
-        for key, winners in tally.items():
-            rate = sum(points[w] for w in winners) / len(winners)
-            out.append(Rate(key, len(winners), rate, *wilson(rate, len(winners))))
-        return out
+        """Returns the win rate over all votes ("all") and per attribute, in the order of their first vote."""
+        tally: dict[str, list[float]] = {}
+        for _, _, key, winner, *_ in self.rows():
+            for group in ("all", key):
+                tally.setdefault(group, []).append({"facellm": 1.0, "base": 0.0}.get(winner, 0.5))
+        return [
+            Rate(key, len(points), sum(points) / len(points), *wilson(sum(points), len(points)))
+            for key, points in tally.items()
+        ]
 
     def csv(self) -> str:
-        """All votes as CSV text with a header."""
+        """Returns all votes as CSV text with a header."""
         out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(self.rows())
+        csv.writer(out, lineterminator="\n").writerows([COLUMNS, *self.rows()])
         return out.getvalue()
+
+
+def _unusable(error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"The votes' file cannot be used ({reason}): give another one with FACELLM_VOTES, or FACELLM_VOTES=off."
 
 
 def _now() -> str:

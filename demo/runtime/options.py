@@ -1,162 +1,154 @@
-"""What the operator chooses when starting the page: command line first, then environment, then defaults.
-
-Input: argv and os.environ. Output: one frozen `Options`. What this file does not know: Gradio, models.
-"""
+"""What the operator chooses when starting the page: the command line first, then the environment, then defaults."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from facellm.attributes import read_switch, sensitive_allowed
 from facellm.errors import FaceLLMError
+from facellm.model_options import ModelOptions, add_model_options
 
 # Hugging Face Spaces sets SPACE_ID and routes its proxy to port 7860 of every interface.
 SPACE_PORT = 7860
-QUANTIZATIONS = ("auto", "none", "nf4", "int8")
-
-
-class OptionError(FaceLLMError):
-    """A command line or environment value that the page cannot start with; shown as one sentence, exit code 2."""
+LOOPBACK = "127.0.0.1"
+_EPILOG = """environment only:
+  FACELLM_SENSITIVE=off   leaves out ethnicity and emotion
+  FACELLM_VOTES=FILE|off  where blind votes are stored, or that none are"""
 
 
 @dataclass(frozen=True)
-class Options:
-    """How the page runs.
+class Options(ModelOptions):
+    """Which model the page asks (see `ModelOptions`), and how the page runs.
 
-    model: registry name, hub id or directory; with backend_url the served names of base and FaceLLM, or auto.
-    adapter: PEFT directory on top of it.  backend_url: an OpenAI-compatible server instead of a local model.
-    auth: (user, password) or None.  sensitive: whether ethnicity and emotion are asked about.
-    votes: SQLite file of blind votes, None where voting is off.  queue: waiting requests before "queue is full".
-    space: running on Hugging Face Spaces.
+    Attributes:
+        host: Address to listen on, IPv4 or IPv6.
+        port: Port to listen on; where `fixed_port` is False the next free one will do.
+        fixed_port: Whether the port was asked for.
+        allow_host: Further names under which browsers may reach the page; "*" allows all.
+        allow_origin: Origins of other pages whose scripts may call this one, as in "https://example.org".
+        auth: User and password that visitors log in with, or None.
+        mcp: Whether the endpoints are served as MCP tools too.
+        sensitive: Whether ethnicity and emotion may be asked about.
+        votes: SQLite file of blind votes; None where voting is off.
+        queue: How many requests may wait before further ones are refused.
+        space: Whether this is a Hugging Face Space.
     """
 
-    model: str = "auto"
-    adapter: str | None = None
-    host: str = "127.0.0.1"
+    host: str = LOOPBACK
     port: int = SPACE_PORT
-    quantization: str | None = None
-    device: str | None = None
-    backend_url: str | None = None
+    fixed_port: bool = False
+    allow_host: tuple[str, ...] = ()
+    allow_origin: tuple[str, ...] = ()
     auth: tuple[str, str] | None = None
     mcp: bool = False
     sensitive: bool = True
     votes: Path | None = None
     queue: int = 64
     space: bool = False
-    fixed_port: bool = False
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of app.py; every option names its environment variable."""
+def parser(prog: str = "facellm-demo") -> argparse.ArgumentParser:
+    """The page's command line; every option names its environment variable."""
     p = argparse.ArgumentParser(
-        prog="app.py",
+        prog=prog,
         description="FaceLLM demo: chat about a face, eight attributes, base against FaceLLM, calibrated profile.",
-        epilog="FACELLM_SENSITIVE=off leaves out ethnicity and emotion; FACELLM_VOTES=off keeps no votes.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("--model", help="nano, 1b, 2b, 8b, 14b, 38b, a hub id, a directory, or auto [FACELLM_MODEL]")
-    p.add_argument("--adapter", help="directory or hub id of a LoRA adapter for --model [FACELLM_ADAPTER]")
-    p.add_argument("--host", help="address to listen on, default 127.0.0.1 [FACELLM_HOST]")
-    p.add_argument("--port", help=f"port, default {SPACE_PORT} [FACELLM_PORT]")
-    p.add_argument("--quantization", help=f"{', '.join(QUANTIZATIONS)} [FACELLM_QUANTIZATION]")
-    p.add_argument("--device", help="cpu, cuda or mps; default: the best there is [FACELLM_DEVICE]")
-    p.add_argument(
-        "--backend-url", help="OpenAI-compatible server to use instead of a local model [FACELLM_BACKEND_URL]"
+    add_model_options(p, environment=True)
+    page = p.add_argument_group("page")
+    page.add_argument("--host", metavar="H", help=f"address to listen on (default {LOOPBACK}) [FACELLM_HOST]")
+    page.add_argument("--port", metavar="N", help=f"port (default {SPACE_PORT}, or the next free one) [FACELLM_PORT]")
+    page.add_argument(
+        "--allow-host",
+        metavar="a,b",
+        help="names under which browsers may reach the page beside the default ones (on a loopback address: loopback "
+        "names only; elsewhere: all), * for all [FACELLM_ALLOW_HOST]",
     )
-    p.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors to log in [FACELLM_AUTH, safer]")
-    p.add_argument(
-        "--mcp", action="store_true", default=None, help="serve the endpoints as MCP tools too [FACELLM_MCP]"
+    page.add_argument(
+        "--allow-origin", metavar="a,b", help="other sites whose scripts may call the page [FACELLM_ALLOW_ORIGIN]"
     )
+    page.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors to log in [FACELLM_AUTH, safer]")
+    page.add_argument("--mcp", action="store_true", help="serve the endpoints as MCP tools too [FACELLM_MCP]")
     return p
 
 
-def read_options(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> Options:
-    """Options from the command line, then the environment.  Raises OptionError for a value that makes no sense."""
-    args = parser().parse_args(list(argv))
+def read_options(argv: Sequence[str], env: Mapping[str, str] = os.environ, prog: str = "facellm-demo") -> Options:
+    """Reads the command line, then the environment.
+
+    Args:
+        argv: The command line without the program's name.
+        env: The environment.
+        prog: The program's name in its help.
+
+    Raises:
+        FaceLLMError: For a value that makes no sense.
+    """
+    args = parser(prog).parse_args(list(argv))
 
     def value(name: str, *more: str) -> str | None:
-        given = getattr(args, name, None)
-        if given not in (None, ""):
-            return given
-        for key in (f"FACELLM_{name.upper()}", *more):
-            if env.get(key, "").strip():
-                return env[key].strip()
-        return None
+        given = [getattr(args, name) or "", *(env.get(key, "") for key in (f"FACELLM_{name.upper()}", *more))]
+        return next((text.strip() for text in given if text.strip()), None)
+
+    def listed(name: str) -> tuple[str, ...]:
+        return tuple(part.strip().lower().rstrip("/") for part in (value(name) or "").split(",") if part.strip())
 
     space = bool(env.get("SPACE_ID"))
     port = value("port", "GRADIO_SERVER_PORT")
-    backend_url = _url(value("backend_url"))
-    for name in ("adapter", "quantization", "device") if backend_url else ():
-        if value(name):
-            raise OptionError(f"--{name} is for a model in this process: leave it or --backend-url out.")
+    host = value("host", "GRADIO_SERVER_NAME") or ("0.0.0.0" if space else LOOPBACK)
     return Options(
-        model=value("model") or "auto",
-        adapter=value("adapter"),
-        host=value("host", "GRADIO_SERVER_NAME") or ("0.0.0.0" if space else "127.0.0.1"),
+        **asdict(ModelOptions.read(args, env)),
+        host=host.removeprefix("[").removesuffix("]"),
         port=_port(port) if port else SPACE_PORT,
-        quantization=_quantization(value("quantization")),
-        device=value("device"),
-        backend_url=backend_url,
+        fixed_port=port is not None or space,
+        allow_host=listed("allow_host"),
+        allow_origin=_origins(listed("allow_origin")),
         auth=_auth(value("auth")),
-        mcp=args.mcp is True or _switch("FACELLM_MCP", env.get("FACELLM_MCP"), default=False),
-        sensitive=_switch("FACELLM_SENSITIVE", env.get("FACELLM_SENSITIVE"), default=True),
+        mcp=bool(args.mcp) or read_switch("FACELLM_MCP", False, env),
+        sensitive=sensitive_allowed(env),
         votes=_votes(env, space),
         space=space,
-        fixed_port=port is not None or space,
     )
 
 
 def check_mcp(options: Options) -> None:
-    """Refuse --mcp where its package cannot be imported: Gradio looks for it when it serves already, and then hangs.
-    Raises OptionError."""
+    """Gradio looks for MCP's package only when it serves already, and then hangs.
+
+    Raises:
+        FaceLLMError: Where it is wanted and cannot be imported.
+    """
     if options.mcp:
         try:
-            importlib.import_module("mcp")
+            import mcp  # noqa: F401
         except ImportError:
-            raise OptionError("--mcp needs the package mcp: pip install 'gradio[mcp]'.") from None
+            raise FaceLLMError("--mcp needs the package mcp: pip install 'gradio[mcp]'.") from None
 
 
 def _port(text: str) -> int:
-    if text.isdigit() and 0 < int(text) < 65536:
+    if text.isdecimal() and 0 < int(text) < 65536:
         return int(text)
-    raise OptionError(f"{text!r} is not a port: give a number from 1 to 65535 with --port.")
+    raise FaceLLMError(f"{text!r} is not a port: give a number from 1 to 65535 with --port.")
 
 
-def _quantization(text: str | None) -> str | None:
-    if text is None or text.lower() == "auto":
-        return None
-    if text.lower() in QUANTIZATIONS:
-        return text.lower()
-    raise OptionError(f"There is no quantization {text!r}: choose from {', '.join(QUANTIZATIONS)}.")
-
-
-def _url(text: str | None) -> str | None:
-    if text is None or text.startswith(("http://", "https://")):
-        return text
-    raise OptionError(f"{text!r} is not a server's address: --backend-url starts with http:// or https://.")
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if not origin.startswith(("http://", "https://")):
+            raise FaceLLMError(f"{origin!r} is no origin: --allow-origin takes addresses such as https://example.org.")
+    return origins
 
 
 def _auth(text: str | None) -> tuple[str, str] | None:
     if text is None:
         return None
-    user, colon, password = text.partition(":")
-    if user and colon and password:
+    user, _, password = text.partition(":")
+    if user and password:
         return user, password
-    raise OptionError("--auth needs a name and a password with a colon between them, as in --auth ada:secret.")
-
-
-def _switch(name: str, text: str | None, default: bool) -> bool:
-    if text is None or not text.strip():
-        return default
-    if text.strip().lower() in ("on", "1", "true", "yes"):
-        return True
-    if text.strip().lower() in ("off", "0", "false", "no"):
-        return False
-    raise OptionError(f"{name} is {text!r}: it is either on or off.")
+    raise FaceLLMError("--auth needs a name and a password with a colon between them, as in --auth ada:secret.")
 
 
 def _votes(env: Mapping[str, str], space: bool) -> Path | None:

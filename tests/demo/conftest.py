@@ -17,10 +17,12 @@ from types import SimpleNamespace
 import pytest
 
 from demo import layout
-from demo.runtime import host as worker
+from demo.runtime.host import Host
 from demo.runtime.options import Options
 from demo.runtime.photos import EXAMPLES
-from facellm.ports import free_port
+from demo.web.serving import PageServer
+from demo.web.uploads import private_folder
+from facellm.ports import listen
 from tests.paths import ROOT
 from tests.served import InThread
 
@@ -48,6 +50,13 @@ def has_nano() -> bool:
     return (NANO / "config.json").is_file() and any(NANO.glob("*.safetensors"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def upload_folder():
+    """Where the pages of these tests keep uploads."""
+    with private_folder() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def served_model(request):
     """(model, adapter) to serve."""
@@ -64,14 +73,12 @@ def options(served_model, tmp_path_factory):
     return Options(model=model, adapter=adapter, device="cpu", votes=votes, port=17860)
 
 
-def launch(options: Options, host: worker.Host | None = None) -> SimpleNamespace:
-    """Serve the page as app.py does.  url, ctx, page, app."""
-    port = free_port(options.host, options.port, options.fixed_port)
+def launch(options: Options, host: Host | None = None) -> SimpleNamespace:
+    """Serves the page in a thread, as demo.cli does.  url, ctx, page, app, close."""
     page, ctx = layout.build(options, host)
-    worker.serve(ctx.host)
-    app, url, _ = page.launch(**layout.launch_arguments(ctx, port))
-    layout.close_side_doors(page)
-    return SimpleNamespace(url=url.rstrip("/"), ctx=ctx, page=page, app=app)
+    server = PageServer(page, ctx, listen(options.host, options.port), layout.look())
+    server.start()
+    return SimpleNamespace(url=server.url, ctx=ctx, page=page, app=server.app, close=server.close)
 
 
 def started(options: Options) -> SimpleNamespace:
@@ -89,7 +96,7 @@ def local_site(options):
     running = started(options)
     running.engine = running.ctx.host.model.engine
     yield running
-    running.page.close(verbose=False)
+    running.close()
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +114,7 @@ def remote_site(local_site, server, options):
     running = started(replace(options, model="auto", adapter=None, backend_url=server.url, port=17900))
     running.engine = local_site.engine
     yield running
-    running.page.close(verbose=False)
+    running.close()
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def test_the_operators_switch_reaches_the_api(site, options, face):
             with pytest.raises(Exception, match="switched off"):
                 client.predict(photo=face, **call)
     finally:
-        muted.page.close(verbose=False)
+        muted.close()
 
 
 def test_with_a_password_nothing_is_open_before_the_login(site, options):
@@ -208,4 +208,4 @@ def test_with_a_password_nothing_is_open_before_the_login(site, options):
             assert http.post("/login", data={"username": "ada", "password": "a:secret"}).status_code == 200
             assert http.get("/config").status_code == 200
     finally:
-        here.page.close(verbose=False)
+        here.close()

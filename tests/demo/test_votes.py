@@ -4,16 +4,9 @@ import sqlite3
 
 import pytest
 
-from demo.page.plots import win_rates
-from demo.votes import COLUMNS, Votes, wilson
+from demo.page.render import render
+from demo.votes import COLUMNS, Votes
 from facellm.errors import FaceLLMError
-
-
-def test_wilson_equals_published_values():
-    low, high = wilson(0.5, 10)
-    assert (round(low, 4), round(high, 4)) == (0.2366, 0.7634)  # Wilson 1927, 5 of 10
-    assert wilson(0.0, 0) == (0.0, 1.0)
-    assert wilson(1.0, 4)[1] == 1.0
 
 
 def test_rates_count_ties_as_half(tmp_path):
@@ -25,7 +18,7 @@ def test_rates_count_ties_as_half(tmp_path):
     assert rates["pose"].votes == 4 and rates["pose"].rate == pytest.approx(2.5 / 4)
     assert rates["all"].votes == 5 and rates["all"].rate == pytest.approx(3 / 5)
     assert rates["skin"].low < 0.5 < rates["skin"].high
-    html = win_rates(votes.rates(), {"pose": "Face pose"})
+    html = render("tally", rates=votes.rates(), titles={"pose": "Face pose"}, downloads="")
     assert "Face pose: FaceLLM preferred in 62 % of 4 votes" in html
 
 
@@ -43,13 +36,27 @@ def test_the_file_has_no_column_for_photo_question_or_answer(tmp_path):
     assert header == ",".join(COLUMNS) and ",pose,base,base,nano,0.0" in line
 
 
+def test_a_file_of_an_earlier_version_is_taken_over(tmp_path):
+    with sqlite3.connect(tmp_path / "votes.sqlite3") as old:
+        old.execute(
+            "CREATE TABLE likes (id INTEGER PRIMARY KEY, time_utc TEXT NOT NULL, which TEXT NOT NULL, "
+            "liked INTEGER NOT NULL, model TEXT NOT NULL)"
+        )
+        old.execute("INSERT INTO likes VALUES (1, '2026-01-01T00:00:00Z', 'base', 1, 'nano')")
+    votes = Votes(tmp_path / "votes.sqlite3")
+    votes.like("facellm", False, "nano")
+    stored = sqlite3.connect(votes.path).execute("SELECT variant, liked FROM likes ORDER BY id").fetchall()
+    assert stored == [("base", 1), ("facellm", 0)]
+
+
 def test_off_and_unwritable(tmp_path):
     with pytest.raises(FaceLLMError, match="switched off"):
         Votes(None).add("pose", "base", "base", "nano", 0.0)
     assert Votes(None).rates() == []
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    with pytest.raises(FaceLLMError, match="FACELLM_VOTES"):
+    with pytest.raises(FaceLLMError, match=r"FACELLM_VOTES") as caught:
         Votes(blocked / "votes.sqlite3").add("pose", "base", "base", "nano", 0.0)
+    assert str(tmp_path) not in str(caught.value), "visitors read this"
     with pytest.raises(FaceLLMError, match="no vote"):
         Votes(tmp_path / "v.sqlite3").add("pose", "me", "base", "nano", 0.0)

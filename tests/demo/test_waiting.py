@@ -41,7 +41,7 @@ def another(options):
 
     yield launched
     for running in opened:
-        running.page.close(verbose=False)
+        running.close()
 
 
 class Held:

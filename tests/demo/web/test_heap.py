@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from demo.runtime import heap
+from demo.web import heap
 
 # Eight threads that allocate at the same time; glibc names its heaps in malloc_info.
 _COUNT = """
 import ctypes, sys, threading
-from demo.runtime.heap import tidy_heaps
+from demo.web.heap import tidy_heaps
 if sys.argv[1] == "tidy":
     assert tidy_heaps()
 libc = ctypes.CDLL(None)

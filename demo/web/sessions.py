@@ -1,7 +1,7 @@
 """Forgetting a visitor: what the app holds for a session goes when the page closes, or after half an hour without use.
 
 Gradio keeps the last value of every component for each session, a closed one too; the photo's preview and the report
-with its crop are such values. Input: the app's sessions, the visitors' photos. What this file does not know: the tabs.
+with its crop are such values.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from demo.runtime.photos import FORGET_AFTER, Photos
+from demo.web import uploads
 
 if TYPE_CHECKING:
     from gradio.routes import App
@@ -23,14 +24,14 @@ EVERY = 60
 
 
 def drop(sessions: StateHolder, session: str) -> None:
-    """Forget a session's values. Call it in the app's event loop, where Gradio uses them without a lock."""
+    """Forgets a session's values. Call it in the app's event loop, where Gradio uses them without a lock."""
     with sessions.lock:
         sessions.session_data.pop(session, None)
         sessions.time_last_used.pop(session, None)
 
 
 def sweep(sessions: StateHolder, photos: Photos) -> None:
-    """Forget photos and sessions that were not used for FORGET_AFTER seconds, and what pages hold of such photos.
+    """Forgets photos and sessions that were not used for FORGET_AFTER seconds, and what pages hold of such photos.
 
     A page that asks after its server every few seconds is never idle itself: there the photo's own time counts.
     """
@@ -41,12 +42,13 @@ def sweep(sessions: StateHolder, photos: Photos) -> None:
 
 
 def lifespan(photos: Photos) -> Callable[[App], contextlib.AbstractAsyncContextManager[None]]:
-    """For the app's lifespan: sweeps as long as it serves."""
+    """Returns the app's lifespan, which sweeps photos, sessions and uploads as long as the app serves."""
 
     async def sweeping(app: App) -> None:
         while True:
             await asyncio.sleep(EVERY)
             sweep(app.state_holder, photos)
+            await asyncio.to_thread(uploads.sweep, uploads.folder_in_use())
 
     @contextlib.asynccontextmanager
     async def serving(app: App) -> AsyncIterator[None]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 
-from demo.runtime import sessions as forgetting
+from demo.web import sessions as forgetting
 from demo.runtime.options import Options
 from demo.runtime.photos import FORGET_AFTER
 from tests.demo.conftest import eventually, launch
@@ -23,7 +23,7 @@ def here():
         patch.setattr(forgetting, "EVERY", 0.05)
         running = launch(Options(port=17940))
         yield running
-        running.page.close(verbose=False)
+        running.close()
 
 
 @pytest.fixture
