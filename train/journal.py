@@ -1,51 +1,187 @@
-"""Lines of JSON that are appended as work gets done, so that a run that was killed goes on where it stopped.
+"""JSON lines that are appended as work gets done, so that a run that was killed goes on where it stopped.
 
-Input: a path and rows with a key. Output: rows by key. What this file does not know: what the rows mean.
+The one way in which long or paid work is kept: stored answers of a teacher, replies and predictions of models. A folder
+also keeps the settings that decided what is in it. Nothing here knows what a row means.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 from facellm.errors import FaceLLMError
+from facellm.files import write_text
 
 Asked = TypeVar("Asked")
 Entry = TypeVar("Entry")  # a dataclass with a `key`
 RUN = "run.json"  # what decided the answers in a folder
 PATHS = "paths"  # the setting that lists those which only say where things lay, on one machine at one time
+SYNC_SECONDS = 1.0  # a power cut loses this much at most
+_BLOCK = 2**16  # bytes
+
+
+def records(path: Path, what: str) -> Iterator[tuple[int, int, bytes, dict[str, Any]]]:
+    """Reads a file of JSON lines; a last line without its end, which a kill cut short, is left out.
+
+    Args:
+        path: The file; none is like an empty one.
+        what: A row in words, for messages ("a reply").
+
+    Yields:
+        The line's byte offset, its number from 1, the line, and the row.
+
+    Raises:
+        FaceLLMError: For a line that is no JSON object.
+    """
+    if not path.is_file():
+        return
+    offset = 0
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                return
+            if line.strip():
+                try:
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise ValueError("no object")
+                except ValueError as error:
+                    raise damaged(path, number, what, error) from None
+                yield offset, number, line, row
+            offset += len(line)
+
+
+def damaged(path: Path, number: int, what: str, error: Exception) -> FaceLLMError:
+    """Returns the error for a line that is not what the file is made of."""
+    return FaceLLMError(
+        f"{path}, line {number} is not {what} ({error}); take that line out, what it held is then asked again."
+    )
 
 
 def read(path: Path, what: str, key: str = "key") -> dict[str, dict[str, Any]]:
-    """The rows by `key`, the latest of each; a last line that a kill cut short is forgotten.
+    """Reads the rows by `key`, the latest of each.
 
-    what: a row in words, for the message ("a reply").  Raises FaceLLMError for a broken line anywhere else.
+    Raises:
+        FaceLLMError: As `records`, and for a row without its key.
     """
-    if not path.is_file():
-        return {}
     rows: dict[str, dict[str, Any]] = {}
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for _, number, _, row in records(path, what):
         try:
-            row = json.loads(line.decode("utf-8"))  # a kill may cut inside a character, too
             rows[row[key]] = row
-        except (ValueError, TypeError, KeyError) as error:
-            if number == len(lines):
-                break
-            raise FaceLLMError(
-                f"{path}, line {number} is not {what} ({error}); remove the file and run again."
-            ) from None
+        except (KeyError, TypeError) as error:
+            raise damaged(path, number, what, error) from None
     return rows
 
 
+class Journal:
+    """A file of JSON lines that is open for appending; a context manager.
+
+    A line goes to the operating system in one write, so that a kill of the process loses none; every `SYNC_SECONDS`,
+    and at the end, the file is forced to the disk.
+
+    Attributes:
+        repaired: Bytes of an unfinished last line that were cut off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.repaired = 0
+
+    def __enter__(self) -> Journal:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("a+b", buffering=0)
+        size = self._file.seek(0, os.SEEK_END)
+        self._end = self._whole_lines(size)
+        self.repaired = size - self._end
+        if self.repaired:
+            self._file.truncate(self._end)  # writing the rest anew could lose it all to a kill
+        self._synced = time.monotonic()
+        return self
+
+    def _whole_lines(self, size: int) -> int:
+        """Bytes up to the end of the last whole line."""
+        while size > 0:
+            start = max(0, size - _BLOCK)
+            self._file.seek(start)
+            if (found := self._file.read(size - start).rfind(b"\n")) >= 0:
+                return start + found + 1
+            size = start
+        return 0
+
+    def __exit__(self, *_: object) -> None:
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def append(self, row: dict[str, Any]) -> int:
+        """Writes one row.
+
+        Returns:
+            The line's byte offset, for `row_at`.
+
+        Raises:
+            FaceLLMError: Where the disk refuses it; nothing further may then be asked.
+        """
+        line = json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        offset = self._end
+        try:
+            if self._file.write(line) != len(line):  # a full disk: take the piece back
+                self._file.truncate(offset)
+                raise OSError(None, "no space left")
+            if time.monotonic() - self._synced > SYNC_SECONDS:
+                os.fsync(self._file.fileno())
+                self._synced = time.monotonic()
+        except OSError as error:
+            raise FaceLLMError(
+                f"An answer could not be written to {self.path}: {error.strerror}; free some space and run the same "
+                "command again."
+            ) from None
+        self._end += len(line)
+        return offset
+
+    def row_at(self, offset: int) -> dict[str, Any]:
+        """Reads back the row whose line begins at a byte offset."""
+        with self.path.open("rb") as lines:
+            lines.seek(offset)
+            return json.loads(lines.readline())
+
+
+def complete(
+    path: Path,
+    kept: MutableMapping[str, Entry],
+    missing: Sequence[Asked],
+    answer: Callable[[Sequence[Asked]], Iterator[Entry]],
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Appends what is still missing, entry by entry, to a file and to what is kept.
+
+    Args:
+        path: The journal's file.
+        kept: Key -> entry of what the file holds.
+        missing: What is to be asked.
+        answer: Called with `missing`; gives its entries as they come.
+        progress: Told (done, of) after each.
+    """
+    if not missing:
+        return
+    with Journal(path) as out:
+        for done, entry in enumerate(answer(missing), 1):
+            out.append(asdict(entry))
+            kept[entry.key] = entry
+            if progress is not None:
+                progress(done, len(missing))
+
+
 def settings_of(folder: Path) -> dict[str, Any] | None:
-    """What `claim` wrote into the folder; None where it wrote nothing.  Raises FaceLLMError where it is unreadable."""
+    """Reads what `claim` wrote into a folder; None where it wrote nothing.
+
+    Raises:
+        FaceLLMError: Where it is unreadable.
+    """
     path = folder / RUN
     if not path.is_file():
         return None
@@ -59,71 +195,27 @@ def settings_of(folder: Path) -> dict[str, Any] | None:
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Names of the settings that decide answers and differ; what either lists under `PATHS` decides none."""
+    """Names the settings that decide answers and differ; what either lists under `PATHS` decides none."""
     told = {PATHS, *one.get(PATHS, ()), *other.get(PATHS, ())}
     return sorted(k for k in (set(one) | set(other)) - told if one.get(k) != other.get(k))
 
 
 def check(out: Path, settings: dict[str, Any]) -> None:
-    """Raises FaceLLMError where `out` holds answers of other settings: they must not be mixed."""
+    """Raises FaceLLMError where a folder holds answers of other settings, which must not be mixed."""
     before = settings_of(out)
-    if before is not None and (changed := differences(before, _plain(settings))):
+    as_read = json.loads(json.dumps(settings))  # tuples come back as lists
+    if before is not None and (changed := differences(before, as_read)):
         raise FaceLLMError(
             f"{out} holds answers of another run (different: {', '.join(changed)}); choose another --out."
         )
 
 
 def claim(out: Path, settings: dict[str, Any]) -> None:
-    """Writes `RUN` into `out`, or checks that what is there is of the same settings.
+    """Writes `RUN` into a folder, or checks that what is there is of the same settings.
 
-    Raises FaceLLMError where `out` holds answers of other settings.
+    Raises:
+        FaceLLMError: Where the folder holds answers of other settings.
     """
     check(out, settings)
-    path = out / RUN
-    if path.is_file():
-        return
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(settings, indent=2, ensure_ascii=False, sort_keys=True), encoding="utf-8")
-    part.replace(path)
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """As they come back from the file: tuples are lists there."""
-    return json.loads(json.dumps(settings))
-
-
-@contextmanager
-def appending(path: Path) -> Iterator[TextIO]:
-    """The file opened for more lines, a half-written last one cut off first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_file():
-        with path.open("rb+") as file:
-            raw = file.read()
-            if not raw.endswith(b"\n"):
-                file.truncate(raw.rfind(b"\n") + 1)  # writing the rest anew could lose it all to a kill
-    with path.open("a", encoding="utf-8") as out:
-        yield out
-
-
-def append(out: TextIO, row: dict[str, Any]) -> None:
-    """One line, handed to the operating system at once: a kill of this process loses nothing that was appended."""
-    out.write(json.dumps(row, ensure_ascii=False) + "\n")
-    out.flush()
-
-
-def complete(
-    path: Path, kept: MutableMapping[str, Entry], missing: Sequence[Asked],
-    answer: Callable[[Sequence[Asked]], Iterator[Entry]], progress: Callable[[int, int], None] | None = None,
-) -> None:  # fmt: skip
-    """Appends what `answer(missing)` gives, entry by entry, to the file and to `kept`.
-
-    progress: told (done, of) after each.
-    """
-    if not missing:
-        return
-    with appending(path) as out:
-        for done, entry in enumerate(answer(missing), 1):
-            append(out, asdict(entry))
-            kept[entry.key] = entry
-            if progress is not None:
-                progress(done, len(missing))
+    if not (out / RUN).is_file():
+        write_text(out / RUN, json.dumps(settings, indent=2, ensure_ascii=False, sort_keys=True))

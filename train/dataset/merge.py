@@ -8,7 +8,6 @@ missing and nothing twice. What this file does not know: what a record holds.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,8 +15,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from facellm.errors import FaceLLMError
+from train.journal import records
 from train.teachers.batch.parts import Parts
-from train.teachers.store import FILE, LOCK, AnswerStore
+from train.teachers.store import FILE, LOCK, WHAT, AnswerStore
 
 
 def merge(store: AnswerStore, sources: Sequence[Path]) -> int:
@@ -46,18 +46,11 @@ def _open(store: AnswerStore, source: Path, locks: ExitStack) -> None:
 
 
 def _take(store: AnswerStore, file: Path) -> int:
-    offset = taken = 0
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.endswith(b"\n"):  # a kill tore it; its request is open there and here
-                break
-            try:
-                record = json.loads(line)
-                record.setdefault("merged", hashlib.sha256(b"%d:" % offset + line).hexdigest()[:24])
-            except (ValueError, AttributeError):
-                raise FaceLLMError(f"{file} is damaged in line {number}; take that line out.") from None
-            offset += len(line)
-            if record["merged"] not in store.merged:
-                store.append(record)
-                taken += 1
+    taken = 0
+    for offset, _, line, record in records(file, WHAT):
+        # The digest counts from the place in the file it was first written to, wherever the line was merged since.
+        record.setdefault("merged", hashlib.sha256(b"%d:" % offset + line).hexdigest()[:24])
+        if record["merged"] not in store.merged:
+            store.append(record)
+            taken += 1
     return taken

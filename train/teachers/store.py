@@ -1,21 +1,16 @@
-"""The teacher's answers on disk: one JSON line each, appended at once, never rewritten; the run resumes from them.
+"""The teacher's answers on disk, a line each, never rewritten; the run resumes from them.
 
-Input: records of `kind` "answer" (paid for, kept or not) or "fault" (a try that brought no answer). Output: which
-requests are answered, how often each was tried, what was spent. A request is known by its identity, a digest of
-everything that shapes its answer, base URL included, so that a test server's answers never pass for real ones.
-
-A line is handed to the system in one write as soon as the answer is there: killing the process loses none. Every
-second, and at the end, the file is forced to the disk: a power cut loses a second's worth at most.
-What this file does not know: servers, prompts, whether an answer is good.
+Records are of `kind` "answer" (paid for, kept or not) or "fault" (a try that brought no answer). A request is known by
+its identity, a digest of everything that shapes its answer, base URL included, so that a test server's answers never
+pass for real ones. Nothing here knows servers, prompts, or whether an answer is good.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,21 +18,27 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from facellm.errors import FaceLLMError
+from train.journal import Journal, damaged, records
 
 FILE, LOCK = "answers.jsonl", ".answers.lock"
-SYNC_SECONDS = 1.0
+WHAT = "an answer"
 
 
 def identity(**parts: Any) -> str:
-    """Digest of a request's parts (JSON values), independent of their order; 32 hexadecimal digits."""
+    """Returns a digest of a request's parts (JSON values), independent of their order; 32 hexadecimal digits."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @dataclass(slots=True)
 class State:
-    """What is known of one request: where its kept answer stands (byte offset, -1 for none), its paid tries, and
-    whether it is closed, which is that no further try can help."""
+    """What is known of one request.
+
+    Attributes:
+        kept: Byte offset of its kept answer, -1 for none.
+        tries: Answers that were paid for.
+        closed: Whether no further try can help.
+    """
 
     kept: int = -1
     tries: int = 0
@@ -46,61 +47,57 @@ class State:
 
 @dataclass
 class AnswerStore:
-    """The open store of one output folder; a context manager. `states` holds offsets, not texts: memory stays small."""
+    """The open store of one output folder; a context manager.
+
+    Attributes:
+        folder: The output folder.
+        states: Identity -> what is known; offsets, not texts, so that memory stays small.
+        spent: USD of all runs.
+        faults: Kind of fault -> count, in all runs.
+        reasons: Why answers were not kept -> count, in all runs.
+        merged: Digests of lines that came from other folders (`train.dataset.merge`).
+        repaired: Bytes of an unfinished last line that were cut off.
+    """
 
     folder: Path
     states: dict[str, State] = field(default_factory=dict)
-    spent: float = 0.0  # USD, all runs
-    faults: Counter = field(default_factory=Counter)  # kind of fault -> count, all runs
-    reasons: Counter = field(default_factory=Counter)  # why answers were not kept -> count, all runs
-    merged: set[str] = field(default_factory=set)  # digests of lines that came from other folders (dataset_merge)
-    repaired: int = 0  # bytes of an unfinished last line that were cut off
+    spent: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    merged: set[str] = field(default_factory=set)
+    repaired: int = 0
     _batch_faults: set[tuple[str, str]] = field(default_factory=set)
 
     def __enter__(self) -> AnswerStore:
-        """Raises FaceLLMError if another process has the folder open, or a line of the file is damaged."""
+        """Opens the store.
+
+        Raises:
+            FaceLLMError: If another process has the folder open, or a line of the file is damaged.
+        """
+        file = self.folder / FILE
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FaceLLMError(f"The folder {self.folder} cannot be made: {error.strerror}; check --out.") from None
-        self._lock = FileLock(self.folder / LOCK)  # held by the process, so a kill releases it
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise FaceLLMError(
-                f"Another process is writing to {self.folder}; wait until it has ended, or choose another --out."
-            ) from None
-        try:
-            self._file = (self.folder / FILE).open("a+b", buffering=0)
-            self._read()
-        except BaseException:
-            self._lock.release()
-            raise
-        self._synced = time.monotonic()
+        with ExitStack() as stack:
+            try:  # held by the process, so a kill releases it
+                stack.enter_context(FileLock(self.folder / LOCK).acquire(timeout=0))
+            except Timeout:
+                raise FaceLLMError(
+                    f"Another process is writing to {self.folder}; wait until it has ended, or choose another --out."
+                ) from None
+            for offset, number, _, record in records(file, WHAT):
+                try:
+                    self._take(record, offset)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise damaged(file, number, WHAT, error) from None
+            self._journal = stack.enter_context(Journal(file))
+            self._stack = stack.pop_all()
+        self.repaired = self._journal.repaired
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._lock.release()
-
-    def _read(self) -> None:
-        offset = 0
-        with (self.folder / FILE).open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.endswith(b"\n"):  # the process died while it wrote this line
-                    self._file.truncate(offset)
-                    self.repaired = len(line)
-                    break
-                try:
-                    self._take(json.loads(line), offset)
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    raise FaceLLMError(
-                        f"{self.folder / FILE} is damaged in line {number}; take that line out, its request is then "
-                        "asked again."
-                    ) from None
-                offset += len(line)
-        self._end = offset
+        self._stack.close()
 
     def _take(self, record: dict[str, Any], offset: int) -> None:
         if "merged" in record:
@@ -120,43 +117,25 @@ class AnswerStore:
 
     def append(self, record: dict[str, Any]) -> None:
         """Writes one record.  Raises FaceLLMError if the disk refuses it; nothing further may then be asked."""
-        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-        try:
-            written = self._file.write(line)
-            if written != len(line):  # a full disk: take the piece back
-                self._file.truncate(self._end)
-                raise OSError(None, "no space left")
-            if time.monotonic() - self._synced > SYNC_SECONDS:
-                os.fsync(self._file.fileno())
-                self._synced = time.monotonic()
-        except OSError as error:
-            raise FaceLLMError(
-                f"An answer could not be written to {self.folder / FILE}: {error.strerror}; make room and run the "
-                "same command again."
-            ) from None
-        self._take(record, self._end)
-        self._end += len(line)
+        self._take(record, self._journal.append(record))
 
     def kept(self, request: str) -> dict[str, Any] | None:
-        """The record of a request's kept answer, read back from the file; None where there is none."""
-        state = self.states.get(request)
-        if state is None or state.kept < 0:
-            return None
-        with (self.folder / FILE).open("rb") as lines:
-            lines.seek(state.kept)
-            return json.loads(lines.readline())
+        """Reads back the record of a request's kept answer; None where there is none."""
+        return self._journal.row_at(self.states[request].kept) if self.has(request) else None
 
     def has(self, request: str) -> bool:
+        """Returns whether an answer to a request is kept."""
         return request in self.states and self.states[request].kept >= 0
 
     def is_open(self, request: str, tries: int) -> bool:
-        """Whether a request is still to be asked.  tries: paid answers that it may take in all."""
+        """Returns whether a request is still to be asked, which may take `tries` paid answers in all."""
         state = self.states.get(request)
         return state is None or (state.kept < 0 and not state.closed and state.tries < tries)
 
     def has_fault(self, batch: str, custom_id: str) -> bool:
-        """Whether a fault in a batch's results is recorded already."""
+        """Returns whether a fault in a batch's results is recorded already."""
         return (batch, custom_id) in self._batch_faults
 
     def tries(self, request: str) -> int:
+        """Returns how many answers to a request were paid for."""
         return self.states[request].tries if request in self.states else 0

@@ -101,7 +101,7 @@ def test_what_cannot_be_merged_is_told(tmp_path):
         with AnswerStore(source), pytest.raises(FaceLLMError, match="Another process"):
             merge(store, [source])
         (source / "answers.jsonl").write_text("[1]\n")
-        with pytest.raises(FaceLLMError, match="damaged in line 1"):
+        with pytest.raises(FaceLLMError, match="line 1 is not an answer"):
             merge(store, [source])
         (source / "batches").mkdir()
         state = {"name": "x", "settings": {}, "prompt_version": "", "price": None, "dear": 0, "requests": []}

@@ -116,8 +116,8 @@ def test_a_line_cut_inside_a_character_is_forgotten(tmp_path):
     whole = '{"key": "a", "text": "ä"}\n'.encode()
     path.write_bytes(whole + '{"key": "b", "text": "ä'.encode()[:-1])
     assert set(read_replies(path)) == {"a"}
-    with journal.appending(path) as out:
-        journal.append(out, {"key": "b", "text": "B"})
+    with journal.Journal(path) as out:
+        out.append({"key": "b", "text": "B"})
     assert set(read_replies(path)) == {"a", "b"}
     path.write_bytes(b'{"key": "\xc3"}\n' + whole)
     with pytest.raises(FaceLLMError, match=r"x\.jsonl, line 1"):
@@ -128,7 +128,7 @@ def test_a_torn_line_is_cut_off_without_writing_the_others_anew(tmp_path, monkey
     path = tmp_path / "x.jsonl"
     path.write_bytes(b'{"key": "a", "text": "A"}\n{"key')
     monkeypatch.setattr(Path, "write_bytes", halting)
-    with journal.appending(path):
+    with journal.Journal(path):
         assert path.read_bytes() == b'{"key": "a", "text": "A"}\n'
 
 

@@ -8,11 +8,11 @@ its name first. What this file does not know: requests, answers, when to call.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
+from facellm.files import atomic_open
 from train.teachers.batch.parts import ENDPOINT, METADATA, Part
 from train.teachers.faults import NoReply
 from train.teachers.openai import Teacher, transport_errors
@@ -92,22 +92,17 @@ class BatchApi:
         """Writes a file of the server, under a temporary name until it is whole and on the disk; its lines' number."""
 
         async def stream() -> int:
-            partial = target.with_name(target.name + ".partial")
-            async with self._client.files.with_streaming_response.content(
-                file_id, timeout=TRANSFER_SECONDS
-            ) as response:
-                with partial.open("wb") as file:
+            number = 0
+            with atomic_open(target, "w+b") as file:
+                async with self._client.files.with_streaming_response.content(
+                    file_id, timeout=TRANSFER_SECONDS
+                ) as response:
                     async for block in response.iter_bytes():
                         file.write(block)
-                    file.flush()
-                    os.fsync(file.fileno())
-            number = 0
-            with partial.open("rb") as lines:
-                for line in lines:
+                file.seek(0)
+                for number, line in enumerate(file, 1):  # noqa: B007
                     if not isinstance(json.loads(line), dict):
                         raise ValueError
-                    number += 1
-            partial.replace(target)
             return number
 
         async def once() -> int:

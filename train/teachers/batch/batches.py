@@ -136,8 +136,8 @@ class BatchRun:
         while not self._crowded:
             limit = self.plan.max_cost
             reserved = sum(part.dear for part in self.parts.live)
-            room = math.inf if limit is None else limit - self.store.spent - reserved
-            part = self.parts.write(self.plan, self._wanted(), room, self._most)
+            left = math.inf if limit is None else limit - self.store.spent - reserved
+            part = self.parts.write(self.plan, self._wanted(), left, self._most)
             if part is None:
                 if not self._own() and any(True for _ in self._wanted()):
                     raise stopped_at_max_cost(self.store.spent, limit)

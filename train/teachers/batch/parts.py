@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
+from facellm.files import PARTIAL, atomic_open, write_text
 from train.faces.label_rows import LabelRow
 from train.teachers import prompt
 from train.teachers.plan import Plan, data_url
@@ -75,6 +75,8 @@ class Parts:
         """Raises FaceLLMError for a state file that is damaged."""
         self.folder = out / FOLDER
         self.live: list[Part] = []
+        for file in self.folder.glob(f"*{PARTIAL}*"):  # a kill came while it was written
+            file.unlink()
         for file in sorted(self.folder.glob("*.json")):
             try:
                 state = json.loads(file.read_text(encoding="utf-8"))
@@ -98,11 +100,11 @@ class Parts:
         return {request.request for part in self.live for request in part.requests}
 
     def write(
-        self, plan: Plan, wanted: Iterable[tuple[LabelRow, list[tuple[Any, str, int]]]], room: float, most: int
+        self, plan: Plan, wanted: Iterable[tuple[LabelRow, list[tuple[Any, str, int]]]], left: float, most: int
     ) -> Part | None:
         """A new part from the first requests that fit, None where none does. Nothing is sent.
 
-        wanted: rows with (attribute, identity, attempt).  room: USD that are left.  most: requests.
+        wanted: rows with (attribute, identity, attempt).  left: USD.  most: requests.
         """
         price = plan.price
         part = Part(
@@ -112,17 +114,14 @@ class Parts:
             [price.prompt, price.cached, price.answer] if price else None,
             0.0,
         )
-        self.folder.mkdir(parents=True, exist_ok=True)
         file = self.path(part, "jsonl")
         try:
-            with file.open("wb") as lines:
-                for line, dear in self._lines(part, plan, wanted, room, most):
+            with atomic_open(file, "wb") as lines:
+                for line, dear in self._lines(part, plan, wanted, left, most):
                     lines.write(line)
                     part.dear += dear
-                lines.flush()
-                os.fsync(lines.fileno())
         except OSError as error:
-            raise FaceLLMError(f"{file} cannot be written: {error.strerror}; make room and run again.") from None
+            raise FaceLLMError(f"{file} cannot be written: {error.strerror}; free some space and run again.") from None
         if not part.requests:
             file.unlink()
             return None
@@ -131,7 +130,7 @@ class Parts:
         return part
 
     def _lines(
-        self, part: Part, plan: Plan, wanted: Iterable[tuple[LabelRow, list]], room: float, most: int
+        self, part: Part, plan: Plan, wanted: Iterable[tuple[LabelRow, list]], left: float, most: int
     ) -> Iterator[tuple[bytes, float]]:
         size = spent = 0
         for row, open_requests in wanted:
@@ -145,19 +144,14 @@ class Parts:
                 line = json.dumps(whole, ensure_ascii=False).encode() + b"\n"
                 dear = plan.dearest(question)
                 size, spent = size + len(line), spent + dear
-                if len(part.requests) >= most or size > MOST_BYTES or spent > room:
+                if len(part.requests) >= most or size > MOST_BYTES or spent > left:
                     return
                 part.requests.append(made)
                 yield line, dear
 
     def save(self, part: Part) -> None:
         state = dataclasses.asdict(part) | {"requests": [dataclasses.astuple(r) for r in part.requests]}
-        file, partial = self.path(part, "json"), self.path(part, "json.partial")
-        with partial.open("w", encoding="utf-8") as out:
-            json.dump(state, out, ensure_ascii=False)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(file)
+        write_text(self.path(part, "json"), json.dumps(state, ensure_ascii=False))
 
     def remove(self, part: Part) -> None:
         """Forgets a batch: all its answers are stored, or nothing was or will be paid for it."""

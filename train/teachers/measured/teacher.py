@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from facellm.files import write_text
 from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, GENDERS
 from facellm.vision.images import load_image
 from train.faces import facts
@@ -82,9 +83,7 @@ class MeasuredTeacher:
     def save(self) -> None:
         """Keeps the thresholds, so that a later run with more rows words the earlier ones alike."""
         if not self._file.exists():
-            partial = self._file.with_name(THRESHOLDS + ".partial")
-            partial.write_text(self._thresholds)
-            partial.replace(self._file)
+            write_text(self._file, self._thresholds)
 
     def _sample(self, rows: Sequence[LabelRow]) -> str:
         if self._file.exists():
