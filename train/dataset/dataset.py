@@ -99,11 +99,12 @@ def _plan(args: argparse.Namespace, labels: Labels, attributes: Any, url: str, p
         if not rows:
             raise FaceLLMError(f"Shard {part}/{parts} holds none of the {len(labels.rows)} images; take fewer shards.")
     if args.teacher == "measured":
-        from train.teachers.measured.teacher import MeasuredTeacher, wording_version
+        from train.teachers.measured.teacher import MeasuredTeacher
+        from train.teachers.measured.wording import WORDING_VERSION
 
         # All rows set the thresholds, so that shards agree on them.
         teacher = MeasuredTeacher(labels.rows, args.images, args.out, args.measurements, args.seed)
-        plan = Plan(rows, attributes, teacher.settings, tries=args.reask + 1, prompt_version=wording_version())
+        plan = Plan(rows, attributes, teacher.settings, tries=args.reask + 1, prompt_version=WORDING_VERSION)
         return plan, teacher
     settings = Settings(
         model=args.model,

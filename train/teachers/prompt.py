@@ -1,18 +1,18 @@
 """What a teacher is told: the system prompt and, for each face and attribute, a question with a hint from the labels.
 
-Input: a label row and an attribute. Output: text. The demands are those of the FaceLLM paper (arXiv 2507.10300), the
-words are ours. The hint keeps the teacher from guessing age, gender and ethnicity; it is never part of the question
-that is stored, which is `Attribute.question`. What this file does not know: images, servers.
+The demands are those of the FaceLLM paper (arXiv 2507.10300), the words are ours. The hint keeps the teacher from
+guessing age, gender and ethnicity; it is never part of the question that is stored, which is `Attribute.question`.
 """
 
 from __future__ import annotations
 
-import hashlib
-
-from facellm.attributes import ATTRIBUTES, Attribute
+from facellm.attributes import Attribute
 from facellm.labels import AGE_GROUPS, FAIRFACE_ETHNICITIES
 from train.faces.label_rows import LabelRow
 
+# Part of every request's identity, so answers to another wording are asked anew: raise it by hand (to "2") with every
+# change of what is said below. The first version is named as earlier releases named it, so that their answers count.
+PROMPT_VERSION = "1-9976aec0"
 _NAMES = {"Latino_Hispanic": "Latino or Hispanic"}
 _GROUPS = ", ".join(_NAMES.get(group, group) for group in FAIRFACE_ETHNICITIES)
 
@@ -48,22 +48,16 @@ _YEARS = {group: f"{group.replace('-', ' to ')} years old" for group in AGE_GROU
 
 
 def hint(row: LabelRow) -> str:
-    """ "a woman, 30 to 39 years old, of East Asian ethnicity"; children are boys and girls. "Others" is not said."""
+    """Returns the labels in words, such as "a woman, 30 to 39 years old, of East Asian ethnicity".
+
+    Children are boys and girls; the group "Others" is left out.
+    """
     man, woman = _CHILD.get(row.age, ("man", "woman"))
     person = f"a {man if row.gender == 'Male' else woman}, {_YEARS[row.age]}"
     return person if row.race == "Others" else f"{person}, of {_NAMES.get(row.race, row.race)} ethnicity"
 
 
 def question(attribute: Attribute, row: LabelRow) -> str:
-    """The attribute's question as it is stored, and the hint as a note in brackets."""
+    """Returns the attribute's question as it is stored, and the hint as a note in brackets."""
     return f"{attribute.question}\n[Note: the person is {hint(row)}.]"
 
-
-def _version() -> str:
-    sample = LabelRow(0, "", "30-39", "Female", "East Asian", path=None)  # type: ignore[arg-type]
-    child = LabelRow(0, "", "0-2", "Male", "Others", path=None)  # type: ignore[arg-type]
-    texts = [SYSTEM, *(question(a, row) for a in ATTRIBUTES for row in (sample, child))]
-    return "1-" + hashlib.sha256("\n".join(texts).encode()).hexdigest()[:8]
-
-
-PROMPT_VERSION = _version()  # carries a digest of the wording, so that no change of it can go unnoticed

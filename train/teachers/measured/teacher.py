@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
 import json
 import random
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +27,6 @@ from train.faces.label_rows import LabelRow
 from train.faces.measures import MEASUREMENTS, SIDE, cheek_difference, pixel_stats, read_measurements, square
 from train.teachers.measured import substitutes
 from train.teachers.measured.substitutes import face_of
-from train.teachers.measured.wording import WRITERS
 from train.teachers.openai import Reply
 from train.teachers.plan import read_image
 
@@ -51,13 +48,6 @@ class MeasuredSettings:
 
     def identity(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
-
-
-def wording_version() -> str:
-    """Carries a digest of the code that words an answer, so that no change of it can go unnoticed."""
-    modules = {writer.__module__ for writer in WRITERS.values()} | {facts.__name__, substitutes.__name__}
-    text = "\n".join(inspect.getsource(sys.modules[name]) for name in sorted(modules))
-    return "measured-1-" + hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 class MeasuredTeacher:
