@@ -1,7 +1,4 @@
-"""Colours, type and scripts of the page. System fonts only: the first load must need no other host.
-
-Input: nothing. What this file does not know: the tabs.
-"""
+"""Colours, type and scripts of the page. System fonts only: the first load must need no other host."""
 
 from __future__ import annotations
 
@@ -9,70 +6,15 @@ from pathlib import Path
 
 import gradio as gr
 
+from demo.page.render import render
+
 CSS = Path(__file__).parent / "style.css"
+
+# What goes into the page's head: page.js, and the rules that Gradio must not prefix.
+HEAD = str(render("head"))
 
 _SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
-
-# Esc presses the visible stop button; the consent line, once read, stays away; so does the theme button's choice; the
-# place in the queue, which Gradio writes as "queue: 2/5 |", is said in words on the tab's status line.
-HEAD = """
-<meta name="color-scheme" content="light dark">
-<style>
-/* Here and not in style.css: Gradio prefixes that file's rules, which breaks those about its own outermost elements. */
-body { background: var(--body-background-fill) !important; }
-.gradio-container { overflow: clip !important; } /* hidden would make it a scroller, and nothing in it sticky */
-.gradio-container > .main { padding: 8px 0 !important; }
-footer .divider { display: none !important; }
-footer { gap: 18px; }
-@media (max-width: 760px) { .gradio-container { padding: 0 12px 20px !important; } }
-</style>
-<script>
-document.addEventListener('keydown', (event) => {
-  if (event.key !== 'Escape') return;
-  const stop = [...document.querySelectorAll('button.stop, button.stop-button, .stop button')]
-    .find((button) => button.offsetParent !== null);
-  if (stop) { stop.click(); event.preventDefault(); }
-});
-const remembered = (key, value) => {
-  try { return value === undefined ? localStorage.getItem(key) : localStorage.setItem(key, value); }
-  catch { return null; }
-};
-// A choice made in Gradio's own settings comes in the address, and goes first.
-let look = new URLSearchParams(location.search).has('__theme') ? null : remembered('facellm-theme');
-const dress = () => { // Gradio follows the system: at its start, and whenever that changes
-  if (look) document.body.classList.toggle('dark', look === 'dark');
-  const dark = String(document.body.classList.contains('dark'));
-  const button = document.querySelector('#theme');
-  if (button && button.getAttribute('aria-pressed') !== dark) button.setAttribute('aria-pressed', dark);
-};
-const follow = () => new MutationObserver(dress).observe(document.body, {attributeFilter: ['class']});
-if (document.body) follow(); else document.addEventListener('DOMContentLoaded', follow);
-if (remembered('facellm-consent')) document.documentElement.classList.add('consent-read');
-document.addEventListener('click', (event) => {
-  if (event.target.closest('#consent-read')) {
-    remembered('facellm-consent', '1');
-    document.documentElement.classList.add('consent-read');
-  }
-  if (event.target.closest('#theme')) {
-    look = document.body.classList.contains('dark') ? 'light' : 'dark';
-    remembered('facellm-theme', look);
-    dress();
-  }
-});
-new MutationObserver(() => {
-  if (document.body) dress();
-  for (const tracker of document.querySelectorAll('.status-line [data-testid="status-tracker"]')) {
-    const place = /queue: *([0-9]+)/.exec(tracker.textContent);
-    const line = tracker.closest('.status-line').querySelector('.status.busy');
-    if (!place || !line) continue;
-    const before = Number(place[1]) - 1;
-    const words = before > 0 ? `Waiting in the queue, ${before} before you` : 'Waiting in the queue, you are next';
-    if (line.textContent !== words) line.textContent = words;
-  }
-}).observe(document.documentElement, {subtree: true, childList: true, characterData: true});
-</script>
-"""
 
 
 def theme() -> gr.themes.Base:

@@ -40,6 +40,9 @@ element.addEventListener('click', (event) => {
 });
 """
 
+# The page's script refuses a file that is too large before it is sent.
+_ON_REFUSED = "window.addEventListener('facellm-refused', (event) => trigger('refused', {text: event.detail}));"
+
 
 @dataclass(frozen=True)
 class Box:
@@ -126,7 +129,7 @@ class PhotoPanel:
         self.dropped = gr.UploadButton(
             "Photo", file_types=["image"], type="filepath", visible="hidden", elem_id="dropped"
         )
-        self.notice = gr.HTML("", elem_id="photo-notice")
+        self.notice = gr.HTML("", elem_id="photo-notice", js_on_load=_ON_REFUSED)
         self.gallery = gr.HTML(_gallery(), elem_id="examples", js_on_load=_CLICK % {"name": "example"})
         self.shown = gr.HTML("", elem_id="stage", visible=False, js_on_load=_CLICK % {"name": "face"})
         self.another = gr.Button("Choose another photo", size="sm", visible=False, elem_id="another")
@@ -209,12 +212,16 @@ class PhotoPanel:
                 photos.put(request.session_hash, replace(photo, anyway=True))
             return {self.gate: gr.update(visible=False)}
 
+        def too_large(event: gr.EventData) -> str:
+            return render("notice", text=str(event.text))
+
         outputs = list(self.empty())
         common: dict[str, Any] = {"outputs": outputs, "api_visibility": "private", "show_progress": "minimal"}
         reads: dict[str, Any] = {**common, "concurrency_id": "photo", "concurrency_limit": 2}
         quick: dict[str, Any] = {**common, "queue": False}
         for event in (self.image.upload, self.dropped.upload):  # what an earlier file got said is of no use any more
             event(lambda: "", None, [self.notice], queue=False, api_visibility="private", show_progress="hidden")
+        self.notice.refused(too_large, None, [self.notice], queue=False, api_visibility="private")
         self.changed = [
             self.image.change(given, [self.image, look], show_progress_on=[self.image], **reads),
             self.dropped.upload(given, [self.dropped, look], show_progress_on=[self.image, self.shown], **reads),
