@@ -18,8 +18,7 @@ from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, GENDERS
 from facellm.messages import build_messages, expand_image, render
 from train.faces.facts import FactReader, Facts
 from train.faces.measures import MEASUREMENTS
-from train.lora.conversations import Example, tokenize
-from train.lora.packing import IGNORE
+from train.lora.conversations import IGNORE, Example, tokenize
 from train.nano.language import corpus
 from train.nano.vision import faces
 

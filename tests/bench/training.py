@@ -22,7 +22,9 @@ from tests.bench import pairs
 from tests.bench.models import LORA, Subject
 from tests.bench.timing import Result, in_model_thread, race, result
 from tests.paths import ROOT
-from train.lora.packing import IGNORE, answer_loss, collate, pack, packed_forward, use_packed_attention
+from train.lora.conversations import IGNORE
+from train.lora.packed_attention import answer_loss, collate, packed_forward, use_packed_attention
+from train.lora.packs import pack
 from train.lora.trainer import collate_plain
 
 IMAGES = 2  # in a micro-batch

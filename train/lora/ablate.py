@@ -1,10 +1,7 @@
 """`python -m train ablate`: one adapter for each rank, under one seed, measured alike; a table and a plot.
 
-Input: what `train lora` takes, and the ranks; a folder of questions that `train benchmark` made, if there is one.
-Output, in --out: rank-N/ (a run of `train lora` each), ablation.json, ablation.md, ablation.png. A rank that is done
-is not trained again, and one that was killed goes on from its checkpoint.
-
-What it does not know: which rank is best for you. More parameters cost more memory and disk; the table shows what for.
+Writes into --out: rank-N/ (a run of `train lora` each), ablation.json, ablation.md and ablation.png. A rank that is
+done is not trained again, and one that was killed goes on from its checkpoint.
 """
 
 from __future__ import annotations
@@ -17,23 +14,31 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
-from train.lora.recipe import Recipe, add_flags, from_flags, names
+from train.lora.lora import add_run_options
+from train.lora.recipe import Recipe, add_flags, from_flags
+from train.outputs import usable_folder, write_files
+from train.reports.pages import markdown_table
+from train.reports.plots import figure, save_png
 
 RANKS = (4, 8, 16, 32)
+COLUMNS = {
+    "rank": "rank", "trainable": "trainable parameters", "train_loss": "training loss", "val_loss": "validation loss",
+    "val_token_accuracy": "next token right", "val_short_accuracy": "short answers right", "accuracy": "accuracy",
+    "low": "from (95 %)", "high": "to", "seconds": "seconds",
+}  # fmt: skip
+# What the plot shows: the first that every rank has.
+PLOTTED = {
+    "accuracy": "accuracy on multiple-choice questions", "val_short_accuracy": "short validation answers right",
+    "val_loss": "validation loss (nats a token)", "train_loss": "training loss (nats a token)",
+}  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m train ablate", description=__doc__.splitlines()[0])
-    made.add_argument("--data", type=Path, required=True, help="folder with dataset.json (or .jsonl) and its images")
-    made.add_argument("--model", default="nano", help="base model: a name, a folder, or a hub name")
-    made.add_argument("--out", type=Path, required=True)
-    made.add_argument("--base-name", default=None, help="what the adapters call their base, as in `lora`")
+    add_run_options(made)
     made.add_argument("--ranks", default=",".join(map(str, RANKS)), help="ranks, with commas between")
-    made.add_argument("--recipe", default=None, help=f"{', '.join(names())}, or the path of a .yaml file")
-    made.add_argument("--features", type=Path, default=None, help="feature cache (default: one for all ranks in --out)")
-    made.add_argument("--benchmark", type=Path, default=None, help="questions that `train benchmark` made")
-    made.add_argument("--limit", type=int, default=None, help="at most so many questions of each benchmark file")
-    made.add_argument("--device", default=None, help="cpu or cuda")
+    made.add_argument("--benchmark", type=Path, help="questions that `train benchmark` made")
+    made.add_argument("--limit", type=int, help="at most so many questions of each benchmark file")
     add_flags(made)
     return made
 
@@ -43,17 +48,9 @@ def main(argv: Sequence[str]) -> int:
     if hasattr(args, "rank") or hasattr(args, "alpha"):
         raise FaceLLMError("ablate sets rank and alpha (twice the rank) itself; choose the ranks with --ranks.")
     rows = ablate(
-        args.data,
-        args.model,
-        args.out,
-        read_ranks(args.ranks),
-        from_flags(args),
-        base_name=args.base_name,
-        features=args.features,
-        benchmark=args.benchmark,
-        limit=args.limit,
-        device=args.device,
-    )
+        args.data, args.model, args.out, read_ranks(args.ranks), from_flags(args), base_name=args.base_name,
+        features=args.features, benchmark=args.benchmark, limit=args.limit, device=args.device,
+    )  # fmt: skip
     print(json.dumps(rows))
     return 0
 
@@ -68,26 +65,33 @@ def read_ranks(text: str) -> list[int]:
 
 
 def ablate(
-    data: Path,
-    model: str,
-    out: Path,
-    ranks: Sequence[int],
-    recipe: Recipe,
-    *,
-    base_name: str | None = None,
-    features: Path | None = None,
-    benchmark: Path | None = None,
-    limit: int | None = None,
-    device: str | None = None,
-) -> list[dict[str, Any]]:
-    """Trains and measures every rank; alpha is twice the rank, so that the adapter's scale stays. Returns the table.
+    data: Path, model: str, out: Path, ranks: Sequence[int], recipe: Recipe, *, base_name: str | None = None,
+    features: Path | None = None, benchmark: Path | None = None, limit: int | None = None, device: str | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Trains and measures every rank; alpha is twice the rank, so that the adapter's scale stays.
 
-    Raises FaceLLMError where `out` holds a rank of another base, other data, settings or questions.
+    Args:
+        data: The training set.
+        model: The base.
+        out: The folder to write into.
+        ranks: Ranks of the adapters.
+        recipe: All other settings.
+        base_name: What the adapters call their base (None: its name on the hub).
+        features: A feature cache (None: one for all ranks in `out`).
+        benchmark: Questions to score by.
+        limit: At most so many questions of each benchmark file.
+        device: "cpu" or "cuda".
+
+    Returns:
+        The table, a row a rank.
+
+    Raises:
+        FaceLLMError: Where `out` holds a rank of another base, other data, settings or questions.
     """
     from train.lora.stages import trained
 
-    out = Path(out)
-    rows = []
+    out = usable_folder(Path(out))
+    rows: list[dict[str, Any]] = []
     for rank in ranks:
         folder = out / f"rank-{rank}"
         settings = dataclasses.replace(recipe, rank=rank, alpha=2 * rank)
@@ -111,27 +115,10 @@ def _measure(benchmark: Path, model: str, folder: Path, limit: int | None, devic
     return {"accuracy": rate["value"], "low": rate["low"], "high": rate["high"], "questions": rate["total"]}
 
 
-def _write(out: Path, rows: list[dict]) -> None:
-    columns = {
-        "rank": "rank",
-        "trainable": "trainable parameters",
-        "train_loss": "training loss",
-        "val_loss": "validation loss",
-        "val_token_accuracy": "next token right",
-        "val_short_accuracy": "short answers right",
-        "accuracy": "accuracy",
-        "low": "from (95 %)",
-        "high": "to",
-        "seconds": "seconds",
-    }
-    shown = {k: v for k, v in columns.items() if any(row.get(k) is not None for row in rows)}
-    lines = ["| " + " | ".join(shown.values()) + " |", "| " + " | ".join("---:" for _ in shown) + " |"]
-    for row in rows:
-        lines.append("| " + " | ".join(_cell(row.get(key)) for key in shown) + " |")
-    for name, text in (("ablation.json", json.dumps(rows, indent=1)), ("ablation.md", "\n".join(lines))):
-        partial = out / f"{name}.partial"
-        partial.write_text(text + "\n")
-        partial.replace(out / name)
+def _write(out: Path, rows: list[dict[str, Any]]) -> None:
+    shown = {key: title for key, title in COLUMNS.items() if any(row.get(key) is not None for row in rows)}
+    table = markdown_table(list(shown.values()), [[_cell(row.get(k)) for k in shown] for row in rows], "r" * len(shown))
+    write_files(out, {"ablation.json": json.dumps(rows, indent=1) + "\n", "ablation.md": table})
     _plot(out / "ablation.png", rows)
 
 
@@ -142,23 +129,9 @@ def _cell(value: Any) -> str:
 
 
 def _plot(path: Path, rows: list[dict]) -> None:
-    """Accuracy (with its 95 % interval) against trainable parameters; else short answers right, or validation loss."""
-    from matplotlib.figure import Figure
-
-    key, label = next(
-        (
-            (k, text)
-            for k, text in (
-                ("accuracy", "accuracy on multiple-choice questions"),
-                ("val_short_accuracy", "short validation answers right"),
-                ("val_loss", "validation loss (nats a token)"),
-            )
-            if all(row.get(k) is not None for row in rows)
-        ),
-        ("train_loss", "training loss (nats a token)"),
-    )
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot()
+    """Draws the first of `PLOTTED` that every rank has, accuracy with its 95 % interval, against parameters."""
+    key = next((key for key in PLOTTED if all(row.get(key) is not None for row in rows)), "train_loss")
+    drawing, axes = figure(6, 4)
     points = [(row["trainable"], row[key]) for row in rows]
     axes.plot(*zip(*points, strict=True), marker="o")
     if key == "accuracy":
@@ -166,5 +139,5 @@ def _plot(path: Path, rows: list[dict]) -> None:
         axes.errorbar(*zip(*points, strict=True), yerr=around, fmt="none", capsize=3)
     for row, point in zip(rows, points, strict=True):
         axes.annotate(f"rank {row['rank']}", point, textcoords="offset points", xytext=(4, 6))
-    axes.set(xlabel="trainable parameters", ylabel=label, xscale="log")
-    figure.savefig(path, dpi=120)
+    axes.set(xlabel="trainable parameters", ylabel=PLOTTED[key], xscale="log")
+    save_png(drawing, path)

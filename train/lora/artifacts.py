@@ -1,15 +1,16 @@
-"""What a LoRA run leaves behind besides weights: log lines, metrics, loss plot, sample answers, the adapter's folder.
-
-Input: the Trainer's events. What this file does not know: how a loss is computed.
-"""
+"""What a LoRA run leaves behind besides weights: metrics, loss plot, sample answers, the adapter's folder."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ import torch
 from transformers import TrainerCallback
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from train.lora.base_model import COMPLETE, TRAINING, BaseId
-from train.lora.conversations import DataSet, tokenize
+from facellm.files import write_json, write_text
+from train.lora.base_model import TRAINING, BaseId, local_name
+from train.lora.conversations import IGNORE, DataSet, Tokens, tokenize
 from train.lora.recipe import Recipe, dump
+from train.reports.pages import render
+from train.reports.plots import figure, save_png
 
 LOGGED = (
     "loss", "grad_norm", "learning_rate",
@@ -41,7 +45,7 @@ class Log(TrainerCallback):
         if self.first and self.path.is_file():
             # Lines that the killed run wrote after its last checkpoint are about to be written again.
             kept = [line for line in read_metrics(self.path) if line["step"] <= state.global_step]
-            write_lines(self.path, kept)
+            write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def on_step_end(self, args, state, control, **kwargs):
         # A line is a mean since the last line; ending it at every checkpoint makes a resumed run's lines equal.
@@ -52,24 +56,16 @@ class Log(TrainerCallback):
         if not self.first or "train_runtime" in (logs or {}):
             return
         seconds = time.monotonic() - self.began
+        speed = round(self.trainer.tokens_seen / max(seconds, 1e-9))
         entry = {"step": state.global_step, "epoch": round(state.epoch or 0.0, 4)}
         entry |= {k: v for k, v in logs.items() if k in LOGGED}
-        entry |= {
-            "seconds": round(seconds, 1),
-            "tokens_per_second": round(self.trainer.tokens_seen / max(seconds, 1e-9)),
-        }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+        entry |= {"seconds": round(seconds, 1), "tokens_per_second": speed}
+        _append(self.path, [entry])
         done = state.global_step - self.start_step
         left = seconds / done * (state.max_steps - state.global_step) if done else float("nan")
-        shown = (
-            f"loss {logs['loss']:.4f}"
-            if "loss" in logs
-            else f"validation loss {logs.get('eval_loss', float('nan')):.4f}"
-        )
+        name, loss = ("loss", logs["loss"]) if "loss" in logs else ("validation loss", logs.get("eval_loss", math.nan))
         print(
-            f"step {state.global_step}/{state.max_steps}  {shown}  {entry['tokens_per_second']} tokens/s  "
+            f"step {state.global_step}/{state.max_steps}  {name} {loss:.4f}  {speed} tokens/s  "
             f"{left / 60:.1f} min left",
             file=sys.stderr,
         )
@@ -95,51 +91,31 @@ class Log(TrainerCallback):
         }
 
 
-def read_metrics(path: Path) -> list[dict]:
-    """Every whole line; a line that a kill cut short is left out."""
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Returns every whole line; one that a kill cut short is left out."""
     lines = []
-    for line in path.read_text().splitlines():
-        try:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with suppress(json.JSONDecodeError):
             lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
     return lines
 
 
-def write_lines(path: Path, lines: list[dict]) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    part.replace(path)
+def _append(path: Path, entries: Sequence[dict[str, Any]]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(entry) + "\n" for entry in entries)
 
 
 def plot(metrics: Path) -> None:
-    """loss.png beside the metrics: training and validation loss against steps."""
-    from matplotlib.figure import Figure
-
+    """Draws loss.png beside the metrics: training and validation loss against steps."""
     lines = read_metrics(metrics)
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot()
+    drawing, axes = figure(7, 4)
     for key, label in (("loss", "training"), ("eval_loss", "validation")):
         points = [(line["step"], line[key]) for line in lines if key in line]
         if points:
             axes.plot(*zip(*points, strict=True), label=label, marker="o" if key == "eval_loss" else None)
     axes.set(xlabel="optimiser step", ylabel="loss a token (nats)")
     axes.legend()
-    figure.savefig(metrics.with_name("loss.png"), dpi=120)
-
-
-class Marks(TrainerCallback):
-    """Marks a checkpoint as whole once everything in it is written, with the run that it belongs to."""
-
-    def __init__(self, run: dict):
-        self.run = run
-
-    def on_save(self, args, state, control, **kwargs):
-        if state.is_world_process_zero:
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            part = folder / f"{COMPLETE}.part"
-            part.write_text(json.dumps(self.run))
-            part.replace(folder / COMPLETE)
+    save_png(drawing, metrics.with_name("loss.png"))
 
 
 class Samples(TrainerCallback):
@@ -151,19 +127,16 @@ class Samples(TrainerCallback):
     def on_evaluate(self, args, state, control, model=None, **kwargs):
         training = model.training
         model.eval()
-        entries = []
-        for row in self.rows:
-            entries.append({"step": state.global_step, **answer(model, self.processor, row, self.images, self.recipe)})
+        answers = [answer(model, self.processor, row, self.images, self.recipe) for row in self.rows]
         model.train(training)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
-            file.writelines(json.dumps(entry) + "\n" for entry in entries)
+        _append(self.path, [{"step": state.global_step, **one} for one in answers])
 
 
-def answer(model: Any, processor: Any, row: Any, images: Any, recipe: Recipe) -> dict[str, Any]:
-    """The model's greedy answer to a conversation's first question, beside the one in the data."""
+def answer(model: Any, processor: Any, row: Tokens, images: Any, recipe: Recipe) -> dict[str, Any]:
+    """Returns the model's greedy answer to a conversation's first question, beside the one in the data."""
     device = next(model.parameters()).device
-    asked = next(place for place, label in enumerate(row.labels) if label != -100)
+    asked = next(place for place, label in enumerate(row.labels) if label != IGNORE)
+    ends = next((p for p in range(asked, len(row.labels)) if row.labels[p] == IGNORE), len(row.labels))
     ids = torch.tensor([row.ids[:asked]], device=device)
     given = images([row.example.image]) if row.example.image is not None else {}
     given = {name: value.to(device) for name, value in given.items()}
@@ -173,22 +146,15 @@ def answer(model: Any, processor: Any, row: Any, images: Any, recipe: Recipe) ->
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=enabled):
         made = model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=recipe.sample_tokens,
-            do_sample=False, eos_token_id=row.ids[_end(row)], pad_token_id=0, **given,
+            do_sample=False, eos_token_id=row.ids[ends - 1], pad_token_id=0, **given,
         )  # fmt: skip
     text = processor.tokenizer.decode(made[0, asked:], skip_special_tokens=True).strip()
     question, wanted = row.example.turns[0]
     return {"image": row.example.image, "question": question, "answer": text, "data": wanted}
 
 
-def _end(row: Any) -> int:
-    """Place of the end-of-turn mark after the first answer."""
-    learnt = [place for place, label in enumerate(row.labels) if label != -100]
-    return next(p for p in learnt if p + 1 not in set(learnt))
-
-
 def samples(out: Path, recipe: Recipe, data: DataSet, processor: Any, images: Any, first: bool) -> list[Samples]:
-    import os
-
+    """Returns the callback that writes sample answers; none in processes that must not or cannot generate."""
     # A sharded model's generate needs every process; samples are for single-device and data-parallel runs.
     sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true" or os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
     rows = data.val or data.train
@@ -201,6 +167,7 @@ def samples(out: Path, recipe: Recipe, data: DataSet, processor: Any, images: An
 def summary(
     recipe: Recipe, base: BaseId, data: DataSet, train: list, val: list, plan: Any, model: Any, checkpoint: Path | None
 ) -> str:
+    """Returns a sentence on what is about to be trained."""
     trains, total = model.get_nb_trainable_parameters()
     tokens = sum(len(p) for p in train)
     begin = f"going on from {checkpoint.name}" if checkpoint else "from the start"
@@ -212,62 +179,31 @@ def summary(
     )
 
 
-CARD = """---
-library_name: peft
-base_model: {base}
-pipeline_tag: image-text-to-text
-tags: [face, lora, internvl]
----
-# A FaceLLM adapter
+def finish(out: Path, recipe: Recipe, base: BaseId, data: DataSet, figures: dict[str, Any]) -> None:
+    """Completes adapter.part and renames it to adapter: an adapter/ folder is always whole.
 
-LoRA (rank {rank}, alpha {alpha}) on every linear layer of the decoder of `{base}`; encoder, projector and head are the
-base's own. Open it with `python -m facellm describe IMAGE --model {base} --adapter PATH`, or with PEFT.
-
-| | |
-| --- | --- |
-| base | `{base}`{revision} |
-| training set | {pairs:,} conversations about {images:,} images, SHA-256 `{data}` |
-| steps | {steps} of {pairs_per_step} conversations |
-| training loss | {train_loss} nats a token at the end |
-| validation loss | {val_loss} nats a token |
-| validation, next token right | {val_token_accuracy} |
-| validation, short answers right | {val_short_accuracy} of {val_short_answers} |
-| time | {seconds} s |
-| date | {date} |
-
-All settings are in `recipe.yaml`, all figures in `training.json`. The adapter says what its training data taught it to
-say about faces; it does not identify people, and descriptions of sensitive traits can be wrong.
-"""
-
-
-def finish(out: Path, recipe: Recipe, base: BaseId, data: DataSet, figures: dict, model: Any) -> None:
-    """Completes adapter.part and renames it to adapter: an adapter/ folder is always whole."""
+    Args:
+        out: The run's folder, in which adapter.part holds the weights.
+        recipe: All settings.
+        base: What the adapter belongs to; its name is written as `base_model_name_or_path`.
+        data: What it was trained on.
+        figures: What the run measured.
+    """
     part = out / "adapter.part"
     for name in ("training_args.bin", "README.md"):
         (part / name).unlink(missing_ok=True)  # the Trainer's pickle of its arguments is of no use and names paths
-    config = json.loads((part / "adapter_config.json").read_text())
-    config["base_model_name_or_path"] = base.name
-    (part / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
-    (part / "recipe.yaml").write_text(dump(recipe))
+    config = json.loads((part / "adapter_config.json").read_text(encoding="utf-8"))
+    write_json(part / "adapter_config.json", {**config, "base_model_name_or_path": base.name})
+    write_text(part / "recipe.yaml", dump(recipe))
     known = {
         "base": base.to_dict(),
         "data": {
-            "digest": data.digest,
-            "train": len(data.train),
-            "val": len(data.val),
-            "images": len(data.images()),
+            "digest": data.digest, "train": len(data.train), "val": len(data.val), "images": len(data.images()),
         },
-        "recipe": dataclasses.asdict(recipe),
-        "figures": figures,
+        "recipe": dataclasses.asdict(recipe), "figures": figures,
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-    }
-    (part / TRAINING).write_text(json.dumps(known, indent=1) + "\n")
-    revision = f" at `{base.revision}`" if base.revision else ""
-    shown = {k: "not measured" if v is None else round(v, 4) if isinstance(v, float) else v for k, v in figures.items()}
-    card = CARD.format(
-        base=base.name, revision=revision, rank=recipe.rank, alpha=recipe.alpha, pairs=len(data.train),
-        images=len(data.images()), data=data.digest[:16], date=known["date"], **shown,
-    )  # fmt: skip
-    (part / "README.md").write_text(card)
+    }  # fmt: skip
+    write_json(part / TRAINING, known)
+    write_text(part / "README.md", render("adapter.md.jinja", open_as=local_name(base.name), **known))
     shutil.rmtree(out / "adapter", ignore_errors=True)
     part.rename(out / "adapter")

@@ -4,8 +4,6 @@ Input: a folder in the form that LLaMA-Factory reads (`dataset.json`: rows of `c
 `images`) or its JSONL twin (also one `image`, `question`, `answer` a line). Validation rows stand in a second file
 (`val.json`, `dataset_val.json`, ...) or carry `"split": "val"`. Image paths are relative to the folder.
 Every fault is found before training begins and told with a count, the first place, and what to do.
-
-What it does not know: pixels (train.lora.feature_cache), packing (train.lora.packing), wording (facellm.messages).
 """
 
 from __future__ import annotations
@@ -13,14 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
 from facellm.messages import build_messages, clean, expand_image, render
 
-IGNORE = -100  # as in train.lora.packing, which cannot be imported without torch
+IGNORE = -100  # label of a token that is not learnt (Hugging Face's convention)
 TRAIN_FILES = ("dataset.json", "dataset.jsonl", "train.json", "train.jsonl")
 VAL_FILES = ("dataset_val.json", "dataset_val.jsonl", "val.json", "val.jsonl", "validation.json", "validation.jsonl")
 IMAGE_MARK = "<image>"  # stands for the image in ShareGPT text
@@ -50,6 +48,11 @@ class DataSet:
 
     def path(self, image: str) -> Path:
         return self.folder / image  # an absolute path stays absolute
+
+    def absolute(self, example: Example) -> Example:
+        """The example with its image's absolute path, for use in another set."""
+        path = example.image and str(self.path(example.image).absolute())
+        return replace(example, image=path)
 
 
 def read_dataset(folder: str | Path) -> DataSet:

@@ -1,10 +1,8 @@
 """`python -m train export`: an adapter merged into its base, as a checkpoint that stands alone.
 
-Input: an adapter's folder and its base. Output: a model folder (safetensors shards, config, tokenizer, processor) that
-facellm and plain transformers open alike. A base that the adapter was not trained on is refused, and the merged model
-must answer as base and adapter do before anything is written.
-
-What it does not know: how the adapter was trained, and how good it is.
+Writes a model folder (safetensors shards, config, tokenizer, processor) that facellm and plain transformers open alike.
+A base that the adapter was not trained on is refused, and the merged model must answer as base and adapter do before
+anything is written.
 """
 
 from __future__ import annotations
@@ -18,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
+from facellm.files import write_text
+from train.outputs import usable_folder
+from train.reports.pages import render
 
 # Files of the base that a reader of the merged model needs too; weights and cards are written anew.
 COPIED = ("*.json", "*.jinja", "*.txt", "*.model")
@@ -42,40 +43,45 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     figures = export(
-        args.adapter,
-        args.out,
-        base=args.base,
-        images=args.image,
-        merge_in=args.merge_in,
-        dtype=args.dtype,
-        max_shard_size=args.max_shard_size,
-        device=args.device,
-    )
+        args.adapter, args.out, base=args.base, images=args.image, merge_in=args.merge_in, dtype=args.dtype,
+        max_shard_size=args.max_shard_size, device=args.device,
+    )  # fmt: skip
     print(json.dumps(figures))
     return 0
 
 
 def export(
-    adapter: Path,
-    out: Path,
-    *,
-    base: str | None = None,
-    images: Sequence[Path] = (),
-    merge_in: str = "float32",
-    dtype: str | None = None,
-    max_shard_size: str = "5GB",
-    device: str = "cpu",
-) -> dict[str, Any]:
-    """Merges and writes; returns what was compared. Raises FaceLLMError; nothing is left at `out` then."""
+    adapter: Path, out: Path, *, base: str | None = None, images: Sequence[Path] = (), merge_in: str = "float32",
+    dtype: str | None = None, max_shard_size: str = "5GB", device: str = "cpu",
+) -> dict[str, Any]:  # fmt: skip
+    """Merges an adapter into its base and writes the result.
+
+    Args:
+        adapter: The adapter's folder.
+        out: The model's folder; must not exist.
+        base: Folder or name of the base (None: as the adapter says).
+        images: Images for the comparison of answers (none: two made ones).
+        merge_in: "float32" or "bf16", the precision of the sum.
+        dtype: "float32" or "bf16", how weights are stored (None: as the base's are).
+        max_shard_size: The largest file.
+        device: "cpu" or "cuda".
+
+    Returns:
+        What was compared.
+
+    Raises:
+        FaceLLMError: Where the base is another one or the merged model answers otherwise; nothing is left at `out`.
+    """
     import torch
 
     from facellm.weights.adapter import attach
     from facellm.weights.checkpoint import adapter_or_merged, read_json
-    from train.lora.base_model import TRAINING, base_folder, open_base
+    from train.lora.base_model import TRAINING, base_folder, open_base, public_name
 
     adapter, out = Path(adapter), Path(out)
     if out.exists():
         raise FaceLLMError(f"{out} exists already; name another --out or remove it.")
+    usable_folder(out.absolute().parent)
     folder, _ = adapter_or_merged(str(adapter))
     if folder is None:
         raise FaceLLMError(f"{adapter} is no adapter but a whole model; there is nothing to merge.")
@@ -115,7 +121,9 @@ def export(
         "equal_before_storing": sum(a == b for a, b in zip(separate, together, strict=True)),
         "equal_as_stored": _equal_as_stored(part, merge_in, device, questions, separate),
     }
-    (part / "README.md").write_text(_card(known, str(named), figures))
+    card = render("merged.md.jinja", base=public_name(named), data=known.get("data", {}).get("digest", "")[:16],
+                  figures=figures)  # fmt: skip
+    write_text(part / "README.md", card)
     part.rename(out)
     return figures
 
@@ -181,14 +189,3 @@ def _equal_as_stored(part: Path, precision: str, device: str, questions: list[di
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     model = AutoModelForImageTextToText.from_pretrained(part, dtype=dtype, use_safetensors=True).to(device).eval()
     return sum(_answer(model, question) == answer for question, answer in zip(questions, separate, strict=True))
-
-
-def _card(known: dict, named: str, figures: dict) -> str:
-    data = known.get("data", {}).get("digest", "")[:16] or "not recorded"
-    return (
-        f"---\nbase_model: {named}\npipeline_tag: image-text-to-text\nlibrary_name: transformers\n---\n"
-        f"# FaceLLM, merged\n\n`{named}` with its LoRA adapter merged into the decoder, stored as {figures['dtype']}. "
-        f"Training data SHA-256 `{data}`. Of {figures['compared']} greedy answers compared with base and adapter, "
-        f"{figures['equal_before_storing']} were equal before storing and {figures['equal_as_stored']} as stored "
-        "(rounding to bf16 can change a word).\n"
-    )

@@ -8,13 +8,10 @@ A cache is a folder that anyone may write (nano's own stages do)::
 A key is `sha256:` + the digest of the image file's bytes, or the image's path as the data set writes it; with path keys
 the file need not even exist. `fingerprint` (`encoder_digest`) names encoder, projector and image settings, so that a
 cache of another base is refused. Arrays are memory-mapped: nothing but the rows of a batch is ever read.
-
-What it does not know: text, packing, training.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +21,7 @@ import numpy as np
 import torch
 
 from facellm.errors import FaceLLMError
+from facellm.files import file_digest, write_text
 from facellm.vision.images import load_image
 from facellm.weights.fingerprint import encoder_digest
 
@@ -31,7 +29,8 @@ FORMAT = 1
 
 
 def image_key(path: str | Path) -> str:
-    return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    """Returns the key of an image file by its content."""
+    return f"sha256:{file_digest(Path(path))}"
 
 
 class FeatureCache:
@@ -96,9 +95,7 @@ def write_features(
     for row, key in enumerate(keys):
         rows.update(dict.fromkeys([key] if isinstance(key, str) else key, row))
     index = {"format": FORMAT, "fingerprint": mark, "tokens": array.shape[1], "width": array.shape[2], "rows": rows}
-    part = folder / "index.json.part"
-    part.write_text(json.dumps(index))
-    part.replace(folder / "index.json")
+    write_text(folder / "index.json", json.dumps(index))
     return FeatureCache(folder, mark)
 
 

@@ -87,7 +87,7 @@ HELP = {
     "sample_tokens": "longest sample answer in tokens",
 }
 # What may differ between a checkpoint and the run that goes on from it, because the curve does not depend on it.
-FREE = {"eval_every", "save_every", "log_every", "samples", "sample_tokens", "val_images"}
+FREE = frozenset({"eval_every", "save_every", "log_every", "samples", "sample_tokens", "val_images"})
 
 
 def names() -> list[str]:

@@ -1,8 +1,4 @@
-"""The stages of an experiment with several adapters: each is done once, and is never taken for that of another input.
-
-Input: data, a base, a recipe, questions, a folder. Output: the figures of a run of `train lora`; the folder of a
-`train evaluate`. What this file does not know: which adapters are compared, and what for.
-"""
+"""The stages of an experiment with several adapters: each is done once, and never taken for that of another input."""
 
 from __future__ import annotations
 
@@ -23,37 +19,48 @@ def trained(
     data: Path, model: str, out: Path, recipe: Recipe, *, base_name: str | None = None, features: Path | None = None,
     device: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """The figures of the adapter in `out`, which is trained (or goes on) where it is not finished.
+    """Trains the adapter in `out`, or goes on with it, where it is not finished. Arguments are those of `lora.train`.
 
-    Raises FaceLLMError where it was trained on another base, on other data or with other settings.
+    Returns:
+        The adapter's figures.
+
+    Raises:
+        FaceLLMError: Where it was trained on another base, on other data or with other settings.
     """
     from train.lora import lora
     from train.lora.base_model import TRAINING, base_folder, identify
+    from train.lora.checkpoints import difference
     from train.lora.conversations import read_dataset
 
     record = out / "adapter" / TRAINING
     if not record.is_file():
         return lora.train(data, model, out, recipe, base_name=base_name, features=features, device=device)
-    made, wanted = json.loads(record.read_text(encoding="utf-8")), dataclasses.asdict(recipe)
-    changed = next((name for name in wanted if made["recipe"].get(name) != wanted[name]), None)
-    if made["base"]["digest"] != identify(model, base_folder(model)).digest:
-        what = f"on another base than {model}"
-    elif made["data"]["digest"] != read_dataset(data).digest:
-        what = f"on other data than {data} holds"
-    elif changed:
-        what = f"with {changed}={made['recipe'].get(changed)}, not {wanted[changed]}"
-    else:
-        return made["figures"]
-    raise FaceLLMError(f"The adapter in {out} was trained {what}; name another --out, or remove {out}.")
+    made = json.loads(record.read_text(encoding="utf-8"))
+    base = identify(model, base_folder(model)).to_dict()
+    run = {"base": base, "data": read_dataset(data).digest, "recipe": dataclasses.asdict(recipe)}
+    if otherwise := difference({**made, "data": made["data"]["digest"]}, run):
+        raise FaceLLMError(f"The adapter in {out} was trained {otherwise}; name another --out, or remove {out}.")
+    return made["figures"]
 
 
 def scored(
     benchmark: Path, model: str, adapter: Path | None, out: Path, limit: int | None, device: str | None
 ) -> Path:  # fmt: skip
-    """The folder `out`/evaluation, with the likelihood scores of an adapter (None: of the base alone).
+    """Scores questions by likelihood, asking nothing twice.
 
-    `train evaluate` itself asks nothing twice, and raises FaceLLMError where the folder holds answers of other weights
-    or other questions.
+    Args:
+        benchmark: The questions' folder.
+        model: The base.
+        adapter: The adapter that answers; None asks the base alone.
+        out: The folder in which `evaluation` is made.
+        limit: At most so many questions of each benchmark file.
+        device: "cpu" or "cuda".
+
+    Returns:
+        The folder `out`/evaluation, as `train evaluate` wrote it.
+
+    Raises:
+        FaceLLMError: Where it holds answers of other weights or to other questions.
     """
     from train.evaluate import evaluate
 

@@ -1,10 +1,7 @@
-"""The Hugging Face Trainer, fed with packs: which packs make a step, their loss, validation, samples.
+"""The Hugging Face Trainer, fed with packs: which packs make a step, their loss, validation, checkpoints.
 
-Input: a PEFT model, packs, and where an image's features come from. Output: checkpoints and log entries.
 Steps are planned from seed and epoch alone, so a run that was killed goes on with the very batches it would have had,
 and several processes share a step's packs without changing its gradient.
-
-What it does not know: data files (adapters.data), recipes (adapters.recipe), the adapter's folder (adapters.report).
 """
 
 from __future__ import annotations
@@ -21,9 +18,11 @@ from transformers import Trainer, TrainingArguments
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from facellm.errors import FaceLLMError
-from train.lora.packing import IGNORE, Pack, answer_loss, answer_weights, collate, mean_weight, packed_forward
+from train.lora.conversations import IGNORE
+from train.lora.packed_attention import answer_loss, answer_weights, collate, mean_weight, packed_forward
+from train.lora.packs import Pack
 
-SHORT = 8  # tokens, with the end-of-turn mark
+SHORT = 8  # tokens, the EOS token included
 ImageReader = Callable[[Sequence[Any]], dict[str, torch.Tensor]]  # images of a batch -> image_features or pixel_values
 
 
@@ -72,10 +71,6 @@ class StepPlan:
         return parts
 
 
-class Packs(list):
-    """A list of packs that a DataLoader reads."""
-
-
 def collate_plain(packs: Sequence[Pack]) -> dict:
     """The reference path: every pair alone, padded on the right to (rows, longest), with its own image."""
     length = max(len(p) for p in packs)
@@ -98,22 +93,27 @@ def _short(labels: torch.Tensor, right: np.ndarray) -> tuple[int, int]:
 
 
 class FaceTrainer(Trainer):
-    """Trainer over packs. `model` is a PeftModel; `read_images` gives a batch's features or pixels."""
+    """Trainer over packs.
+
+    Args:
+        model: A PeftModel.
+        args: The Trainer's own settings.
+        train: Packs to learn from.
+        val: Packs to validate on.
+        plan: Which packs make a step.
+        read_images: Gives a batch's features or pixels.
+        micro_tokens: Tokens of a validation batch.
+        packed: False takes every pair alone, with its own image.
+        weighting: How answers weigh in the loss (`train.lora.packed_attention.answer_weights`).
+        kwargs: The Trainer's other arguments.
+    """
 
     def __init__(
-        self,
-        model: torch.nn.Module,
-        args: TrainingArguments,
-        train: Sequence[Pack],
-        val: Sequence[Pack],
-        plan: StepPlan,
-        read_images: ImageReader,
-        micro_tokens: int,
-        packed: bool = True,
-        weighting: str = "token",
+        self, model: torch.nn.Module, args: TrainingArguments, train: Sequence[Pack], val: Sequence[Pack],
+        plan: StepPlan, read_images: ImageReader, micro_tokens: int, packed: bool = True, weighting: str = "token",
         **kwargs: Any,
-    ):
-        super().__init__(model=model, args=args, train_dataset=Packs(train), eval_dataset=Packs(val), **kwargs)
+    ) -> None:  # fmt: skip
+        super().__init__(model=model, args=args, train_dataset=list(train), eval_dataset=list(val), **kwargs)
         self.weighting = weighting
         self.mean_weight = None if weighting == "token" else mean_weight(train, weighting)
         self.plan, self.read_images, self.packed, self.micro_tokens = plan, read_images, packed, micro_tokens
@@ -133,14 +133,8 @@ class FaceTrainer(Trainer):
         self.plan.set_epoch(kwargs["epoch"] if "epoch" in kwargs else args[1])
         super()._run_epoch(*args, **kwargs)
 
-    def summed_loss(self, model: torch.nn.Module, batch: dict) -> tuple[torch.Tensor, int]:
-        """Cross-entropy summed over the batch's answer tokens, and how many they are."""
-        logits, targets = self.answers(model, batch)
-        weights = answer_weights(batch["labels"], self.weighting, self.mean_weight) if model.training else None
-        return answer_loss(logits, targets, tokens=1, weights=weights), len(targets)
-
     def answers(self, model: torch.nn.Module, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (answer tokens, vocabulary) and targets (answer tokens,), in the batch's order."""
+        """Returns logits (answer tokens, vocabulary) and targets (answer tokens,), in the batch's order."""
         features, pixels = batch.get("image_features"), batch.get("pixel_values")
         if self.packed:
             return packed_forward(model, batch, features, pixels)
@@ -152,9 +146,10 @@ class FaceTrainer(Trainer):
         return out.logits[:, :-1].flatten(0, 1)[targets != IGNORE], targets[targets != IGNORE]
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        loss, tokens = self.summed_loss(model, inputs)
+        logits, targets = self.answers(model, inputs)
+        weights = answer_weights(inputs["labels"], self.weighting, self.mean_weight)
+        loss = answer_loss(logits, targets, tokens=num_items_in_batch, weights=weights)
         self.tokens_seen += inputs["input_ids"].numel()
-        loss = loss / (tokens if num_items_in_batch is None else num_items_in_batch)
         # Gradients are averaged over processes, but the sum over all of them is wanted.
         return loss * self.args.world_size
 
@@ -164,10 +159,11 @@ class FaceTrainer(Trainer):
         return self._evaluated[1] if self._evaluated[0] == self.state.global_step else {}
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval") -> dict[str, float]:
-        """Figures over the validation packs, shared among the processes.
+        """Measures the validation packs, shared among the processes.
 
-        Mean loss an answer token; share of answer tokens that are the most likely one; and of short answers (option
-        letters, labels: up to SHORT tokens with the end mark) the share that greedy decoding would give whole.
+        Returns:
+            Mean loss an answer token; the share of answer tokens that are the most likely one; and of short answers
+            (option letters, labels: up to SHORT tokens) the share that greedy decoding would give whole.
         """
         packs = list(eval_dataset or self.eval_dataset)
         if not packs:

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from train.lora.conversations import Example, tokenize
-from train.lora.packing import Pack, answer_loss, answer_weights, collate, pack, packed_forward, use_packed_attention
+from train.lora.packed_attention import answer_loss, answer_weights, collate, packed_forward, use_packed_attention
+from train.lora.packs import Pack, pack
 from train.nano import assemble
 from train.nano.vision.tower import load_encoder
 

@@ -23,8 +23,10 @@ import torch
 from transformers import InternVLForConditionalGeneration
 
 from facellm.weights.processor import FaceProcessor
-from train.lora.lora import add_adapter, start_from
-from train.lora.packing import IGNORE, Pack, use_packed_attention
+from train.lora.base_model import add_adapter, start_from
+from train.lora.conversations import IGNORE
+from train.lora.packed_attention import use_packed_attention
+from train.lora.packs import Pack
 from train.lora.recipe import load_recipe
 from train.nano.base import WEIGHTING, Tokens, batches, read_packs, step_loss, validate
 

@@ -23,7 +23,7 @@ from tests.paths import ROOT
 from tests.tiny import make_tiny_internvl
 from tests.train.lora.lora_data import make_data, make_world, rows
 from train import __main__ as cli
-from train.lora import lora
+from train.lora import base_model, lora
 from train.lora.recipe import check
 
 SETTINGS = {
@@ -84,14 +84,14 @@ def test_only_the_decoder_has_adapters_and_the_base_is_untouched(trained, world)
 
 def test_encoder_projector_and_head_are_bit_identical(world, tmp_path, monkeypatch):
     kept = {}
-    adapter = lora.add_adapter
+    adapter = base_model.add_adapter
 
     def remember(net, settings):
         kept["before"] = {k: v.clone() for k, v in net.state_dict().items()}
         kept["model"] = adapter(net, settings)
         return kept["model"]
 
-    monkeypatch.setattr(lora, "add_adapter", remember)
+    monkeypatch.setattr(base_model, "add_adapter", remember)
     lora.train(*world, tmp_path / "out", recipe(max_steps=3), device="cpu")
     after = kept["model"].unload().state_dict()
     assert kept["before"].keys() == after.keys()
@@ -275,7 +275,7 @@ def test_sentences_about_the_run(world, trained, tmp_path, monkeypatch):
     told(lambda: lora.train(world[0], other, out, recipe(), device="cpu"), "another base", str(world[1]))
     told(lambda: lora.train(*world, out, recipe(rank=4), device="cpu"), "rank=16, not 4")
     told(
-        lambda: lora.train(make_data(tmp_path / "d", 4), world[1], out, recipe(), device="cpu"), "data set has changed"
+        lambda: lora.train(make_data(tmp_path / "d", 4), world[1], out, recipe(), device="cpu"), "on other data"
     )
     shutil.rmtree(out / "checkpoints")
     told(lambda: lora.train(world[0], other, out, recipe(), device="cpu"), "feature cache", "another encoder")

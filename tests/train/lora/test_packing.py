@@ -10,20 +10,32 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from tests.tiny import make_tiny_internvl
-from train.lora.packing import (
-    IGNORE,
+from train.lora.conversations import IGNORE
+from train.lora.packed_attention import (
     answer_loss,
     answer_weights,
-    block_mask,
     blocks,
     collate,
     mean_weight,
-    pack,
     packed_forward,
     use_packed_attention,
 )
+from train.lora.packs import pack
 
 IMAGE_TOKENS = 4
+
+
+def block_mask(packs: list) -> torch.Tensor:
+    """What `Blocks` computes, as one boolean mask (1, 1, T, T), True to see."""
+    spans = [np.full(len(p), -1) for p in packs]
+    for span, p in zip(spans, packs, strict=True):
+        for number, start in enumerate(p.starts):
+            span[start:] = number
+    pair = np.concatenate(spans)
+    image = np.repeat(np.arange(len(packs)), [len(p) for p in packs])
+    place = np.arange(len(pair))
+    seen = (image[:, None] == image) & (place[:, None] >= place) & ((pair == -1) | (pair[:, None] == pair))
+    return torch.from_numpy(seen)[None, None]
 
 
 @pytest.fixture(scope="module")

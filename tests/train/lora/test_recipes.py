@@ -12,7 +12,7 @@ import yaml
 
 from facellm.errors import FaceLLMError
 from tests.paths import ROOT
-from train.lora.packing import Pack
+from train.lora.packs import Pack
 from train.lora.recipe import HELP, RECIPES, Recipe, add_flags, check, dump, from_flags, load_recipe, names
 from train.lora.trainer import StepPlan
 

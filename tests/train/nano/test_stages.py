@@ -10,9 +10,9 @@ from transformers import AutoModelForImageTextToText, InternVLVisionModel
 
 from facellm.weights.fingerprint import encoder_digest
 from facellm.weights.processor import FaceProcessor
+from train.lora.base_model import add_adapter
 from train.lora.conversations import read_dataset
 from train.lora.feature_cache import FeatureCache
-from train.lora.lora import add_adapter
 from train.lora.recipe import load_recipe
 from train.nano import base, face_pairs, projector, words
 from train.nano.language import corpus

@@ -1,16 +1,8 @@
-"""Packed training: all the question-answer pairs of one image behind ONE image prefix, exactly.
+"""Packed training: attention that keeps the pairs of a pack apart, and the loss of their answers.
 
-The pairs of an image share a long beginning (system prompt, image tokens, often the first words of the question). A
-`Pack` holds that prefix once and the rest of every pair behind it::
-
-    [ prefix | q1 a1 | q2 a2 | ... | q8 a8 ]      position ids restart at the prefix's end for every pair
-                                                  a pair sees the prefix and itself, never another pair
-
-Loss and gradients equal those of training on every pair alone: about half the tokens, an eighth of the encoder's work.
 Packs of several images are laid end to end in one row WITHOUT padding, so that every linear layer works on real tokens
-only; attention alone gathers them into small padded blocks (`Blocks`), whose cost is that of separate pairs.
-
-How it is used (by `train lora`, and by the base stage of nano with a projector that trains)::
+only; attention alone gathers them into small padded blocks (`Blocks`), whose cost is that of separate pairs. Used by
+`train lora`, and by nano's base stage with a projector that trains::
 
     packs = pack([(ids, labels), ...], image=row, image_token_id=model.config.image_token_id, max_tokens=2048)
     use_packed_attention(model)                                    # once; plain calls and generate() still work
@@ -19,15 +11,13 @@ How it is used (by `train lora`, and by the base stage of nano with a projector 
     logits, targets = packed_forward(model, batch, image_features=features)        # (answer tokens, vocabulary), same
     loss = answer_loss(logits, targets, tokens=answer_tokens_of_the_whole_step)
 
-`image_features` are what the projector returns; gradients flow into them, so a projector may train through them.
-
-What it does not know: where tokens or features come from (`data`, `features`), and other decoders than those
-whose forward takes a dict of masks by layer type (Qwen2, so every InternVL3): it raises for those with sliding windows.
+`image_features` are what the projector returns; gradients flow into them. Decoders must take a dict of masks by layer
+type (Qwen2, so every InternVL3); those with sliding windows are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,97 +29,13 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-IGNORE = -100  # label of a token that is not learnt (Hugging Face's convention)
+from train.lora.conversations import IGNORE
+from train.lora.packs import Pack
+
 PACKED_ATTENTION = "facellm_packed"
 # A token's weight, before it is scaled, is the length of its answer to this power.
 _POWERS = {"token": 0.0, "root": -0.5, "answer": -1.0}
 BUCKETS = 4  # groups of similar length that the pairs of a batch are padded in, for attention only
-
-Conversation = tuple[Sequence[int], Sequence[int]]  # token ids and labels, equally long; labels are ids or IGNORE
-
-
-@dataclass(frozen=True)
-class Pack:
-    """One image's prefix and pairs. Arrays are int32 of shape (tokens,); `starts` are where the pairs begin."""
-
-    input_ids: np.ndarray
-    labels: np.ndarray
-    position_ids: np.ndarray
-    starts: tuple[int, ...]
-    image: Hashable | None
-
-    def __len__(self) -> int:
-        return len(self.input_ids)
-
-    @property
-    def pairs(self) -> int:
-        return len(self.starts)
-
-
-def pack(
-    conversations: Sequence[Conversation],
-    image: Hashable | None,
-    image_token_id: int | None = None,
-    max_tokens: int | None = None,
-) -> list[Pack]:
-    """Packs the conversations of ONE image; more than one pack where they exceed `max_tokens` or
-    differ before the image's end.
-
-    A conversation of several turns is one row. `image` is whatever identifies the image to the caller (None: no image).
-    Raises ValueError for a conversation without an answer or with an answer that begins the sequence.
-    """
-    groups: dict[bytes, list[tuple[np.ndarray, np.ndarray]]] = {}
-    for ids, labels in conversations:
-        ids, labels = np.asarray(ids, dtype=np.int32), np.asarray(labels, dtype=np.int32)
-        if ids.shape != labels.shape or ids.ndim != 1:
-            raise ValueError(f"Token ids {ids.shape} and labels {labels.shape} of a conversation differ in length.")
-        answer = np.flatnonzero(labels != IGNORE)
-        if not len(answer) or answer[0] < 2:
-            raise ValueError("A conversation needs a question of at least two tokens and an answer after it.")
-        places = np.flatnonzero(ids == image_token_id) if image_token_id is not None else ()
-        # The image stands in the prefix once, so only rows that are equal up to its last token can share one.
-        head = ids[: places[-1] + 1].tobytes() if len(places) else b""
-        groups.setdefault(head, []).append((ids, labels))
-    packs = []
-    for rows in groups.values():
-        taken, prefix = [rows[0]], _usable(rows[0])
-        for row in rows[1:]:
-            shared = _common(taken[0], row, prefix)
-            if max_tokens is not None and _size([*taken, row], shared) > max_tokens:
-                packs.append(_join(taken, prefix, image))
-                taken, shared = [], _usable(row)
-            taken, prefix = [*taken, row], shared
-        packs.append(_join(taken, prefix, image))
-    return packs
-
-
-def _usable(row: tuple[np.ndarray, np.ndarray]) -> int:
-    """Longest prefix that leaves the token which predicts the first answer token inside the pair itself."""
-    return int(np.flatnonzero(row[1] != IGNORE)[0]) - 1
-
-
-def _common(first: tuple[np.ndarray, np.ndarray], row: tuple[np.ndarray, np.ndarray], prefix: int) -> int:
-    limit = min(prefix, _usable(row))
-    different = np.flatnonzero(first[0][:limit] != row[0][:limit])
-    return int(different[0]) if len(different) else limit
-
-
-def _size(rows: Sequence[tuple[np.ndarray, np.ndarray]], prefix: int) -> int:
-    return prefix + sum(len(ids) - prefix for ids, _ in rows)
-
-
-def _join(rows: Sequence[tuple[np.ndarray, np.ndarray]], prefix: int, image: Hashable | None) -> Pack:
-    lengths = [len(ids) - prefix for ids, _ in rows]
-    starts = prefix + np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    return Pack(
-        input_ids=np.concatenate([rows[0][0][:prefix], *(ids[prefix:] for ids, _ in rows)]),
-        labels=np.concatenate([rows[0][1][:prefix], *(labels[prefix:] for _, labels in rows)]),
-        position_ids=np.concatenate(
-            [np.arange(prefix), *(np.arange(prefix, prefix + length) for length in lengths)]
-        ).astype(np.int32),
-        starts=tuple(int(start) for start in starts),
-        image=image,
-    )
 
 
 @dataclass
@@ -299,19 +205,6 @@ def collate(packs: Sequence[Pack]) -> dict:
         "packed": blocks(packs),
         "images": [p.image for p in packs if p.image is not None],
     }
-
-
-def block_mask(packs: Sequence[Pack]) -> Tensor:
-    """What `Blocks` computes, as one boolean mask (1, 1, T, T), True to see: for tests and for other attentions."""
-    spans = [np.full(len(p), -1) for p in packs]
-    for span, p in zip(spans, packs, strict=True):
-        for number, start in enumerate(p.starts):
-            span[start:] = number
-    pair = np.concatenate(spans)
-    image = np.repeat(np.arange(len(packs)), [len(p) for p in packs])
-    place = np.arange(len(pair))
-    seen = (image[:, None] == image) & (place[:, None] >= place) & ((pair == -1) | (pair[:, None] == pair))
-    return torch.from_numpy(seen)[None, None]
 
 
 def packed_forward(
