@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
 def serve(args: argparse.Namespace) -> None:
     """Serve until interrupted.  Raises FaceLLMError."""
     _quiet(args.verbose, notes=True)
-    from facellm.server.app import run as run_server
+    from facellm.server.run import run as run_server
 
     run_server(args)
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 
 from facellm.server.app import make_app
-from facellm.server.requests import read_chat
+from facellm.server.schemas import ChatRequest, parse
 
 
 def free_socket(port: int = 0) -> socket.socket:
@@ -102,15 +102,17 @@ class VLLM:
         """Of the whole prompt as vLLM lists it; the label's likelihood stands at its end mark."""
         assert body["add_generation_prompt"] is False and body["prompt_logprobs"] == 0
         *messages, answer = body["messages"]
-        asked = read_chat({**{k: body[k] for k in ("model", "facellm")}, "messages": messages}, self.names)
-        view = self.model.view(asked.look.image, whole=True)
-        score = self.model.engine.score(view.image, asked.row.question, [answer["content"]], asked.row.variant)[0]
+        question = {**{k: body[k] for k in ("model", "facellm")}, "messages": messages}
+        asked = parse(ChatRequest, json.dumps(question).encode())
+        row = asked.row(self.names[asked.model])
+        view = self.model.view(asked.file, whole=True)
+        score = self.model.engine.score(view.image, row.question, [answer["content"]], row.variant)[0]
         tokenizer = self.model.loaded.processor.tokenizer
         ids = tokenizer(answer["content"], add_special_tokens=False)["input_ids"]
         label = [({str(i): {"logprob": 0.0, "rank": 1, "decoded_token": tokenizer.decode([i])}}) for i in ids]
-        question = {"7": {"logprob": -9.0, "rank": 9, "decoded_token": "assistant\n"}}
+        before = {"7": {"logprob": -9.0, "rank": 9, "decoded_token": "assistant\n"}}
         end = {"8": {"logprob": score, "rank": 1, "decoded_token": "<|im_end|>"}}
-        return [None, question, *label, end, {"9": {"logprob": -1.0, "rank": 2, "decoded_token": "\n"}}]
+        return [None, before, *label, end, {"9": {"logprob": -1.0, "rank": 2, "decoded_token": "\n"}}]
 
 
 class Moody:

@@ -123,7 +123,7 @@ def test_a_base_under_both_names_is_noticed(here, caplog):
 
 @pytest.mark.parametrize("how", ["cancel", "close"])
 def test_stopping_reaches_the_server(server, remote, photo, how):
-    counts = server.app.state.served.counts
+    counts = server.app.state.service.counts
     before = counts.cancelled
     cancel = threading.Event()
     stream = remote.stream(remote.view(photo, whole=True), [Row(w, "Hi") for w in VARIANTS], LONG, cancel)
@@ -144,7 +144,7 @@ def test_stopping_reaches_the_server(server, remote, photo, how):
 def test_a_stream_cancelled_before_it_begins_asks_nothing(server, remote, photo):
     cancel = threading.Event()
     cancel.set()
-    counts = server.app.state.served.counts
+    counts = server.app.state.service.counts
     before = counts.answered + counts.cancelled
     (delta,) = remote.stream(remote.view(photo, whole=True), [Row("base", "Hi")], LONG, cancel)
     assert delta.done and delta.answer.finish_reason == "cancelled" and delta.answer.text == ""
@@ -264,7 +264,7 @@ def test_closing_ends_what_is_under_way(server, photo):
     assert held()[0] == before - 1
     with pytest.raises(FaceLLMError, match="was closed before it had answered"):
         list(stream)
-    wait_until(lambda: server.app.state.served.counts.active == 0)
+    wait_until(lambda: server.app.state.service.counts.active == 0)
     assert model.ask(photo, "Hi", whole=True, max_new_tokens=2).tokens == 2
     model.close()
 

@@ -1,8 +1,10 @@
 """The server as its clients see it: OpenAI's own client, bad requests, clients that leave."""
 
 import base64
+import http.client
 import io
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -26,8 +28,8 @@ from facellm.messages import build_messages, expand_image, render
 from facellm.policy import REMOVED
 from facellm.results import VARIANTS, Answer, Delta
 from facellm.server.app import make_app
-from facellm.server.requests import read_chat
-from facellm.server.run import StopText
+from facellm.server.schemas import ChatRequest, parse
+from facellm.server.service import StopText
 from tests.paths import EXAMPLES
 from tests.served import InThread, wait_until
 
@@ -167,14 +169,13 @@ def test_stop_texts_cut_at_the_first(text, stops, size):
     assert cutter.hit == bool(places)
 
 
-def test_drawing_words(address, body):
-    names = {w: w for w in VARIANTS}
-    drawn = [read_chat({**body, "temperature": 1}, names).sampling.seed for _ in range(8)]
-    assert len(set(drawn)) > 1  # as elsewhere: no seed means new numbers
-    assert read_chat({**body, "temperature": 1, "seed": -5}, names).sampling.seed == 2**63 - 5
-    assert read_chat({**body, "top_p": 0.5, "repetition_penalty": 1.1}, names).sampling == Sampling(
-        max_new_tokens=4, top_p=0.5, repetition_penalty=1.1
-    )
+def test_drawing_words(body):
+    def sampling(**parameters):
+        return parse(ChatRequest, json.dumps({**body, **parameters}).encode()).sampling
+
+    assert len({sampling(temperature=1).seed for _ in range(8)}) > 1  # as elsewhere: no seed means new numbers
+    assert sampling(temperature=1, seed=-5).seed == 2**63 - 5
+    assert sampling(top_p=0.5, repetition_penalty=1.1) == Sampling(max_new_tokens=4, top_p=0.5, repetition_penalty=1.1)
 
 
 class Spy(FaceLLM):
@@ -196,7 +197,7 @@ def test_a_client_that_leaves_stops_the_model(loaded, body, streamed):
     spy = Spy(loaded)
     body |= {"max_tokens": 1500, "stream": streamed}
     with InThread(make_app(spy)) as server:
-        counts = server.app.state.served.counts
+        counts = server.app.state.service.counts
         if streamed:
             with httpx.stream("POST", server.url + "/chat/completions", json=body, timeout=300) as response:
                 lines = response.iter_lines()
@@ -223,7 +224,7 @@ def test_a_stopping_server_ends_open_answers(loaded, body):
     with CLIENT.stream("POST", server.url + "/chat/completions", json=body) as response:
         next(response.iter_lines())
         server.stop()
-    assert server.app.state.served.counts.active == 0 and server.app.state.served.counts.cancelled == 1
+    assert server.app.state.service.counts.active == 0 and server.app.state.service.counts.cancelled == 1
 
 
 def changed(body, **changes):
@@ -233,10 +234,13 @@ def changed(body, **changes):
 TABLE = [
     (lambda b: changed(b, model="gpt-4o"), 404, "no model 'gpt-4o' here; choose base or facellm"),
     (lambda b: changed(b, model=None), 400, "model must be given"),
-    (lambda b: changed(b, messages=None), 400, "messages must be a list"),
+    (lambda b: changed(b, messages=None), 400, "messages must be given"),
     (lambda b: changed(b, messages=[]), 400, "at least one message"),
     (lambda b: changed(b, messages=["Hi"]), 400, "must be an object"),
     (lambda b: changed(b, messages=[{"role": "tool", "content": "x"}]), 400, "role 'tool' is not known"),
+    (lambda b: changed(b, messages=[{"role": [], "content": "x"}]), 400, "role [] is not known"),
+    (lambda b: changed(b, messages=conversation(data_uri_of(b), "Hi " * 70_000)), 400, "at most 200,000 are read"),
+    (lambda b: changed(b, **{"x" * 9999: 1}), 400, "no parameter 'xxx"),
     (lambda b: changed(b, messages=[{"role": "user", "content": "Hi"}]), 400, "has 0 images; give exactly one"),
     (lambda b: changed(b, messages=[{"role": "user"}]), 400, "must be a text or a list of parts"),
     (lambda b: changed(b, messages=b["messages"] * 2), 400, "where one from assistant belongs"),
@@ -249,10 +253,11 @@ TABLE = [
     (lambda b: changed(b, messages=conversation("data:;base64,SGVsbG8=")), 400, "not an image that can be read"),
     (lambda b: changed(b, messages=conversation("data:image/png;base64,")), 400, "is empty"),
     (lambda b: changed(b, messages=conversation(data_uri_of(b), " ")), 400, "question is empty"),
-    (lambda b: changed(b, temperature=3), 400, "temperature is 3; it must be between"),
+    (lambda b: changed(b, temperature=3), 400, "temperature is 3.0; it must be between"),
     (lambda b: changed(b, temperature="hot"), 400, "temperature must be a number"),
     (lambda b: changed(b, max_tokens=True), 400, "max_tokens must be a whole number"),
-    (lambda b: changed(b, max_tokens=0), 400, "max_new_tokens is 0"),
+    (lambda b: changed(b, max_tokens=0), 400, "max_tokens is 0"),
+    (lambda b: changed(b, max_tokens=None, max_completion_tokens=5000), 400, "max_completion_tokens is 5000"),
     (lambda b: changed(b, max_tokens=4000), 400, "start a new conversation"),
     (lambda b: changed(b, top_p=0), 400, "top_p is 0"),
     (lambda b: changed(b, n=2), 400, "n is not offered here"),
@@ -288,6 +293,79 @@ def test_malformed_requests_get_a_sentence(server, body, change, status, says, s
 
 
 @pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": None, "max_completion_tokens": 0}, "max_completion_tokens"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"n": 2}, "n"),
+        ({"facellm": {"zoom": 2}}, "facellm.zoom"),
+        ({"messages": [{"role": [], "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "messages[0].content[0]"),
+        ({"messages": conversation("http://x/y")}, "messages[0].content[0].image_url"),
+    ],
+)
+def test_errors_name_the_parameter_that_was_sent(server, body, changes, param):
+    assert post(server, {**body, **changes}).json()["error"]["param"] == param
+
+
+def test_pictures_in_every_form_of_base64(server, body):
+    raw = PORTRAIT.read_bytes()
+    raw += b"\0" * ((1 - len(raw)) % 3)  # so that it needs padding
+    plain = base64.b64encode(raw).decode()
+    forms = {
+        "plain": plain,
+        "unpadded": plain.rstrip("="),
+        "wrapped": base64.encodebytes(raw).decode(),
+        "percent": plain.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D"),
+        "url-safe": base64.urlsafe_b64encode(raw).decode(),
+    }
+    texts = set()
+    for data in forms.values():
+        told = post(server, {**body, "messages": conversation(f"data:image/jpeg;base64,{data}")})
+        texts.add(told.json()["choices"][0]["message"]["content"])
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize("name", ["/v1/models/%ff%fe", "/v1/models/a%0Ab", "/v1/%ed%a0%80"])
+def test_names_that_no_text_holds(server, name):
+    told = CLIENT.get(server.url.removesuffix("/v1") + name)
+    assert told.status_code == 404 and told.json()["error"]["message"].count("\n") == 0
+
+
+def test_the_connection_outlives_what_cannot_be_read(server, body):
+    url = httpx.URL(server.url)
+    texts = [
+        json.dumps({**body, "model": "\ud800"}),
+        json.dumps({**body, "\udfff": 1}),
+        json.dumps({**body, "messages": conversation(data_uri_of(body), "\ud83d")}),
+        json.dumps({**body, "seed": 1}).replace('"seed": 1', '"seed": NaN'),
+        '{"facellm": ' * 5000 + "1" + "}" * 5000,
+    ]
+    connection = http.client.HTTPConnection(url.host, url.port)
+    try:
+        for text in texts:
+            connection.request("POST", "/v1/chat/completions", text.encode(), JSON)
+            with connection.getresponse() as told:
+                assert told.status == 400 and set(json.load(told)["error"]) == {"message", "type", "param", "code"}
+            used = connection.sock
+        connection.request("GET", "/health")
+        assert connection.getresponse().status == 200 and connection.sock is used
+    finally:
+        connection.close()
+
+
+def test_what_operators_and_clients_read_of_it(server):
+    root = server.url.removesuffix("/v1")
+    assert CLIENT.get(f"{root}/ready").json() == {"status": "ready", "active": 0}
+    document = CLIENT.get(f"{root}/openapi.json").json()
+    assert {"/health", "/ready", "/v1/models", "/v1/chat/completions", "/v1/profiles"} <= set(document["paths"])
+    named = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
+    assert {"ChatRequest", "ProfilesRequest", "Message"} <= named <= set(document["components"]["schemas"])
+    assert CLIENT.get(f"{root}/docs").status_code == 404  # the usual page fetches its scripts from elsewhere
+
+
+@pytest.mark.parametrize(
     ("path", "options", "status", "says"),
     [
         (
@@ -320,6 +398,8 @@ def test_limits_and_keys(here, body, monkeypatch):
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer sécret".encode()}):
             told = post(server, body, headers=headers)
             assert told.status_code == 401 and told.json()["error"]["code"] == "invalid_api_key"
+        for scheme in ("bearer", "BEARER"):
+            assert CLIENT.get(server.url + "/models", headers={"Authorization": f"{scheme} secret"}).status_code == 200
         key = {"Authorization": "Bearer secret"}
         assert CLIENT.get(server.url + "/models", headers=key).status_code == 200
         assert CLIENT.get(server.url + "/models").status_code == 401
@@ -327,11 +407,13 @@ def test_limits_and_keys(here, body, monkeypatch):
         body["messages"][0]["content"][1]["text"] = "Hi" * 10_000
         told = post(server, body, headers=key)
         assert told.status_code == 413 and "larger than" in told.json()["error"]["message"]
-        monkeypatch.setattr("facellm.server.run.MAX_REQUESTS", 0)
+        monkeypatch.setattr("facellm.server.service.MAX_REQUESTS", 0)
         body["messages"][0]["content"][1]["text"] = "Hi"
         body["messages"][0]["content"][0]["image_url"]["url"] = "data:image/png;base64,AAAA"
         told = post(server, body, headers=key)
         assert told.status_code == 503 and told.headers["retry-after"] == "1"
+        root = server.url.removesuffix("/v1")
+        assert [CLIENT.get(f"{root}/{what}").status_code for what in ("health", "ready")] == [200, 503]
 
 
 def test_served_names(here, body):
@@ -340,6 +422,8 @@ def test_served_names(here, body):
         assert post(server, {**body, "model": "nano"}).json()["model"] == "nano"
     with pytest.raises(FaceLLMError, match="cannot both be served as 'x'"):
         make_app(here, names={"base": "x", "facellm": "x"})
+    with pytest.raises(FaceLLMError, match="cannot be a served name"):
+        make_app(here, names={"base": "\udcff"})
 
 
 class Scripted(FaceLLM):
@@ -387,7 +471,7 @@ def test_an_error_that_nobody_foresaw(loaded, body, caplog):
             texts, chunks = texts_of(response)
         assert texts == ["", "Half "] and chunks[-1]["error"]["type"] == "server_error"
         assert "a secret of the server's" in caplog.text  # the operator's log has it
-        assert server.app.state.served.counts.failed == 2
+        assert server.app.state.service.counts.failed == 2
 
 
 def test_a_full_memory_is_worth_another_try(loaded, body):
