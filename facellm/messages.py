@@ -94,14 +94,23 @@ def _template(processor: Any, template: str, messages: list[dict[str, Any]], gen
     )
 
 
-def expand_image(processor: Any, text: str, tiles: int = 1) -> str:
-    """`text` with its one image placeholder replaced by <img>, `tiles` x image_seq_length placeholders, </img>.
+def expand_image(processor: Any, text: str, tiles: int = 1, images: int = 1) -> str:
+    """Replaces each image placeholder by <img>, `tiles` x image_seq_length placeholders, </img>.
 
-    The same text that InternVLProcessor makes when it is given the pixels, without needing the pixels again.
-    Raises FaceLLMError when the text does not hold exactly one placeholder (someone typed the token itself).
+    This gives the text that InternVLProcessor makes of the pixels, without needing the pixels.
+
+    Args:
+        processor: The model's.
+        text: A rendered conversation.
+        tiles: How many tiles each image is.
+        images: How many images the conversation holds.
+
+    Raises:
+        FaceLLMError: Where the text does not hold exactly that many placeholders.
     """
     token = processor.image_token
-    if text.count(token) != 1:
-        raise FaceLLMError(f"The conversation must hold one image; please do not write {token} in a question.")
+    if text.count(token) != images:
+        count = "one image" if images == 1 else f"{images} images"
+        raise FaceLLMError(f"The conversation must hold {count}; please do not write {token} in a question.")
     run = f"{processor.start_image_token}{token * (processor.image_seq_length * tiles)}{processor.end_image_token}"
     return text.replace(token, run)

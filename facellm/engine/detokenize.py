@@ -1,7 +1,4 @@
-"""Tokens to text while they arrive, without ever showing half a character.
-
-Input: a tokenizer and token ids, one at a time. What this file does not know: where tokens come from.
-"""
+"""Tokens to text while they arrive, without ever showing half a character."""
 
 from __future__ import annotations
 
@@ -11,12 +8,13 @@ BROKEN = "\ufffd"  # what a decoder writes for bytes that are no character (yet)
 
 
 class TextStream:
-    """Text of one answer as it grows; `text` is everything given out so far.
+    """The text of one answer as it grows, without special tokens and bytes that never become a character.
 
-    Special tokens are left out, and so are bytes that never become a character.
+    Attributes:
+        text: Everything given out so far.
     """
 
-    def __init__(self, tokenizer: Any):
+    def __init__(self, tokenizer: Any) -> None:
         self._decode = tokenizer.decode
         self._ids: list[int] = []
         self._start = 0  # ids before it are given out and no longer needed for context
@@ -25,7 +23,7 @@ class TextStream:
         self.text = ""
 
     def add(self, token: int) -> str:
-        """The new text that this token makes certain; empty while a character is incomplete."""
+        """Returns the new text that this token makes certain; empty while a character is incomplete."""
         self._ids.append(token)
         text = self._text(self._start)
         if text.endswith(BROKEN):
@@ -33,7 +31,7 @@ class TextStream:
         return self._give(text)
 
     def finish(self) -> str:
-        """What was held back and is text after all."""
+        """Returns what was held back and is text after all."""
         return self._give(self._text(self._start)) if self._read < len(self._ids) else ""
 
     def _text(self, start: int) -> str:

@@ -1,9 +1,6 @@
-"""Keys and values of a batch of rows, the prefixes kept between requests, and the image features kept per image.
+"""KV caches: keys and values of the rows of one pass, and the prefixes stored between requests.
 
-Input: tensors from the decoder. What this file does not know: tokens' meaning, models, adapters.
-
-Traps that shaped it: `generate` mutates the cache that it is given, and DynamicCache copies everything at each token;
-here rows write into one buffer that grows in steps.
+transformers' DynamicCache copies everything at each token; here rows write into one buffer that grows in steps.
 """
 
 from __future__ import annotations
@@ -15,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-GROW = 64  # tokens added to the buffer when it is full: a copy every 64 steps instead of at every step
+GROW = 64  # tokens added to a full buffer: a copy every 64 steps instead of at every step
 
 KeyValues = list[tuple[torch.Tensor, torch.Tensor]]  # per layer: keys, values, each (rows, kv heads, tokens, head dim)
 
@@ -45,7 +42,7 @@ class RowsLayer(CacheLayerMixin):
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def reserve(self, capacity: int) -> None:
-        """Make room for `capacity` tokens; the filled ones are kept."""
+        """Grows the buffer to `capacity` tokens; the filled ones are kept."""
         for name in ("keys", "values"):
             old = getattr(self, name)
             n, h, _, d = old.shape
@@ -54,7 +51,7 @@ class RowsLayer(CacheLayerMixin):
             setattr(self, name, new)
 
     def select(self, rows: torch.Tensor, capacity: int | None = None) -> None:
-        """Keep (or repeat) the rows of these indices, in that order."""
+        """Keeps (or repeats) the rows of these indices, in that order."""
         capacity = capacity or self.keys.shape[2]
         for name in ("keys", "values"):
             old = getattr(self, name)
@@ -75,9 +72,9 @@ class RowsLayer(CacheLayerMixin):
 
 
 class RowsCache(Cache):
-    """What the decoder is given as `past_key_values`: one RowsLayer per layer."""
+    """The KV cache of one pass, given to the decoder."""
 
-    def __init__(self, layers: int, start: KeyValues | None = None):
+    def __init__(self, layers: int, start: KeyValues | None = None) -> None:
         super().__init__(layers=[RowsLayer() for _ in range(layers)])
         for layer, (keys, values) in zip(self.layers, start or (), strict=False):
             layer.update(keys, values)
@@ -90,7 +87,7 @@ class RowsCache(Cache):
         return self.layers[0].length
 
     def select(self, rows: Sequence[int], capacity: int | None = None) -> None:
-        """Rows of these indices only (an index may repeat: a prefix becomes many rows)."""
+        """Keeps the rows of these indices only; an index may repeat, so that a prefix becomes many rows."""
         index = None
         for layer in self.layers:
             if layer.is_initialized:
@@ -99,13 +96,13 @@ class RowsCache(Cache):
                 layer.select(index, capacity)
 
     def copy(self, row: int) -> KeyValues:
-        """Keys and values of one row, as tensors of their own: (1, h, tokens, d) per layer."""
+        """Returns one row's keys and values as tensors of their own, (1, heads, tokens, size) per layer."""
         here, n = slice(row, row + 1), self.length
         return [(one.keys[here, :, :n].clone(), one.values[here, :, :n].clone()) for one in self.layers]
 
 
 def size_in_bytes(key_values: KeyValues) -> int:
-    """Bytes held by these tensors."""
+    """Returns the bytes that these tensors hold."""
     return sum(t.numel() * t.element_size() for pair in key_values for t in pair)
 
 
@@ -116,14 +113,14 @@ class _Prefix:
     bytes: int
 
 
-class PrefixStore:
-    """Prefilled token prefixes of recent requests, so that a conversation's next turn only reads its new words.
+class PrefixCache:
+    """Prefilled prefixes of recent requests, so that a conversation's next turn only prefills its new tokens.
 
-    owner: whatever must be equal for keys and values to be (image, model, adapter on or off).
-    At most `max_bytes` and `max_entries` are kept; the least recently used goes first.
+    A prefix has an owner: whatever must be equal for keys and values to be equal (image, model, adapter on or off). At
+    most `max_bytes` and `max_entries` are kept; the least recently used leave first.
     """
 
-    def __init__(self, max_bytes: int, max_entries: int = 64):
+    def __init__(self, max_bytes: int, max_entries: int = 64) -> None:
         self.max_bytes, self.max_entries = max_bytes, max_entries
         self._entries: OrderedDict[tuple[Hashable, tuple[int, ...]], _Prefix] = OrderedDict()
 
@@ -134,19 +131,19 @@ class PrefixStore:
     def bytes(self) -> int:
         return sum(e.bytes for e in self._entries.values())
 
-    def longest(self, owner: Hashable, ids: Sequence[int]) -> tuple[int, KeyValues | None]:
-        """The longest stored beginning of `ids`: (tokens, keys and values cut to them), or (0, None)."""
+    def longest(self, owner: Hashable, ids: Sequence[int]) -> tuple[int, KeyValues]:
+        """Returns the longest stored beginning of `ids`: its tokens, and keys and values cut to them; else (0, [])."""
         best, found = 0, None
         for key, entry in self._entries.items():
             if key[0] == owner and (n := common_prefix([entry.ids, ids])) > best:
                 best, found = n, key
         if found is None:
-            return 0, None
+            return 0, []
         self._entries.move_to_end(found)
         return best, [(k[:, :, :best], v[:, :, :best]) for k, v in self._entries[found].key_values]
 
     def put(self, owner: Hashable, ids: Sequence[int], key_values: KeyValues) -> None:
-        """Keep them, in place of stored beginnings of the same tokens."""
+        """Stores a prefix in place of stored beginnings of it."""
         ids, size = tuple(ids), size_in_bytes(key_values)
         if size > self.max_bytes or not ids:
             return
@@ -157,48 +154,12 @@ class PrefixStore:
             self._entries.popitem(last=False)
 
     def clear(self) -> None:
+        """Drops everything."""
         self._entries.clear()
-
-
-class FeatureStore:
-    """Image features of the last images: key -> (image tokens, hidden), at most `max_bytes`, least recently used out
-    first; one image is always kept."""
-
-    def __init__(self, max_bytes: int = 64 * 2**20):
-        self.max_bytes = max_bytes
-        self._entries: OrderedDict[Hashable, torch.Tensor] = OrderedDict()
-        self.bytes = 0
-        self.hits = self.misses = 0
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._entries
-
-    def get(self, key: Hashable) -> torch.Tensor | None:
-        if key in self._entries:
-            self._entries.move_to_end(key)
-            self.hits += 1
-            return self._entries[key]
-        self.misses += 1
-        return None
-
-    def put(self, key: Hashable, features: torch.Tensor) -> None:
-        if key in self._entries:
-            self.bytes -= self._entries.pop(key).nbytes
-        self._entries[key] = features
-        self.bytes += features.nbytes
-        while self.bytes > self.max_bytes and len(self._entries) > 1:
-            self.bytes -= self._entries.popitem(last=False)[1].nbytes
-
-    def clear(self) -> None:
-        self._entries.clear()
-        self.bytes = 0
 
 
 def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
-    """Length of the longest beginning that all sequences share."""
+    """Returns the length of the longest beginning that all sequences share."""
     first, limit = sequences[0], min(map(len, sequences))
     for i in range(limit):
         token = first[i]

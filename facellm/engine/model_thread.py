@@ -1,7 +1,5 @@
 """The one thread that runs models.
 
-Input: functions. What this file does not know: models, requests.
-
 OpenMP keeps a team of threads for every thread that computes. With the page's many threads taking turns at the model,
 the teams of those that wait crowd the cores of the one that works; so all of them send their work here.
 The thread begins with the first piece of work, never at import, and a forked process begins one of its own.
@@ -19,7 +17,11 @@ _pool: ThreadPoolExecutor | None = None
 
 
 def submit(work: Callable[[], None]) -> Future:
-    """Run `work` after what was submitted before.  Raises RuntimeError while the interpreter shuts down."""
+    """Runs `work` after what was submitted before.
+
+    Raises:
+        RuntimeError: While the interpreter shuts down.
+    """
     global _pool
     with _guard:
         if _pool is None:

@@ -1,7 +1,6 @@
-"""Choosing the next token of every row: greedy or sampled, each row by its own settings and its own random stream.
+"""Chooses the next token of every row, greedily or by sampling.
 
-Input: logits (rows, vocabulary). What this file does not know: models, text.
-A row's choice depends on its own logits, settings and seed only, never on its neighbours or its place in the batch.
+A row's choice depends on its own logits, settings and random stream only, never on its neighbours or its place.
 """
 
 from __future__ import annotations
@@ -18,12 +17,15 @@ MAX_NEW_TOKENS = 4096  # the published models' cutoff is 2,048 tokens; twice tha
 
 @dataclass(frozen=True)
 class Sampling:
-    """How answers are chosen.
+    """How tokens are chosen. Values outside the ranges raise FaceLLMError.
 
-    max_new_tokens: 1 to 4,096 tokens.  temperature: 0 (greedy, the default) to 2.  top_p: 0 < p <= 1, mass of the
-    tokens that are kept.  seed: of each row's random stream, 0 <= seed < 2**63.  repetition_penalty: 1 (none) to 2,
-    as in CTRL (arXiv 1909.05858): divides positive and multiplies negative logits of tokens that were seen.
-    Raises FaceLLMError for values outside those ranges.
+    Attributes:
+        max_new_tokens: 1 to 4,096.
+        temperature: 0 (greedy) to 2.
+        top_p: Probability mass of the tokens that are kept, 0 < p <= 1.
+        seed: Of each row's random stream, 0 <= seed < 2**63.
+        repetition_penalty: 1 (none) to 2, as in CTRL (arXiv 1909.05858): divides positive and multiplies negative
+            logits of tokens that were seen.
     """
 
     max_new_tokens: int = 256
@@ -32,7 +34,7 @@ class Sampling:
     seed: int = 0
     repetition_penalty: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks = (
             ("max_new_tokens", 1 <= self.max_new_tokens <= MAX_NEW_TOKENS, f"between 1 and {MAX_NEW_TOKENS}"),
             ("temperature", 0 <= self.temperature <= 2, "between 0 (always the likeliest word) and 2"),
@@ -45,10 +47,17 @@ class Sampling:
                 raise FaceLLMError(f"{name} is {getattr(self, name)!r}; it must be {allowed}.")
 
 
-class Picker:
-    """Picks for n rows; rows may differ in settings. `prompts` are the rows' token ids (for the repetition penalty)."""
+class Sampler:
+    """Chooses tokens for several rows, which may differ in their settings."""
 
-    def __init__(self, settings: Sequence[Sampling], prompts: Sequence[Sequence[int]], device: torch.device):
+    def __init__(self, settings: Sequence[Sampling], prompts: Sequence[Sequence[int]], device: torch.device) -> None:
+        """Starts each row's random stream.
+
+        Args:
+            settings: Of each row.
+            prompts: Token ids of each row's prompt, for the repetition penalty.
+            device: Of the logits.
+        """
         self.settings = list(settings)
         self.device = device
         self._generators = [torch.Generator().manual_seed(s.seed) for s in settings]
@@ -57,7 +66,7 @@ class Picker:
         self._columns()
 
     def _columns(self) -> None:
-        def column(name, settings):
+        def column(name: str, settings: Sequence[Sampling]) -> torch.Tensor:
             return torch.tensor([[getattr(s, name)] for s in settings], dtype=torch.float32, device=self.device)
 
         self._penalised = any(s.repetition_penalty != 1 for s in self.settings)
@@ -74,14 +83,14 @@ class Picker:
             self._temperature = self._temperature.clamp(min=1e-6)
             self._drawing = [self._generators[i] for i in rows]
 
-    def pick(self, logits: torch.Tensor) -> torch.Tensor:
-        """Token ids (n,) int64 for logits (n, vocabulary)."""
+    def sample(self, logits: torch.Tensor) -> torch.Tensor:
+        """Returns token ids (rows,) int64 for logits (rows, vocabulary)."""
         logits = logits.float()
         if self._penalised:
             logits = self._repetition(logits)
         tokens = logits.argmax(-1)
         if self._sampled is not None:
-            tokens[self._sampled] = self._sample(logits[self._sampled])
+            tokens[self._sampled] = self._draw(logits[self._sampled])
         if self._seen is not None:
             self._seen.scatter_(1, tokens[:, None], True)
         return tokens
@@ -94,7 +103,7 @@ class Picker:
         scaled = torch.where(logits < 0, logits * self._penalty, logits / self._penalty)
         return torch.where(self._seen, scaled, logits)
 
-    def _sample(self, logits: torch.Tensor) -> torch.Tensor:
+    def _draw(self, logits: torch.Tensor) -> torch.Tensor:
         probabilities, order = (logits / self._temperature).softmax(-1).sort(-1, descending=True)
         mass = probabilities.cumsum(-1)
         # A token is kept while the mass before it is below top_p, so the likeliest is always kept.
@@ -105,8 +114,8 @@ class Picker:
         chosen = (mass < draws * total).sum(-1, keepdim=True).clamp(max=logits.shape[-1] - 1)
         return order.gather(1, chosen)[:, 0]
 
-    def extend(self, other: Picker) -> None:
-        """The other picker's rows, which have picked before, come after these; all go on as they would have alone."""
+    def extend(self, other: Sampler) -> None:
+        """Appends another sampler's rows; all go on as they would have alone."""
         if self._seen is not None or other._seen is not None:
             # Rows without a penalty need no record, so rows that have none yet begin with an empty one.
             known = self._seen if self._seen is not None else other._seen
@@ -119,7 +128,7 @@ class Picker:
         self._columns()
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Only these rows go on, in this order."""
+        """Keeps these rows only, in this order."""
         self.settings = [self.settings[r] for r in rows]
         self._generators = [self._generators[r] for r in rows]
         self._prompts = [self._prompts[r] for r in rows]

@@ -1,92 +1,111 @@
-"""Log-likelihoods of many short continuations of many questions, in one forward pass.
+"""Log-likelihoods of many short labels of many questions, in one forward pass.
 
-Input: a network, prompts, continuations as token ids. What this file does not know: what the labels mean.
-
-Each row of the pass is [rest of the question | label 1 | label 2 | ...] behind the shared prefix. A block mask lets a
-label see the prefix, its question and itself, and its positions restart where the question ends, so every label gets
-exactly the likelihood that it would get alone.
+A row of the pass is [prefix | question, its labels | question, its labels | ...], behind what is cached already. A
+block mask lets a label see the prefix, its question and itself, and positions restart at the prefix's end and at the
+question's, so that every label gets exactly the likelihood that it would get alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import torch
 
-from facellm.engine.decode import Network, prefill_prefix
-from facellm.engine.kv_cache import PrefixStore, common_prefix
+from facellm.engine.kv_cache import RowsCache, common_prefix
+from facellm.engine.network import Network
 
 HEAD_ROWS = 256  # positions whose logits are computed at once: 256 x 151,674 float32 are 155 MB
+
+
+class PackedRow:
+    """Questions about the same images in one row.
+
+    Attributes:
+        shared: Tokens at the row's beginning that all its questions see.
+        ids: Token ids. A label's last token is predicted and need not be read.
+        positions: Of the tokens.
+        targets: For each label's each token (place in the row that predicts it, token, question, label).
+        counts: Labels of each question.
+    """
+
+    def __init__(
+        self, prompts: Sequence[Sequence[int]], labels: Sequence[Sequence[Sequence[int]]], cached: int = 0
+    ) -> None:
+        """Lays out a row.
+
+        Args:
+            prompts: Token ids of each question, without what is cached.
+            labels: Token ids of each question's labels.
+            cached: Tokens before this row in the KV cache.
+        """
+        # A question alone shares nothing; of several, each keeps a last token of its own to predict from.
+        self.shared = min(common_prefix(prompts), min(map(len, prompts)) - 1) if len(prompts) > 1 else 0
+        self.ids: list[int] = []
+        self.positions: list[int] = []
+        self.targets: list[tuple[int, int, int, int]] = []
+        self.counts = [len(own) for own in labels]
+        self._blocks: list[tuple[int, int]] = []  # of each token: question (-1: all), label (0: the question itself)
+        self._append(prompts[0][: self.shared], cached, (-1, 0))
+        for question, (prompt, own) in enumerate(zip(prompts, labels, strict=True)):
+            self._append(prompt[self.shared :], cached + self.shared, (question, 0))
+            last = len(self.ids) - 1
+            for number, label in enumerate(own):
+                places = (last, *range(len(self.ids), len(self.ids) + len(label) - 1))
+                self.targets += [(p, token, question, number) for p, token in zip(places, label, strict=True)]
+                self._append(label[:-1], cached + len(prompt), (question, number + 1))
+
+    def _append(self, ids: Sequence[int], position: int, block: tuple[int, int]) -> None:
+        self.ids += ids
+        self.positions += range(position, position + len(ids))
+        self._blocks += [block] * len(ids)
+
+    def visible(self) -> torch.Tensor:
+        """Returns (tokens, tokens) bool, True where the row's token may look at the column's."""
+        question, label = torch.tensor(self._blocks).T
+        own = (question[:, None] == question) & ((label == 0) | (label[:, None] == label))
+        return ((question < 0) | own).tril()
 
 
 @torch.inference_mode()
 def score_rows(
     network: Network,
-    prompts: Sequence[Sequence[int]],
+    rows: Sequence[PackedRow],
     adapters: Sequence[bool],
-    features: torch.Tensor,
-    continuations: Sequence[Sequence[Sequence[int]]],
-    image_key: Hashable,
-    store: PrefixStore,
-) -> list[list[float]]:
-    """Sum of log-probabilities (nats) of each continuation's tokens after its prompt, per row.
+    cache: RowsCache,
+    features: torch.Tensor | None = None,
+) -> list[list[list[float]]]:
+    """Scores all labels of all rows in one pass.
 
-    prompts: token ids per row, image placeholders expanded and within the common prefix.  adapters: per row.
-    features: (image tokens, hidden).  continuations: per row, token ids with the end mark.
+    Args:
+        network: The model.
+        rows: What is read.
+        adapters: For each row, whether the adapter applies.
+        cache: What stands before the rows, one row for each; may be empty.
+        features: Of the image placeholders in the rows, in their order, (placeholders, hidden).
+
+    Returns:
+        For each row, question and label the sum of its tokens' log-probabilities in nats.
     """
-    device = network.device
-    shared = min(common_prefix(prompts), min(map(len, prompts)) - 1)
-    kinds = sorted(set(adapters))
-    cache = prefill_prefix(network, prompts[0][:shared], features, kinds, image_key, store)
-    rows = [Layout(prompt[shared:], labels, shared) for prompt, labels in zip(prompts, continuations, strict=True)]
-    width = max(len(r.ids) for r in rows)
-    n = len(rows)
-    ids = torch.full((n, width), prompts[0][0])
+    device, cached = network.device, cache.length
+    n, width = len(rows), max(len(row.ids) for row in rows)
+    ids = torch.full((n, width), rows[0].ids[-1])  # the padding: any token but a placeholder, and prompts end with text
     positions = torch.zeros(n, width, dtype=torch.long)
-    mask = torch.zeros(n, 1, width, shared + width, dtype=torch.bool)
-    mask[..., :shared] = True  # padding sees the prefix too, so that its softmax is never over nothing
+    mask = torch.zeros(n, 1, width, cached + width, dtype=torch.bool)
+    mask[..., : max(cached, 1)] = True  # for the padding too, so that its softmax is never over nothing
     for i, row in enumerate(rows):
         t = len(row.ids)
         ids[i, :t], positions[i, :t] = torch.tensor(row.ids), torch.tensor(row.positions)
-        mask[i, 0, :t, shared : shared + t] = row.visible()
-    cache.select([kinds.index(a) for a in adapters], shared + width)
-    embeddings = network.embed(ids.to(device), None)
+        mask[i, 0, :t, cached : cached + t] = row.visible()
+    embeddings = network.embed(ids.to(device), features)
     hidden = network.forward(embeddings, mask.to(device), positions.to(device), cache, adapters)
-    where = [(i, place, token, j) for i, row in enumerate(rows) for place, token, j in row.targets]
-    picked = hidden[[w[0] for w in where], [w[1] for w in where]]  # (targets, hidden)
-    tokens = torch.tensor([w[2] for w in where], device=device)
-    gained = []
+    targets = [(i, *target) for i, row in enumerate(rows) for target in row.targets]
+    picked = hidden[[t[0] for t in targets], [t[1] for t in targets]]  # (targets, hidden)
+    tokens = torch.tensor([t[2] for t in targets], device=device)
+    gained: list[float] = []
     for part, token in zip(picked.split(HEAD_ROWS), tokens.split(HEAD_ROWS), strict=True):
         logits = network.model.lm_head(part).float()
         gained += (logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(-1)).tolist()
-    scores = [[0.0] * len(labels) for labels in continuations]
-    for (i, _, _, j), value in zip(where, gained, strict=True):
-        scores[i][j] += value
+    scores = [[[0.0] * count for count in row.counts] for row in rows]
+    for (i, _, _, question, label), value in zip(targets, gained, strict=True):
+        scores[i][question][label] += value
     return scores
-
-
-class Layout:
-    """One row: ids, positions, and for every label's every token the place from which it is predicted.
-
-    targets: (place in the row, token to predict there, label's number).
-    """
-
-    def __init__(self, question: Sequence[int], labels: Sequence[Sequence[int]], start: int):
-        self.ids, self.positions = list(question), [start + i for i in range(len(question))]
-        self.block = [0] * len(question)  # 0: the question; 1, 2, ...: the labels
-        self.targets: list[tuple[int, int, int]] = []
-        for j, label in enumerate(labels):
-            before = len(question) - 1
-            for k, token in enumerate(label):
-                self.targets.append((before, token, j))
-                if k < len(label) - 1:  # the last token is predicted and need not be read
-                    before = len(self.ids)
-                    self.ids.append(token)
-                    self.positions.append(start + len(question) + k)
-                    self.block.append(j + 1)
-
-    def visible(self) -> torch.Tensor:
-        """(t, t) bool: what came before in the question or in one's own label, and oneself."""
-        block = torch.tensor(self.block)
-        own = (block[:, None] == block[None, :]) | (block[None, :] == 0)
-        return own & torch.ones(len(block), len(block), dtype=torch.bool).tril()

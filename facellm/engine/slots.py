@@ -1,6 +1,4 @@
-"""Keys and values of the rows that are being decoded: a slot for every row, written at that row's own length.
-
-Input: tensors from the decoder. What this file does not know: tokens' meaning, requests, adapters.
+"""The KV cache of the sequences that are being decoded: a slot for each, written at that row's own length.
 
 Rows of different images, users and lengths share one buffer. A row begins at column 0 of its slot and nothing is
 padded in between, so that a new row is written beside the others without moving them, and a row that leaves is
@@ -22,7 +20,7 @@ class _Slots(CacheLayerMixin):
 
     is_sliding = False
 
-    def __init__(self, owner: SlotsCache):
+    def __init__(self, owner: SlotsCache) -> None:
         super().__init__()
         self.owner = owner
 
@@ -50,13 +48,16 @@ class _Slots(CacheLayerMixin):
 
 
 class SlotsCache(Cache):
-    """What the decoder is given as `past_key_values` while rows come and go.
+    """The KV cache while rows come and go.
 
-    lengths: filled columns of every slot in use, slots 0 to len(lengths) - 1.  The next forward pass writes either a
-    window opened by `enter` (new rows, several tokens each) or one token for each row in use.
+    The next forward pass writes either a window opened by `enter` (new rows, several tokens each) or one token for each
+    row in use.
+
+    Attributes:
+        lengths: Filled columns of every slot in use, slots 0 to len(lengths) - 1.
     """
 
-    def __init__(self, layers: int, device: torch.device):
+    def __init__(self, layers: int, device: torch.device) -> None:
         self.lengths: list[int] = []
         self.slots = self.capacity = 0
         self._device = device
@@ -73,10 +74,12 @@ class SlotsCache(Cache):
     # -- rows come ----------------------------------------------------------------------------------------------
 
     def enter(self, prefix: RowsCache, sources: Sequence[int], width: int) -> None:
-        """Open the next slots for len(sources) new rows of at most prefix + `width` tokens.
+        """Opens the next slots for new rows. Call `settle` or `abandon` after the next forward pass.
 
-        prefix: keys and values that they begin with; sources: its row for each.  The next forward pass writes
-        (len(sources), width) tokens behind it; then say settle() or abandon().
+        Args:
+            prefix: Keys and values that they begin with.
+            sources: For each new row its row in `prefix`.
+            width: Tokens of each new row that the next forward pass writes behind the prefix.
         """
         first, columns = len(self.lengths), prefix.length
         last = first + len(sources)
@@ -93,21 +96,22 @@ class SlotsCache(Cache):
         self._window = (first, last, columns, columns + width)
 
     def settle(self, lengths: Sequence[int]) -> None:
-        """The new rows are written; lengths: of each, prefix included."""
+        """Takes the new rows in; `lengths` are theirs, prefix included."""
         self._window = None
         self.lengths += lengths
         self._lengths_changed()
 
     def abandon(self) -> None:
-        """The new rows could not be written; those before them are as they were."""
+        """Gives up the new rows; those before them are as they were."""
         self._window = None
 
     # -- one token for everybody --------------------------------------------------------------------------------
 
     def advance(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Make ready for one more token of every row: positions (rows, 1) and mask (rows, 1, 1, columns), True: look.
+        """Prepares one more token for every row. Nothing is counted before `moved` says that the pass succeeded.
 
-        Nothing is counted before moved() says that the pass succeeded.
+        Returns:
+            Positions (rows, 1), and a mask (rows, 1, 1, columns) that is True where a row may look.
         """
         rows, self._visible = len(self.lengths), max(self.lengths) + 1
         if self._visible > self.capacity:
@@ -117,12 +121,12 @@ class SlotsCache(Cache):
         return self._positions[:, None], (columns <= self._positions[:, None]).view(rows, 1, 1, -1)
 
     def moved(self) -> None:
-        """Every row has one more token."""
+        """Counts one more token for every row."""
         self.lengths = [n + 1 for n in self.lengths]
         self._positions = self._positions + 1
 
     def write(self, buffer: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        """Put (rows, heads, tokens, size) where the pass that is running belongs; what it may look at."""
+        """Writes the running pass's (rows, heads, tokens, size); returns what the pass may look at."""
         if self._window is not None:
             first, last, start, end = self._window
             buffer[first:last, :, start:end] = states
@@ -139,7 +143,7 @@ class SlotsCache(Cache):
     # -- rows go ------------------------------------------------------------------------------------------------
 
     def keep(self, order: Sequence[int]) -> None:
-        """Row i becomes what row order[i] was; rows that `order` leaves out are gone.
+        """Makes row i what row order[i] was; rows that `order` leaves out are gone.
 
         Every row may only move to a slot whose own row is gone, as Batch.drop sees to.
         """
@@ -157,24 +161,24 @@ class SlotsCache(Cache):
         self._lengths_changed()
 
     def copy(self, row: int) -> KeyValues:
-        """Keys and values of one row as tensors of their own: (1, heads, tokens, size) per layer."""
+        """Returns one row's keys and values as tensors of their own, (1, heads, tokens, size) per layer."""
         n = self.lengths[row]
         return [
             (one.keys[row : row + 1, :, :n].clone(), one.values[row : row + 1, :, :n].clone()) for one in self.layers
         ]
 
-    # -- room ---------------------------------------------------------------------------------------------------
+    # -- memory -------------------------------------------------------------------------------------------------
 
     @property
     def bytes(self) -> int:
-        """Memory that is held."""
+        """Memory that is held, in bytes."""
         return sum(2 * one.keys.numel() * one.keys.element_size() for one in self.layers if one.is_initialized)
 
     def _reserve(self, slots: int, columns: int) -> None:
         needed = max([columns, *self.lengths])
         # A long row that left is not paid for ever after.
-        roomy = self.slots > 4 * slots or self.capacity > 2 * (needed + GROW)
-        if slots > self.slots or needed > self.capacity or roomy:
+        wasteful = self.slots > 4 * slots or self.capacity > 2 * (needed + GROW)
+        if slots > self.slots or needed > self.capacity or wasteful:
             # The first rows get what they need; later ones are expected not to be the last.
             self._resize(slots if not self.lengths else -(-slots // 4) * 4, needed + GROW)
 
@@ -188,7 +192,7 @@ class SlotsCache(Cache):
                     new = old.new_zeros(slots, old.shape[1], capacity, old.shape[3])
                     new[:rows, :, :columns] = old[:rows, :, :columns]
                     setattr(layer, name, new)
-        finally:  # memory that runs out half-way leaves buffers of two sizes; all have room for what is said here
+        finally:  # memory that runs out half-way leaves buffers of two sizes; all hold what is said here
             shapes = [(one.shape[0], one.shape[2]) for layer in held for one in (layer.keys, layer.values)]
             self.slots = min((n for n, _ in shapes), default=slots)
             self.capacity = min((n for _, n in shapes), default=capacity)

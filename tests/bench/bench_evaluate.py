@@ -29,7 +29,7 @@ def main() -> None:
     p.add_argument(
         "--dtype", choices=("float32", "bfloat16"), help="of the weights, for all ways (default: the model's)"
     )
-    p.add_argument("--which", choices=("base", "facellm"), default="facellm")
+    p.add_argument("--variant", choices=("base", "facellm"), default="facellm")
     p.add_argument("--setting", default="zero-shot", help="zero-shot, in-context or chain-of-thought")
     p.add_argument("--images", type=int, default=32, help="images with at least --each questions (32)")
     p.add_argument("--each", type=int, default=3, help="questions of an image (3)")
@@ -40,7 +40,7 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(args.threads)  # before torch
     import torch
 
-    from facellm.engine.offline import Ask, Batched
+    from facellm.engine.offline import Ask, OfflineEngine
     from facellm.vision.images import load_image
     from facellm.weights.load import open_model
     from train.evaluate import facexbench
@@ -48,11 +48,10 @@ def main() -> None:
     from train.evaluate.extraction import extract
     from train.evaluate.prompts import LETTERS, setting_prompt
 
-    class Alone(Batched):
+    class Alone(OfflineEngine):
         """Without the shared prefix: every question in a row of its own."""
 
-        @staticmethod
-        def _groups(asks, prompts):
+        def groups(self, asks, prompts):
             return ([i] for i in range(len(asks)))
 
     torch.set_num_threads(args.threads)
@@ -70,13 +69,13 @@ def main() -> None:
     scored = [Ask(a.prompt, a.images, tuple(LETTERS[: len(q.options)])) for a, q in zip(plain, questions, strict=True)]
 
     def one_by_one():
-        return [next(iter(Batched(loaded, load_image).generate([ask], args.variant, new_tokens)))[1] for ask in plain]
+        return [next(OfflineEngine(loaded, load_image).generate([ask], args.variant, new_tokens))[1] for ask in plain]
 
     def generate():
-        found = dict(Batched(loaded, load_image).generate(plain, args.variant, new_tokens))
+        found = dict(OfflineEngine(loaded, load_image).generate(plain, args.variant, new_tokens))
         return [found[i] for i in range(len(plain))]
 
-    def likelihood(kind=Batched):
+    def likelihood(kind=OfflineEngine):
         found = {i: scores for i, scores, _ in kind(loaded, load_image).score(scored, args.variant)}
         return [LETTERS[max(range(len(found[i])), key=found[i].__getitem__)] for i in range(len(scored))]
 
@@ -93,11 +92,11 @@ def main() -> None:
         else [extract(a.text, q.options).letter for a, q in zip(answers, questions, strict=True)]
         for way, answers in said.items()
     }  # fmt: skip
-    alone, packed = Alone(loaded, load_image), Batched(loaded, load_image)
+    alone, packed = Alone(loaded, load_image), OfflineEngine(loaded, load_image)
     ids = [packed.ids(ask) for ask in plain]
     grown = sum(answer.tokens for answer in said["generate"])
     generated = sum(map(len, ids)) + grown
-    rows = (row_tokens(way, scored, ids) for way in (alone, packed))
+    rows = (sum(len(row.ids) for _, row in way.pack(scored)) for way in (alone, packed))
     read = dict(zip(WAYS, (generated, generated, *rows), strict=True))
     median = {way: statistics.median(values) for way, values in seconds.items()}
     ratios, same = {}, {}
@@ -119,18 +118,6 @@ def main() -> None:
         print(f"| {way} | {median[way]:.2f} | {read[way]:,} | {faster} | {agreed} |")
     if args.json:
         args.json.write_text(json.dumps(result, indent=2) + "\n")
-
-
-def row_tokens(batched, asks, ids) -> int:
-    """Tokens of all rows that `score` would pass through the decoder."""
-    from facellm.engine.offline import Row
-
-    label = {x: [*batched._label(x), batched.tokenizer.eos_token_id] for ask in asks for x in ask.labels}
-    rows = (
-        Row(group, [ids[i] for i in group], [[label[x] for x in asks[i].labels] for i in group])
-        for group in batched._groups(asks, ids)
-    )
-    return sum(len(row.ids) for row in rows)
 
 
 if __name__ == "__main__":

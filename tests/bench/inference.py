@@ -1,7 +1,7 @@
 """B1 to B5 and B7: what answering costs, against the published way, against one visitor after another, and against
 the memory's bandwidth.
 
-The published way is one `generate` call for each question, the image encoded anew each time (facellm/engine/reference.py), on
+The published way is one `generate` call for each question, the image encoded anew each time (tests/reference.py), on
 base and merged FaceLLM as two checkpoints. Pictures are made up and answers have a fixed length: both sides do the same
 work whatever the weights say. What this file does not know: how results are printed.
 """
@@ -22,14 +22,16 @@ from PIL import Image
 
 from facellm.api import FaceLLM
 from facellm.attributes import ATTRIBUTES
-from facellm.engine.reference import generate
+from facellm.engine.prompts import prompt_ids, text_ids
 from facellm.engine.sampling import Sampling
+from facellm.messages import build_messages
 from facellm.profile import fields_for
 from facellm.results import Row
 from tests import tiny
 from tests.bench.models import Subject
 from tests.bench.timing import Result, in_model_thread, percentile, race, result, wait
 from tests.paths import ROOT
+from tests.reference import generate
 
 EIGHT = [Row("facellm", a.question, key=a.key) for a in ATTRIBUTES]
 SIXTEEN = [Row("base", a.question, key=a.key) for a in ATTRIBUTES] + EIGHT
@@ -133,7 +135,7 @@ def whole_profile(subject: Subject, tokens: int, repeats: int) -> list[Result]:
     question = "Answer as JSON: " + " ".join(f"{f.key}: {', '.join(f.labels)}." for f in fields)
     found = []
     for what, text, target in (("all fields, all labels", full, "≥ 10"), ("all fields", short, "")):
-        length = len(model.engine.tokenizer(text, add_special_tokens=False)["input_ids"])
+        length = len(text_ids(model.engine.processor, text))
 
         def other(length=length):
             published(subject, picture, Row("facellm", question), Sampling(max_new_tokens=length))
@@ -197,10 +199,10 @@ def visitors(subject: Subject, tokens: int, repeats: int) -> list[Result]:
 def bandwidth_limit(subject: Subject, tokens: int, repeats: int) -> list[Result]:
     """Tokens a second of one row and of eight, against what reading the weights once a step would allow."""
     engine, picture = subject.engine(), tiny.picture(1, 224)
-    network = engine._networks["facellm"]
+    network = engine.networks["facellm"]
     decoder = network.model.model.language_model
     weights = sum(p.nbytes for p in decoder.layers.parameters()) + network.model.lm_head.weight.nbytes
-    prompt = len(engine._prompt(EIGHT[0], 1, tokens))
+    prompt = len(prompt_ids(engine.processor, build_messages(EIGHT[0].question)))
     found = []
     for rows in (1, 8):
         read = weights + rows * (prompt + tokens // 2) * network.token_bytes

@@ -24,11 +24,11 @@ def main() -> None:
     kind, folders, tokens = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
     import peft  # noqa: F401 - imported before, so that it is not counted as the model's
 
-    from facellm.engine.reference import generate
     from facellm.engine.sampling import Sampling
     from tests import tiny
     from tests.bench.inference import EIGHT, SIXTEEN
     from tests.bench.models import Subject, endless, open_ours, open_published
+    from tests.reference import generate
 
     before, picture, sampling = status("VmRSS"), tiny.picture(1, 224), Sampling(max_new_tokens=tokens)
     if kind == "ours":

@@ -50,7 +50,7 @@ class Subject:
     def engine(self) -> Engine:
         """A new engine whose answers never end before the limit, so that both sides write equally many tokens."""
         engine = Engine(self.loaded)
-        engine._scheduler._stops = frozenset()
+        engine.scheduler.eos = frozenset()
         return engine
 
     @property

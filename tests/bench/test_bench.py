@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from facellm.engine.engine import Engine
+from facellm.engine.prompts import prompt_ids
 from facellm.engine.sampling import Sampling
+from facellm.messages import build_messages
 from facellm.results import Row
 from tests import tiny
 from tests.bench import __main__ as bench
@@ -29,14 +31,14 @@ def test_random_shapes_open_as_a_downloaded_model_would(quantization):
     engine = models.Subject("small", models.endless(loaded)).engine()
     answers = engine.answer(tiny.picture(0), [Row(w, "Hi") for w in loaded.variants], Sampling(max_new_tokens=3))
     assert [a.tokens for a in answers] == [3, 3] and answers[0].token_ids != answers[1].token_ids
-    assert len(engine._prompt(Row("base", "Hi"), 1, 1)) > 256  # 448 px: as many image tokens as InternVL3 has
+    assert len(prompt_ids(engine.processor, build_messages("Hi"))) > 256  # as many image tokens as InternVL3 has
 
 
 def test_both_sides_of_a_race_write_to_the_limit(loaded, photo, monkeypatch):
     monkeypatch.setattr(loaded.model.generation_config, "eos_token_id", loaded.model.generation_config.eos_token_id)
     subject = models.Subject("tiny", loaded)
     engine = subject.engine()
-    assert engine._scheduler._stops == frozenset() and Engine(loaded)._scheduler._stops
+    assert engine.scheduler.eos == frozenset() and Engine(loaded).scheduler.eos
     assert subject.plain is loaded
     assert engine.answer(photo, [Row("base", "Hi")], Sampling(max_new_tokens=40))[0].tokens == 40
 

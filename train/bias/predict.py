@@ -1,7 +1,6 @@
 """What a model says about each face whose group is known: calibrated profile labels and free-text answers.
 
-Input: labelled images (`train.faces.label_rows`) and a model. Output: one JSONL line for each image and model, appended as they
-come, so that a run that was killed goes on. What this file does not know: whether a prediction is right, groups.
+One JSONL line for each image and model, appended as they come, so that a run that was killed goes on.
 """
 
 from __future__ import annotations
@@ -59,14 +58,14 @@ class ModelPredictor:
         self, loaded: Any, attributes: Sequence[str] = ATTRIBUTES, *, new_tokens: int = NEW_TOKENS,
         rows: int | None = None,
     ) -> None:  # fmt: skip
-        from facellm.engine.offline import ROWS, Batched
+        from facellm.engine.offline import ROWS, OfflineEngine
 
         self.variants: tuple[str, ...] = loaded.variants
         self.fields = [f.for_label_set(loaded.label_set) for f in FIELDS if f.key in PROFILE]
         self.attributes = [attribute(key) for key in attributes]
         self.temperatures = read_calibration(loaded.folder) if loaded.folder else {}
         self.new_tokens = new_tokens
-        self.batched = Batched(loaded, load_image, rows or ROWS)
+        self.batched = OfflineEngine(loaded, load_image, rows or ROWS)
 
     def predict(self, rows: Sequence[LabelRow], variant: str) -> Iterator[Prediction]:
         for start in range(0, len(rows), CHUNK):

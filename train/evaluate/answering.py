@@ -1,8 +1,7 @@
-"""How a benchmark's questions get answered: in arms (which model, method, variant), appended as they come.
+"""How a benchmark's questions get answered: in arms (variant, method, order of options), appended as they come.
 
-Input: questions (`evaluation.facexbench`) and an `Answerer`. Output: one JSONL file for each arm, one line for each
-question, keyed by question, so that a run that was killed goes on where it stopped. What this file does not know:
-which option is right, reports.
+One JSONL file for each arm, one line for each question, so that a run that was killed goes on. Which option is right is
+not known here.
 """
 
 from __future__ import annotations
@@ -78,14 +77,14 @@ class ModelAnswerer:
         self, loaded: Any, setting: str = "zero-shot", *, detect: bool = False, marks: bool = True,
         new_tokens: int | None = None, rows: int | None = None,
     ) -> None:  # fmt: skip
-        from facellm.engine.offline import ROWS, Batched
+        from facellm.engine.offline import ROWS, OfflineEngine
 
         self.setting, self.marks, self.detect = setting, marks, detect
         self.new_tokens = new_tokens or NEW_TOKENS[setting]
         self.variants: tuple[str, ...] = loaded.variants
         self._faults: dict[Path, str | None] = {}
         self._method: str | None = None
-        self.batched = Batched(loaded, self._load, rows or ROWS)
+        self.batched = OfflineEngine(loaded, self._load, rows or ROWS)
 
     def _load(self, path: Path) -> Any:
         if not self.detect:
@@ -98,7 +97,7 @@ class ModelAnswerer:
         from facellm.engine.offline import Ask
 
         if arm.method != self._method:  # both methods pay for encoding the images, so that their times compare
-            self.batched.forget()
+            self.batched.features.clear()
             self._method = arm.method
         asks, kept = [], []
         room = self.new_tokens if arm.method == "generate" else 8

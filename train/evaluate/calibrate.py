@@ -1,10 +1,7 @@
 """`python -m train calibrate`: one temperature per profile field and model, fitted on held-out labelled faces.
 
-Input: a model and labelled folders (as for `benchmark`). Output: `calibration.json` beside the model, read by
-`facellm profile`, with the expected calibration error before and after. What this file does not know: how labels are
-scored (`facellm.engine.offline`, the engine's formula), how a profile is shown.
-
-The temperature that is written is fitted on all images; the error "after" is cross-fitted: every image is judged with a
+Writes `calibration.json` beside the model, which `facellm profile` reads, with the expected calibration error before
+and after. The temperature is fitted on all images; the error "after" is cross-fitted: every image is judged with a
 temperature fitted on the other half only, so that it is not measured on what it was fitted to.
 """
 
@@ -14,17 +11,23 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from facellm.errors import FaceLLMError
+from facellm.model_options import ModelOptions, add_model_options
 from facellm.profile import CALIBRATION, FIELDS, Field
 from train.faces.known import Known, read_known
 from train.faces.sets import open_sets
+from train.opening import DEFAULT, check_positive
+from train.outputs import progress, usable_folder, write_files
 from train.reports import stats
+from train.reports.pages import markdown_table, percent
+
+NEEDS = ("jinja2", "scipy")
 
 DEFINITION = (
     "Expected calibration error of the top label, 15 equal-width bins, and temperature scaling: Guo et al. 2017, "
@@ -34,18 +37,35 @@ LEAST = 20  # labelled images that a field needs; fewer, and its temperature sta
 MEASURED = ("pose", "mouth", "eyes", "lighting", "sharpness")  # labels from measurements: plenty of images for each
 
 
+class Scores(NamedTuple):
+    """A field's scores: logits (n, labels) in nats, labels (n,) as indices, folds (n,) of 0 and 1."""
+
+    logits: np.ndarray
+    labels: np.ndarray
+    folds: np.ndarray
+
+
 def fold_of(key: str) -> int:
-    """0 or 1 by the image's name, so that halves do not hang on the order of the images."""
+    """Returns 0 or 1 by the image's name, so that halves do not depend on the order of the images."""
     return hashlib.sha256(key.encode()).digest()[0] & 1
 
 
 def score_fields(
     scorer: Any, variant: str, known: Sequence[Known], fields: Sequence[Field], measured_limit: int | None = None,
-    progress: Any = None,
-) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:  # fmt: skip
-    """{field: (scores (n, labels) in nats, labels (n,), folds (n,))} over the images that have that field's label.
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Scores]:  # fmt: skip
+    """Scores every field on the images that have its label.
 
-    scorer: a `facellm.engine.offline.Batched` whose image keys are indices into `known`.
+    Args:
+        scorer: A `facellm.engine.offline.OfflineEngine` whose image keys are indices into `known`.
+        variant: "base" or "facellm".
+        known: The images with their labels.
+        fields: What is asked.
+        measured_limit: At most so many images for each field of `MEASURED`.
+        progress: Told (variant, done, total) after each question.
+
+    Returns:
+        The scores of each field that any image has a label of.
     """
     from facellm.engine.offline import Ask
 
@@ -66,15 +86,11 @@ def score_fields(
         rows[field.key].append((scores, label, fold))
         if progress is not None:
             progress(variant, done, len(asks))
-    return {
-        key: (np.array([r[0] for r in own]), np.array([r[1] for r in own]), np.array([r[2] for r in own]))
-        for key, own in rows.items()
-        if own
-    }
+    return {key: Scores(*map(np.array, zip(*own, strict=True))) for key, own in rows.items() if own}
 
 
-def calibrate(scores: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[dict[str, float], dict[str, Any]]:
-    """({field: temperature}, {field: figures before and after}); fields with fewer than `LEAST` images are left out."""
+def calibrate(scores: Mapping[str, Scores]) -> tuple[dict[str, float], dict[str, Any]]:
+    """Fits the fields that have at least `LEAST` images. Returns their temperatures, and figures before and after."""
     temperatures, figures = {}, {}
     for key, (logits, labels, folds) in scores.items():
         if len(labels) < LEAST or len(set(folds.tolist())) < 2:
@@ -99,69 +115,58 @@ def fields_to_fit(label_set: str) -> list[Field]:
     return [field.for_label_set(label_set) for field in FIELDS]
 
 
-def table(ece: dict[str, Any]) -> str:
-    """The figures as Markdown."""
-    lines = ["| model | field | images | right, % | ECE before | ECE after | temperature |", "|" + " --- |" * 7]
-    for variant, by in ece["figures"].items():
-        for key, row in by.items():
-            right = stats.Rate(**row["accuracy"])
-            lines.append(
-                f"| {variant} | {key} | {row['images']} | {right} | {row['before']:.3f} | {row['after']:.3f} | "
-                f"{ece['temperatures'][variant][key]:.2f} |"
-            )
-    return "\n".join(lines)
+def table(figures: Mapping[str, Any], temperatures: Mapping[str, Mapping[str, float]]) -> str:
+    """Returns the figures as Markdown."""
+    head = ["model", "field", "images", "right, %", "ECE before", "ECE after", "temperature"]
+    rows = [
+        [variant, key, row["images"], percent(row["accuracy"]), f"{row['before']:.3f}", f"{row['after']:.3f}",
+         f"{temperatures[variant][key]:.2f}"]
+        for variant, by in figures.items() for key, row in by.items()
+    ]  # fmt: skip
+    return markdown_table(head, rows)
 
 
-def write(
-    folder: Path, temperatures: dict[str, dict[str, float]], figures: dict[str, Any], about: dict[str, Any]
-) -> Path:
-    """calibration.json in `folder`: {which: {field: temperature}, "ece": {...}}; appears whole or not at all."""
-    path = folder / CALIBRATION
-    content = {**temperatures, "ece": {"definition": DEFINITION, **about, **figures}}
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
-    return path
-
-
-def main(argv: list[str]) -> int:
+def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m train calibrate", description=__doc__.split("\n")[0])
-    p.add_argument("--model", default="nano")
-    p.add_argument("--adapter")
-    p.add_argument("--device")
+    add_model_options(p, default=DEFAULT, backend=False)
     p.add_argument("--data", type=Path, action="append", required=True, help="labelled folder; may be repeated")
     p.add_argument("--split", default="val")
     p.add_argument("--limit", type=int, help="at most so many images of each folder")
     p.add_argument("--measured-limit", type=int, default=800, help="at most so many images for each measured field")
     p.add_argument("--nano-labels", action="store_true", help="use nano's five ethnicities for another model, too")
     p.add_argument("--out", type=Path, help="folder for calibration.json (default: the model's own)")
-    args = p.parse_args(argv)
-    for name in ("limit", "measured_limit"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise FaceLLMError(f"--{name.replace('_', '-')} must be at least 1.")
+    return p
+
+
+def main(argv: list[str]) -> int:
+    args = parser().parse_args(argv)
+    check_positive(args, "limit", "measured_limit")
     sets = open_sets(args.data)
     known = read_known(sets, None if args.split == "all" else args.split, args.limit)
     if not known:
         raise FaceLLMError(f"No labelled image of the split {args.split!r} was found; check --data and --split.")
-    from facellm.engine.offline import Batched
-    from facellm.weights.load import open_model
+    from facellm.engine.offline import OfflineEngine
 
-    loaded = open_model(args.model, adapter=args.adapter, device=args.device)
-    scorer = Batched(loaded, lambda index: known[index].image())
+    if args.out:
+        usable_folder(args.out)
+    loaded = ModelOptions.read(args, default=DEFAULT).open_weights()
+    out = usable_folder(args.out or loaded.folder)
+    scorer = OfflineEngine(loaded, lambda index: known[index].image())
     fields = fields_to_fit("utkface" if args.nano_labels else loaded.label_set)
     temperatures, figures = {}, {}
     for variant in loaded.variants:
-        scores = score_fields(scorer, variant, known, fields, args.measured_limit, _progress)
+        scores = score_fields(scorer, variant, known, fields, args.measured_limit, progress("questions", 1000))
         temperatures[variant], figures[variant] = calibrate(scores)
     if not any(temperatures.values()):
         raise FaceLLMError(f"No field has {LEAST} labelled images, so no temperature can be fitted; give more --data.")
+    print(table(figures, temperatures))
     about = {"split": args.split, "sets": [s.name for s in sets], "bins": stats.ECE_BINS}
-    path = write(args.out or loaded.folder, temperatures, {"figures": figures}, about)
-    print(table({"figures": figures, "temperatures": temperatures}))
-    print(f"Written: {path}", file=sys.stderr)
+    content = {**temperatures, "ece": {"definition": DEFINITION, **about, "figures": figures}}
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    try:
+        write_files(out, {CALIBRATION: text})
+    except FaceLLMError:
+        print(text)  # hours of work are not lost to a full disk
+        raise
+    print(f"Written: {out / CALIBRATION}", file=sys.stderr)
     return 0
-
-
-def _progress(variant: str, done: int, total: int) -> None:
-    if done == total or done % 1000 == 0:
-        print(f"{variant}: {done} of {total} questions", file=sys.stderr, flush=True)

@@ -1,33 +1,39 @@
 """`python -m train freetext`: does what a model writes about a face contradict what is known of it, or itself?
 
-Input: a model and labelled folders. Output: answers.jsonl, results.json, report.md and descriptions.md (for a person to
-read). The eight attribute questions are asked about each face; what the answers claim (`claims`) is held against
-labels and measurements, and against the rest of the same answer and of the same face's answers.
+The eight attribute questions are asked about each face; what the answers claim (`train.faces.claims`) is held against
+labels and measurements, and against the rest of the same answer and of the same face's answers. A claim is counted only
+where the text makes one and the truth is known; a hedge makes none. Claims that nothing measured covers (hair, glasses,
+background) are for a person who reads descriptions.md.
 
-A claim is counted only where the text makes one and the truth is known; a hedge makes none. What this file does not
-know: claims that nothing measured covers (hair, glasses, background) - reading the descriptions is for that.
+Writes into --out: said.jsonl (resumable), answers.jsonl, results.json, report.md and descriptions.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from facellm.attributes import ATTRIBUTES
+from facellm.attributes import ATTRIBUTES, Attribute
 from facellm.errors import FaceLLMError
 from facellm.labels import AGE_GROUPS
+from train import journal
 from train.evaluate.extraction import is_refusal
 from train.faces.claims import AGE_SLACK, LABELLED, MEASURED, age_claim, claims, conflicts, is_cut, repeats
 from train.faces.known import Known, read_known
 from train.faces.sets import open_sets
-from train.opening import add_options, check_positive, open_chosen
+from train.opening import about, add_options, check_positive, open_chosen
+from train.outputs import progress, usable_folder, write_files
 from train.reports import stats
+from train.reports.pages import Table, percent, render
+
+NEEDS = ("jinja2",)
 
 NEW_TOKENS = 160
 CHECKED = (*LABELLED, *MEASURED)
@@ -40,6 +46,15 @@ HOME = {"demographic": ("age", "gender", "ethnicity"), "structure": ("face shape
 # Measurements shown to the reader beside the labels, with their units.
 SHOWN = {"yaw_deg": "degrees, > 0 to the viewer's left", "pitch_deg": "degrees", "mouth_open": "lip gap / mouth width",
          "eye_open_left": "", "eye_open_right": "lid gap / eye width", "smile_lift": "", "brow_raise": ""}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Said:
+    """One answer, as it is kept. key: variant, attribute and image."""
+
+    key: str
+    text: str
+    tokens: int
 
 
 def group_span(group: str) -> tuple[int, int]:
@@ -138,87 +153,56 @@ def _fact(row: Mapping[str, Any], attribute: str, fact: str) -> str:
     return f"{made['count']} of {made['total']} / {row['known'][fact]}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
-    return [lines[0], "|" + " --- |" * len(head), *lines[1:], ""]
-
-
-def markdown(results: Mapping[str, Any]) -> str:
+def tables(results: Mapping[str, Any]) -> list[Table]:
+    """Arranges the figures; a table without a title belongs to the one before."""
     every = [(attribute.key, variant, by[attribute.key]) for attribute in ATTRIBUTES
              for variant, by in results["models"].items()]  # fmt: skip
-    sets = ", ".join(f"{count} of {name}" for name, count in results["sets"].items())
-    lines = [
-        f"# What {results['model']} writes, held against labels, measurements and itself",
-        "",
-        f"{results['faces']} faces ({sets}), split {results['split']}, seed {results['seed']}. Contradicting: answers "
-        "with a wrong claim, of the answers that claim anything that is known (Wilson 95 % interval). Read by "
-        "patterns, so look at descriptions.md.",
-        "",
-        *_table(
-            ("attribute", "model", "answers", "different", "contradicting", "%", "contradicts itself", "repeats itself",
-             "cut off"),
-            [(key, variant, str(row["asked"]), str(row["different"]), _count(row["answers"]),
-              str(stats.Rate(**row["answers"])), _count(row["self"]), _count(row["repeats"]), _count(row["cut"]))
-             for key, variant, row in every],
+    return [
+        Table(
+            "", ("attribute", "model", "answers", "different", "contradicting", "%", "contradicts itself",
+                 "repeats itself", "cut off"),
+            [(key, variant, row["asked"], row["different"], _count(row["answers"]), percent(row["answers"]),
+              *(_count(row[name]) for name in ("self", "repeats", "cut"))) for key, variant, row in every],
         ),
-        "Answers that refuse: " + "; ".join(
-            f"{variant} {sum(row['refused']['count'] for row in by.values())} of {sum(r['asked'] for r in by.values())}"
-            for variant, by in results["models"].items()) + ". Tool use is measured by train evaluate.",
-        "",
-        "## By fact: wrong of the claims made / answers about faces of which it is known",
-        "",
-        *_table(
+        Table(
+            "By fact: wrong of the claims made / answers about faces of which it is known",
             ("attribute", "model", *FACTS, "width of the age range, years"),
             [(key, variant, *(_fact(row, key, f) for f in FACTS),
               "-" if row["age_width"] is None else f"{row['age_width']:g}") for key, variant, row in every],
         ),
-        "## Contradictions inside one answer, and between the answers about one face",
-        "",
-        *_table(
+        Table(
+            "Contradictions inside one answer, and between the answers about one face",
             ("attribute", "model", "facts with two values in one answer (answers)"),
             [(key, variant, ", ".join(f"{f} {n}" for f, n in row["self_facts"].items()) or "-")
              for key, variant, row in every],
         ),
-        *_table(
-            ("model", *CHECKED),
+        Table(
+            "", ("model", *CHECKED),
             [(variant, *(_count(rates[f]) for f in CHECKED)) for variant, rates in results["disagreements"].items()],
         ),
     ]  # fmt: skip
-    return "\n".join(lines)
 
 
 def descriptions(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Known], count: int) -> str:
-    """For a person to read: the first `count` faces of each set, with file name, what is known, and the answers."""
-    lines = [
-        "# Descriptions to read", "",
-        "Each face: its file, what is known of it, every answer. Measurements: "
-        + "; ".join(f"{name}{f' ({unit})' if unit else ''}" for name, unit in SHOWN.items()) + ".", "",
-    ]  # fmt: skip
+    """Returns, for a person to read, the first `count` faces of each set with what is known and every answer."""
     seen: Counter[str] = Counter()
+    faces = []
     for key in dict.fromkeys(row["image"] for row in rows):
         face = known[key]
         seen[face.source.name] += 1
-        if seen[face.source.name] > count:
-            continue
-        years = f", {face.years:.0f} years" if face.years is not None else ""
-        mesh = face.source.measurements.get(face.name, {})
-        facts = ", ".join(f"{k} {v}" for k, v in {**face.labels, **face.measured}.items()) + years
-        measured = ", ".join(f"{k} {mesh[k]:g}" for k in SHOWN if k in mesh) or "nothing"
-        lines += [f"## {key}", "", f"Known: {facts}", "", f"Measured: {measured}", ""]
-        for row in rows:
-            if row["image"] == key:
-                lines.append(f"- {row['variant']}, {row['attribute']}: {row['text']}{marks(row)}")
-        lines.append("")
-    return "\n".join(lines)
+        if seen[face.source.name] <= count:
+            mesh = face.source.measurements.get(face.name, {})
+            measured = ", ".join(f"{k} {mesh[k]:g}" for k in SHOWN if k in mesh)
+            faces.append((face, measured, [(row, faults(row)) for row in rows if row["image"] == key]))
+    return render("descriptions.md.jinja", units=SHOWN, faces=faces)
 
 
-def marks(row: Mapping[str, Any]) -> str:
-    """What was found wrong in an answer, in bold brackets."""
+def faults(row: Mapping[str, Any]) -> list[str]:
+    """Returns what was found wrong in an answer."""
     found = [f"contradicts {fact}" for fact, bad in row["verdict"].items() if bad]
     found += [f"says {' and '.join(values)} of {fact}" for fact, values in row["self"].items()]
     found += [f'repeats "{text}"' for text in row["repeats"]]
-    found += ["cut off"] if row["cut"] else []
-    return f" **[{'; '.join(found)}]**" if found else ""
+    return found + (["cut off"] if row["cut"] else [])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -241,40 +225,48 @@ def main(argv: list[str]) -> int:
     faces = read_known(open_sets(args.data), split, args.faces, args.seed)
     if not faces:
         raise FaceLLMError(f"No labelled image of the split {args.split!r} was found; check --data and --split.")
-    from facellm.engine.offline import Ask, Batched
+    from facellm.engine.offline import Ask, OfflineEngine
 
-    loaded, wanted = open_chosen(args)
-    batched = Batched(loaded, lambda index: faces[index].image())
+    out = usable_folder(args.out)
+    loaded, variants = open_chosen(args)
+    journal.claim(out, {**about(loaded, args), "max_new_tokens": args.max_new_tokens})
+    engine = OfflineEngine(loaded, lambda index: faces[index].image())
     pairs = [(index, attribute) for index in range(len(faces)) for attribute in ATTRIBUTES]
-    asks = [Ask(attribute.question, (index,)) for index, attribute in pairs]
+    said = {key: Said(**row) for key, row in journal.read(out / "said.jsonl", "an answer").items()}
+
+    def key(variant: str, index: int, attribute: Attribute) -> str:
+        return f"{variant} {attribute.key} {faces[index].key}"
+
+    def answer(variant: str, asked: Sequence[tuple[int, Attribute]]) -> Iterator[Said]:
+        asks = [Ask(attribute.question, (index,)) for index, attribute in asked]
+        for place, found in engine.generate(asks, variant, args.max_new_tokens):
+            yield Said(key(variant, *asked[place]), found.text, found.tokens)
+
     rows: list[dict[str, Any]] = []
-    for variant in wanted:
-        answers = {}
-        for done, (place, found) in enumerate(batched.generate(asks, variant, args.max_new_tokens), 1):
-            answers[place] = found
-            if done == len(asks) or done % 200 == 0:
-                print(f"{variant}: {done} of {len(asks)} answers", file=sys.stderr, flush=True)
-        for place, (index, attribute) in enumerate(pairs):
-            text = answers[place].text
-            rows.append({"variant": variant, "image": faces[index].key, "attribute": attribute.key, "text": text,
-                         "tokens": answers[place].tokens, **examine(text, faces[index])})  # fmt: skip
-    by_model = {w: [row for row in rows if row["variant"] == w] for w in wanted}
+    tell = progress("answers")
+    for variant in variants:
+        missing = [pair for pair in pairs if key(variant, *pair) not in said]
+        journal.complete(out / "said.jsonl", said, missing, partial(answer, variant), partial(tell, variant))
+        for index, attribute in pairs:
+            own = said[key(variant, index, attribute)]
+            rows.append({"variant": variant, "image": faces[index].key, "attribute": attribute.key, "text": own.text,
+                         "tokens": own.tokens, **examine(own.text, faces[index])})  # fmt: skip
+    by_model = {v: [row for row in rows if row["variant"] == v] for v in variants}
     results = {
         "model": loaded.report.name, "faces": len(faces), "seed": args.seed, "split": args.split,
         "sets": dict(Counter(face.source.name for face in faces)),
-        "models": {w: tally(own) for w, own in by_model.items()},
-        "disagreements": {w: disagreements(own) for w, own in by_model.items()},
+        "models": {v: tally(own) for v, own in by_model.items()},
+        "disagreements": {v: disagreements(own) for v, own in by_model.items()},
     }  # fmt: skip
-    args.out.mkdir(parents=True, exist_ok=True)
-    by_key = {face.key: face for face in faces}
-    for name, text in (
-        ("answers.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)),
-        ("results.json", json.dumps(results, indent=2)),
-        ("report.md", markdown(results)),
-        ("descriptions.md", descriptions(rows, by_key, args.read or args.faces)),
-    ):
-        part = args.out / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(args.out / name)
-    print(markdown(results))
+    report = render("freetext.md.jinja", results=results, tables=tables(results))
+    write_files(
+        out,
+        {
+            "answers.jsonl": "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows),
+            "results.json": json.dumps(results, indent=2),
+            "report.md": report,
+            "descriptions.md": descriptions(rows, {face.key: face for face in faces}, args.read or args.faces),
+        },
+    )
+    print(report)
     return 0

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from facellm import ATTRIBUTES, FaceLLMError
 from facellm.engine.decode import Batch
 from facellm.engine.engine import Engine, cache_budget
-from facellm.engine.reference import generate
 from facellm.engine.sampling import Sampling
 from facellm.results import Row
 from facellm.weights.load import open_model
 from tests import tiny
+from tests.reference import generate
 
 SHORT = Sampling(max_new_tokens=8)
 BOTH = ("base", "facellm")
@@ -36,12 +36,12 @@ def steps(monkeypatch):
     step, join = Batch.step, Batch.join
 
     def counted_step(self):
-        counted.append(len(self.alive))
+        counted.append(len(self.running))
         return step(self)
 
-    def counted_join(self, names, *args):
-        counted.append(len(names))
-        return join(self, names, *args)
+    def counted_join(self, sequences, *args):
+        counted.append(len(sequences))
+        return join(self, sequences, *args)
 
     monkeypatch.setattr(Batch, "step", counted_step)
     monkeypatch.setattr(Batch, "join", counted_join)
@@ -70,13 +70,13 @@ def test_system_prompts_and_history(engine, photo):
 def test_the_second_turn_starts_from_the_first_ones_tokens(engine, photo, monkeypatch):
     first = engine.answer(photo, [Row("facellm", "Is the mouth open?")], SHORT)[0]
     read = []
-    original = type(engine._networks["base"]).forward
+    original = type(engine.networks["base"]).forward
 
     def forward(self, embeddings, *args):
         read.append(embeddings.shape[1])
         return original(self, embeddings, *args)
 
-    monkeypatch.setattr(type(engine._networks["base"]), "forward", forward)
+    monkeypatch.setattr(type(engine.networks["base"]), "forward", forward)
     row = Row("facellm", "Why?", history=(("Is the mouth open?", first.text or "No."),))
     answer = engine.answer(photo, [row], SHORT)[0]
     assert sum(read) - len(answer.token_ids) < 60  # the new turn alone, not image and first question again
@@ -120,8 +120,8 @@ def test_merged_checkpoints_take_turns(folders, photo, steps):
     loaded = open_model(str(folders.base), adapter=str(folders.merged), device="cpu", dtype="float32")
     engine = Engine(loaded)
     assert not engine.shared
-    lanes = list(engine._scheduler._lanes.values())
-    assert len(lanes) == 2 and sum(n.budget * n.network.token_bytes for n in lanes) <= cache_budget(loaded)
+    queues = engine.scheduler.queues.values()
+    assert len(queues) == 2 and sum(q.budget * q.batch.network.token_bytes for q in queues) <= cache_budget(loaded)
     rows = [Row(w, q) for w in BOTH for q in ("Hi", "Is the mouth open?")]
     order = [d.row for d in engine.stream(photo, rows, SHORT) if d.done]
     assert steps[:4] == [2, 2, 2, 2] and len(steps) == 16

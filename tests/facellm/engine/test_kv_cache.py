@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from facellm.engine.kv_cache import GROW, FeatureStore, PrefixStore, RowsCache, common_prefix, size_in_bytes
+from facellm.engine.features import FeatureStore
+from facellm.engine.kv_cache import GROW, PrefixCache, RowsCache, common_prefix, size_in_bytes
 
 
 def tokens(n, count, start=0):
@@ -45,10 +46,10 @@ def test_common_prefix(sequences, length):
 
 
 def test_prefix_store_finds_the_longest_of_the_same_owner():
-    store = PrefixStore(max_bytes=10**6)
+    store = PrefixCache(max_bytes=10**6)
     store.put("a", [1, 2, 3, 4], [(tokens(1, 4), tokens(1, 4))])
     store.put("a", [1, 9], [(tokens(1, 2), tokens(1, 2))])
-    assert store.longest("b", [1, 2]) == (0, None)
+    assert store.longest("b", [1, 2]) == (0, [])
     length, kept = store.longest("a", [1, 2, 3, 7])
     assert length == 3
     assert torch.equal(kept[0][0], tokens(1, 3))
@@ -60,14 +61,14 @@ def test_prefix_store_is_bounded_in_bytes_and_entries():
     one = [(tokens(1, 4), tokens(1, 4))]
     size = size_in_bytes(one)
     assert size == 2 * 2 * 4 * 3 * 4
-    store = PrefixStore(max_bytes=3 * size, max_entries=10)
+    store = PrefixCache(max_bytes=3 * size, max_entries=10)
     for i in range(8):
         store.put("a", [i, 1, 2, 3], one)
         assert store.bytes <= 3 * size
     assert len(store) == 3 and store.longest("a", [0, 1])[0] == 0 and store.longest("a", [7, 1])[0] == 2
     store.put("a", [99, 1], [(tokens(1, 40), tokens(1, 40))])
-    assert store.longest("a", [99, 1]) == (0, None)  # too large to keep
-    few = PrefixStore(max_bytes=10**6, max_entries=2)
+    assert store.longest("a", [99, 1]) == (0, [])  # too large to keep
+    few = PrefixCache(max_bytes=10**6, max_entries=2)
     for i in range(5):
         few.put("a", [i], one)
     assert len(few) == 2
@@ -75,15 +76,15 @@ def test_prefix_store_is_bounded_in_bytes_and_entries():
 
 def test_feature_store_forgets_the_least_recently_used():
     store = FeatureStore(max_bytes=8)
-    store.put("a", torch.zeros(1))
-    store.put("b", torch.ones(1))
-    assert store.get("a") is not None
-    store.put("c", torch.ones(1))
-    assert "b" not in store and store.get("b") is None and store.get("a") is not None
+    store.put(("net", "a"), torch.zeros(1))
+    store.put(("net", "b"), torch.ones(1))
+    assert store.get(("net", "a")) is not None
+    store.put(("net", "c"), torch.ones(1))
+    assert ("net", "b") not in store and store.get(("net", "b")) is None and store.get(("net", "a")) is not None
     assert (store.hits, store.misses) == (2, 1)
-    store.put("a", torch.zeros(2))
+    store.put(("net", "a"), torch.zeros(2))
     assert len(store) == 1 and store.bytes == 8
-    store.put("large", torch.zeros(9))  # the image that is asked about stays, however large
-    assert len(store) == 1 and "large" in store
+    store.put(("net", "large"), torch.zeros(9))  # the image that is asked about stays, however large
+    assert len(store) == 1 and ("net", "large") in store
     store.clear()
     assert store.bytes == len(store) == 0

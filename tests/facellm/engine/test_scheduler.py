@@ -18,13 +18,16 @@ from facellm import FaceLLMError
 from facellm.engine import model_thread
 from facellm.engine.decode import Batch
 from facellm.engine.engine import Engine
-from facellm.engine.reference import generate
-from facellm.engine.sampling import Picker, Sampling
+from facellm.engine.network import Network
+from facellm.engine.prompts import prompt_ids
+from facellm.engine.sampling import Sampler, Sampling
 from facellm.engine.slots import SlotsCache
 from facellm.errors import out_of_memory
+from facellm.messages import build_messages
 from facellm.results import Row
 from facellm.weights.load import open_model
 from tests import tiny
+from tests.reference import generate
 
 PHOTOS = [tiny.picture(seed, 80) for seed in range(3)]
 QUESTIONS = (
@@ -63,20 +66,20 @@ def runs(monkeypatch):
     step, join = Batch.step, Batch.join
 
     def seen_step(self):
-        seen.append(("step", len(self.alive)))
+        seen.append(("step", len(self.running)))
         return step(self)
 
-    def seen_join(self, names, *args):
-        seen.append(("join", len(names)))
-        return join(self, names, *args)
+    def seen_join(self, sequences, *args):
+        seen.append(("join", len(sequences)))
+        return join(self, sequences, *args)
 
     monkeypatch.setattr(Batch, "step", seen_step)
     monkeypatch.setattr(Batch, "join", seen_join)
     return seen
 
 
-def lane_of(engine):
-    return next(iter(engine._scheduler._lanes.values()))
+def queue_of(engine):
+    return next(iter(engine.scheduler.queues.values()))
 
 
 def raising(error):
@@ -140,7 +143,7 @@ def test_rows_equal_plain_runs_whoever_comes_and_goes(ending, visits, order):
             else:
                 assert list(answer.token_ids) == right
             assert "".join(d.text for d in got[i] if d.row == n) == answer.text
-    assert engine._scheduler.rows == 0 and lane_of(engine).batch.cache.bytes == 0
+    assert engine.scheduler.running == 0 and queue_of(engine).batch.cache.bytes == 0
 
 
 def test_requests_share_one_batch(engine, runs):
@@ -149,7 +152,7 @@ def test_requests_share_one_batch(engine, runs):
     deltas = [next(first)]
     more = [next(second)]
     assert runs[0] == ("join", 1) and ("join", 2) in runs
-    assert engine._scheduler.rows == 3
+    assert engine.scheduler.running == 3
     deltas += list(first)
     more += list(second)
     assert ("step", 3) in runs
@@ -194,9 +197,9 @@ def test_a_closed_iterator_frees_its_rows_at_once(engine, runs):
     stays = engine.stream(PHOTOS[0], [row], Sampling(max_new_tokens=LONGEST))
     goes = engine.stream(PHOTOS[1], [Row("base", q) for q in QUESTIONS], Sampling(max_new_tokens=100))
     deltas = [next(stays), next(goes)][:1]
-    assert engine._scheduler.rows == 5
+    assert engine.scheduler.running == 5
     goes.close()
-    assert engine._scheduler.rows == 1
+    assert engine.scheduler.running == 1
     before = len(runs)
     assert ids([*deltas, *stays]) == {0: plain(engine, 0, row, LONGEST)}
     assert {rows for _, rows in runs[before:]} == {1}
@@ -208,14 +211,14 @@ def test_closed_while_the_model_runs_is_freed_within_that_step(engine, monkeypat
     sizes, step = [], Batch.step
 
     def closing(self):
-        sizes.append(len(self.alive))
+        sizes.append(len(self.running))
         goes.close()  # as a page that is closed does, from whichever thread
         return step(self)
 
     monkeypatch.setattr(Batch, "step", closing)
     engine.answer(PHOTOS[0], [Row("facellm", QUESTIONS[3])], Sampling(max_new_tokens=6))
     assert sizes[0] >= 4 and set(sizes[1:]) <= {1}
-    assert engine._scheduler.rows == 0
+    assert engine.scheduler.running == 0
 
 
 def test_cancelled_from_another_thread_ends_within_one_step(engine, monkeypatch):
@@ -233,10 +236,10 @@ def test_cancelled_from_another_thread_ends_within_one_step(engine, monkeypatch)
 
 
 def test_memory_bounds_the_rows(engine, runs):
-    lane = lane_of(engine)
+    queue = queue_of(engine)
     row = Row("base", QUESTIONS[1])
-    length = len(engine._prompt(row, 1, 1)) + LONGEST
-    lane.budget = 3 * length
+    length = len(prompt_ids(engine.processor, build_messages(row.question))) + LONGEST
+    queue.budget = 3 * length
     visitors = [engine.stream(p, [row, row], Sampling(max_new_tokens=LONGEST)) for p in PHOTOS]
     widest = 0
     got = [[] for _ in visitors]
@@ -245,13 +248,13 @@ def test_memory_bounds_the_rows(engine, runs):
             delta = next(visitor, None) if visitor else None
             got[n] += [delta] if delta else []
             visitors[n] = visitor if delta else None
-            widest = max(widest, engine._scheduler.rows)
+            widest = max(widest, engine.scheduler.running)
         if not any(visitors):
             break
     assert widest == 3  # three rows of that length and no more
     for photo, deltas in enumerate(got):
         assert ids(deltas) == {n: plain(engine, photo, row, LONGEST) for n in (0, 1)}
-    lane.budget = 1  # too little for any: then one after another
+    queue.budget = 1  # too little for any: then one after another
     runs.clear()
     assert len(engine.answer(PHOTOS[0], [row, row], Sampling(max_new_tokens=2))) == 2
     assert {rows for _, rows in runs} == {1}
@@ -260,11 +263,11 @@ def test_memory_bounds_the_rows(engine, runs):
 def test_memory_that_runs_out_when_joining_makes_him_wait(engine, monkeypatch):
     join, failed = Batch.join, []
 
-    def short(self, names, *args):
-        if self.alive:
-            failed.append(len(names))
+    def short(self, sequences, *args):
+        if self.running:
+            failed.append(len(sequences))
             raise torch.OutOfMemoryError("no")
-        return join(self, names, *args)
+        return join(self, sequences, *args)
 
     monkeypatch.setattr(Batch, "join", short)
     row = Row("base", QUESTIONS[3])
@@ -280,14 +283,14 @@ def test_who_fails_at_his_first_token_leaves_the_others_alone(engine, monkeypatc
     row = Row("base", QUESTIONS[3])
     first = engine.stream(PHOTOS[0], [row], Sampling(max_new_tokens=LONGEST))
     deltas = [next(first)]
-    pick = Picker.pick
+    sample = Sampler.sample
 
-    def picked(self, logits):
+    def sampled(self, logits):
         if any(s.seed == 13 for s in self.settings):
             raise RuntimeError("no such token")
-        return pick(self, logits)
+        return sample(self, logits)
 
-    monkeypatch.setattr(Picker, "pick", picked)
+    monkeypatch.setattr(Sampler, "sample", sampled)
     with pytest.raises(RuntimeError, match="no such token"):
         engine.answer(PHOTOS[1], [row, row], Sampling(max_new_tokens=4, seed=13))
     assert ids([*deltas, *first]) == {0: plain(engine, 0, row, LONGEST)}
@@ -303,7 +306,7 @@ def test_a_failing_step_is_told_to_everybody_and_the_next_request_is_right(engin
         for visitor in visitors:
             with pytest.raises(FaceLLMError, match="memory is full"):
                 list(visitor)
-    assert engine._scheduler.rows == 0
+    assert engine.scheduler.running == 0
     assert list(engine.answer(PHOTOS[0], [row], Sampling(max_new_tokens=LONGEST))[0].token_ids) == plain(
         engine, 0, row, LONGEST
     )
@@ -336,11 +339,11 @@ def test_this_machines_own_words_for_full_memory():
 def test_an_answer_that_cannot_be_kept_for_the_next_turn_is_still_an_answer(engine, monkeypatch):
     locked, row = [], Row("base", QUESTIONS[3])
 
-    def remember(self, name, answer):
+    def store_prefix(self, sequence, image_key):
         locked.append(engine.lock.locked())
         raise torch.OutOfMemoryError("no")
 
-    monkeypatch.setattr(Batch, "remember", remember)
+    monkeypatch.setattr(Batch, "store_prefix", store_prefix)
     first = engine.stream(PHOTOS[0], [row], Sampling(max_new_tokens=LONGEST))
     deltas = [next(first)]
     other = engine.answer(PHOTOS[1], [row], Sampling(max_new_tokens=2))[0]
@@ -350,13 +353,13 @@ def test_an_answer_that_cannot_be_kept_for_the_next_turn_is_still_an_answer(engi
 
 
 @pytest.mark.parametrize("leaves", ["done", "closed"])
-def test_memory_that_runs_out_when_a_row_leaves_ends_its_lane_with_a_sentence(engine, monkeypatch, leaves):
+def test_memory_that_runs_out_when_a_row_leaves_ends_its_batch_with_a_sentence(engine, monkeypatch, leaves):
     row = Row("base", QUESTIONS[3])
     goes = engine.stream(PHOTOS[0], [row], Sampling(max_new_tokens=LONGEST))
     next(goes)
     stays = engine.stream(PHOTOS[1], [row], Sampling(max_new_tokens=100))
     next(stays)
-    assert engine._scheduler.rows == 2
+    assert engine.scheduler.running == 2
     keep = SlotsCache.keep
 
     def short(self, order):
@@ -372,7 +375,7 @@ def test_memory_that_runs_out_when_a_row_leaves_ends_its_lane_with_a_sentence(en
             goes.close()
         with pytest.raises(FaceLLMError, match="memory is full"):
             list(stays)
-    assert engine._scheduler.rows == 0 and lane_of(engine).batch.cache.bytes == 0
+    assert engine.scheduler.running == 0 and queue_of(engine).batch.cache.bytes == 0
     assert ids(engine.stream(PHOTOS[1], [row], Sampling(max_new_tokens=LONGEST))) == {0: plain(engine, 1, row, LONGEST)}
 
 
@@ -381,7 +384,7 @@ def test_a_request_that_cannot_be_prepared_fails_alone(engine, monkeypatch):
     first = engine.stream(PHOTOS[0], [row], Sampling(max_new_tokens=LONGEST))
     deltas = [next(first)]
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "_image_features", lambda *a: (_ for _ in ()).throw(RuntimeError("no such kernel")))
+        patch.setattr(Network, "encode", raising(RuntimeError("no such kernel")))
         with pytest.raises(RuntimeError, match="no such kernel"):
             engine.answer(PHOTOS[1], [row])
     assert ids([*deltas, *first]) == {0: plain(engine, 0, row, LONGEST)}
@@ -418,7 +421,7 @@ def test_sampled_rows_keep_their_own_words_beside_others(engine):
     alone = [engine.answer(PHOTOS[i], [row], s)[0].token_ids for i, s in enumerate(warm)]
     visitors = [engine.stream(PHOTOS[i], [row], s) for i, s in enumerate((*warm, Sampling(max_new_tokens=8)))]
     got = [[next(v)] for v in visitors]
-    assert engine._scheduler.rows >= 2
+    assert engine.scheduler.running >= 2
     answers = [[*got[i], *v][-1].answer.token_ids for i, v in enumerate(visitors)]
     assert answers[:2] == alone
 
@@ -480,7 +483,7 @@ def test_a_thousand_random_cancels_leave_nothing_behind(engine):
     cycles(20)
     before = held()
     cycles(1000)
-    assert engine._scheduler.rows == 0 and not engine._scheduler._requests and not engine.lock.locked()
+    assert engine.scheduler.running == 0 and not engine.scheduler._requests and not engine.lock.locked()
     count, size = held()
     assert count <= before[0] and size <= before[1] + 64  # the adapter's mask is of the last batch's rows
     assert hooks() == hooked

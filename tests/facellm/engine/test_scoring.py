@@ -23,13 +23,13 @@ def one_at_a_time(loaded, photo, question, label, variant):
 
 def test_all_fields_of_both_models_in_one_pass(engine, photo, monkeypatch):
     passes = []
-    original = type(engine._networks["base"]).forward
+    original = type(engine.networks["base"]).forward
 
     def forward(self, embeddings, *args):
         passes.append(len(embeddings))
         return original(self, embeddings, *args)
 
-    monkeypatch.setattr(type(engine._networks["base"]), "forward", forward)
+    monkeypatch.setattr(type(engine.networks["base"]), "forward", forward)
     items = [(f.question, f.labels) for f in FIELDS]
     scores = engine.score_many(photo, items, ("base", "facellm"))
     assert passes == [2, 2 * len(FIELDS)]  # the prefix of both models, then everything

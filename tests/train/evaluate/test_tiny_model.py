@@ -26,13 +26,13 @@ def tiny(tmp_path_factory):
 
 def test_batched_scores_and_texts_equal_the_engine(tiny):
     from facellm.engine.engine import Engine, Row, Sampling
-    from facellm.engine.offline import Ask, Batched
+    from facellm.engine.offline import Ask, OfflineEngine
 
     _, _, loaded = tiny
     images = {i: picture(i) for i in range(3)}
     questions = ["What is it?", "Describe the face pose of the image.", "Is the mouth open or closed?"]
     asks = [Ask(q, (i,), ("open", "closed", "A")) for i in images for q in questions]
-    engine, batched = Engine(loaded), Batched(loaded, images.__getitem__, rows=4)
+    engine, batched = Engine(loaded), OfflineEngine(loaded, images.__getitem__, rows=4)
     for variant in ("base", "facellm"):
         for index, scores, _ in batched.score(asks, variant):
             ask = asks[index]
@@ -45,27 +45,26 @@ def test_batched_scores_and_texts_equal_the_engine(tiny):
 
 
 def test_questions_of_an_image_stand_in_one_row(tiny):
-    from facellm.engine.offline import Ask, Batched, Row
+    from facellm.engine.offline import Ask, OfflineEngine
 
     _, _, loaded = tiny
     asks = [Ask(f"Question {i}?", (i % 2,), ("A", "B")) for i in range(6)] + [Ask("No image?", (), ("A",))] * 2
-    batched = Batched(loaded, lambda key: picture(key))
-    prompts = [batched.ids(ask) for ask in asks]
-    groups = list(batched._groups(asks, prompts))
-    assert sorted(groups) == [[0, 2, 4], [1, 3, 5], [6], [7]]
-    row = Row([0, 2], [prompts[0], prompts[2]], [[[5, 6]], [[7, 6]]])
-    assert row.ids[: row.shared] == prompts[0][: row.shared] and len(row.ids) < len(prompts[0]) + len(prompts[2])
-    start = len(prompts[0]) + 1  # behind the first question and the label token that is read
+    offline = OfflineEngine(loaded, picture)
+    rows = {tuple(members): row for members, row in offline.pack(asks)}
+    assert sorted(rows) == [(0, 2, 4), (1, 3, 5), (6,), (7,)]
+    prompt, row = offline.ids(asks[0]), rows[0, 2, 4]
+    assert row.ids[: row.shared] == prompt[: row.shared] and len(row.ids) < 3 * len(prompt)
+    start = len(prompt) + 2  # behind the first question and the one token of each label that is read
     seen = row.visible()
     assert seen[start, : row.shared].all() and not seen[start, row.shared : start].any()
     assert row.positions[start] == row.shared and not seen.triu(1).any()
 
 
 def test_multi_image_prompt_has_marks_and_all_images(tiny):
-    from facellm.engine.offline import Ask, Batched
+    from facellm.engine.offline import Ask, OfflineEngine
 
     _, _, loaded = tiny
-    batched = Batched(loaded, lambda key: picture(key))
+    batched = OfflineEngine(loaded, lambda key: picture(key))
     token = loaded.processor.image_token_id
     ids = batched.ids(Ask("Who?", (1, 2, 3)))
     assert ids.count(token) == 3 * loaded.processor.image_seq_length

@@ -1,7 +1,6 @@
 """The plain way: one question, one model, one `generate` call, the image encoded again each time.
 
-The reference that the engine is tested and benchmarked against; nothing else uses it. What this file does not know:
-batches, prefixes, streaming.
+The reference that the engine is tested and benchmarked against.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from facellm.engine.network import eos_ids
 from facellm.engine.sampling import Sampling
 from facellm.messages import build_messages, render
 from facellm.results import Row
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def generate(
     loaded: LoadedModel, image: Image.Image, row: Row, sampling: Sampling | None = None
 ) -> tuple[list[int], str]:
-    """(token ids without the end mark, text) of the greedy answer, by transformers' own generate()."""
+    """Returns the greedy answer of transformers' own generate(): token ids without the EOS token, and text."""
     sampling = sampling or Sampling()
     processor = loaded.processor
     text = render(processor, build_messages(row.question, row.history, row.system))
@@ -40,8 +40,6 @@ def generate(
             repetition_penalty=sampling.repetition_penalty,
         )
     ids = output[0, inputs["input_ids"].shape[1] :].tolist()
-    end = model.generation_config.eos_token_id
-    ends = set(end if isinstance(end, list) else [end]) | {processor.tokenizer.eos_token_id}
-    if ids and ids[-1] in ends:
+    if ids and ids[-1] in eos_ids(loaded):
         ids.pop()
     return ids, processor.tokenizer.decode(ids, skip_special_tokens=True).replace("\ufffd", "")
