@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -42,8 +43,9 @@ def serve(options: Options) -> None:
     listener = listen(options.host, options.port, options.fixed_port)
     heap.tidy_heaps()
     with listener, ended_by_signals(), private_folder() as folder:
-        from demo import layout  # Gradio takes seconds to import: --help and a wrong option must not
-        from demo.web.serving import PageServer
+        with without_proxies():
+            from demo import layout  # Gradio takes seconds to import: --help and a wrong option must not
+            from demo.web.serving import PageServer
 
         page, ctx = layout.build(options)
         if spaces.ZERO:  # which takes only weights that are there before the page is
@@ -57,6 +59,19 @@ def serve(options: Options) -> None:
 
         server.ready, server.gone = ready, lambda: shutil.rmtree(folder, ignore_errors=True)
         server.run()
+
+
+@contextlib.contextmanager
+def without_proxies() -> Iterator[None]:
+    """Hides the environment's proxies from Gradio, which makes an HTTP client when imported and fails on some.
+
+    What is asked over the network later, a server or the hub, finds them again.
+    """
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.lower().endswith("_proxy")}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 @contextlib.contextmanager

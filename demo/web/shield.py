@@ -144,7 +144,7 @@ class _Body:
             self._bytes += size
             if self._bytes > MAX_BODY:
                 raise self._refuse(_too_large())
-            if not self._limits.spend(self._client, "bytes", size):
+            if size and not self._limits.spend(self._client, "bytes", size):
                 raise self._refuse(Refused(429, "Too much was sent from your address: try again in a minute."))
         return message
 

@@ -9,8 +9,9 @@ import pytest
 from gradio.queueing import EventQueue
 from gradio_client import Client, handle_file
 
-from demo.runtime import host
+from demo.runtime import sentences
 from demo.runtime.jobs import MODEL
+from demo.runtime.options import Options
 from facellm.errors import FaceLLMError
 from tests.demo.conftest import eventually, launch
 from tests.demo.test_browser import DONE, set_slider, tab
@@ -101,7 +102,7 @@ def test_the_page_opens_before_the_model_and_keeps_the_first_question(visit, ano
             raise answer
         return answer
 
-    monkeypatch.setattr(host, "open_model", open_model)
+    monkeypatch.setattr(Options, "open", open_model)
     here = another()
     here.ctx.host.start()
     page = visit(url=here.url, ready=False)
@@ -185,7 +186,7 @@ def test_no_memory_is_a_sentence_and_the_next_request_works(with_photo, site, mo
         raise OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(site.ctx.host, "stream", stream)
-    monkeypatch.setattr(host, "free_memory", lambda: freed.append(True))
+    monkeypatch.setattr(sentences, "free_memory", lambda: freed.append(True))
     page.click("#attributes-go")
     page.wait_for_selector("#attributes-status [role=alert] >> text=/ran out of memory/")
     page.wait_for_selector("#attributes-go >> visible=true")

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from demo.runtime.options import OptionError, read_options
+from demo.runtime.options import read_options
+from facellm.errors import FaceLLMError
 from tests.paths import ROOT
 
 
@@ -34,6 +35,12 @@ def test_auth_and_switches():
     assert options.auth == ("ada", "a:b") and options.mcp and not options.sensitive
 
 
+def test_addresses_names_and_origins():
+    options = read_options(["--host", "[::1]"], {"FACELLM_ALLOW_HOST": "A.example, b.example"})
+    assert options.host == "::1" and options.allow_host == ("a.example", "b.example")
+    assert read_options(["--allow-origin", "https://a.example/"], {}).allow_origin == ("https://a.example",)
+
+
 @pytest.mark.parametrize(
     ("argv", "env", "says"),
     [
@@ -41,14 +48,23 @@ def test_auth_and_switches():
         (["--port", "http"], {}, "port"),
         (["--quantization", "q4"], {}, "quantization"),
         (["--backend-url", "localhost:8000"], {}, "http"),
-        (["--backend-url", "http://localhost:8000", "--quantization", "nf4"], {}, "--quantization is for a model in"),
-        (["--backend-url", "http://localhost:8000"], {"FACELLM_ADAPTER": "a"}, "--adapter is for a model in"),
+        (
+            ["--backend-url", "http://localhost:8000", "--quantization", "nf4"],
+            {},
+            "--quantization cannot be chosen for a server",
+        ),
+        (
+            ["--backend-url", "http://localhost:8000"],
+            {"FACELLM_ADAPTER": "a"},
+            "--adapter cannot be chosen for a server",
+        ),
         (["--auth", "ada"], {}, "colon"),
+        (["--allow-origin", "example.org"], {}, "no origin"),
         ([], {"FACELLM_SENSITIVE": "maybe"}, "on or off"),
     ],
 )
 def test_nonsense_is_refused_with_a_sentence(argv, env, says):
-    with pytest.raises(OptionError, match=says):
+    with pytest.raises(FaceLLMError, match=says):
         read_options(argv, env)
 
 
@@ -69,6 +85,8 @@ def test_help_names_every_environment_variable():
         "MODEL",
         "ADAPTER",
         "HOST",
+        "ALLOW_HOST",
+        "ALLOW_ORIGIN",
         "PORT",
         "QUANTIZATION",
         "BACKEND_URL",

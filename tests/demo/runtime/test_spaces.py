@@ -18,10 +18,11 @@ import pytest
 import yaml
 from gradio_client import Client, handle_file
 
-from demo.runtime import host as worker
-from demo.runtime import spaces
+from demo.runtime import lease, spaces
+from demo.runtime.host import Host
 from demo.runtime.options import Options
 from demo.runtime.photos import EXAMPLES
+from demo.runtime.sentences import sentence
 from facellm.errors import FaceLLMError
 from facellm.results import Delta, Row
 from tests.demo.runtime import lent_gpu
@@ -78,7 +79,7 @@ def test_the_app_serves_as_a_zero_gpu_space(served_model, tmp_path):
             text, details = client.predict(photo=photo, question="Who?", max_new_tokens=6, api_name="/chat")
             assert details["tokens"] <= 6 and details["text"] == text
             assert client.predict(photo=photo, api_name="/profile")["fields"]["gender"]
-            assert "GPU for 10 s: _stream_on_gpu" in log.read_text()
+            assert "GPU for 10 s: _stream" in log.read_text()
         finally:
             app.terminate()
             app.wait(20)
@@ -107,17 +108,17 @@ class Endless:
 @pytest.fixture
 def lent(monkeypatch):
     """A host on ZeroGPU with an `Endless` model."""
-    host = worker.Host(Options())
+    host = Host(Options())
     host._model = Endless()
     host._settled.set()
     monkeypatch.setattr(spaces, "ZERO", True)
-    monkeypatch.setattr(worker, "_serving", host)
-    monkeypatch.setattr(worker, "_stream_on_gpu", lent_gpu.GPU(worker._stream_on_gpu, duration=worker._seconds))
-    monkeypatch.setattr(worker, "_profiles_on_gpu", lent_gpu.GPU(worker._profiles_on_gpu, duration=30))
+    monkeypatch.setattr(lease, "model", host.model)
+    monkeypatch.setattr(lease, "_stream", lent_gpu.GPU(lease._stream, duration=lease._seconds))
+    monkeypatch.setattr(lease, "_profiles", lent_gpu.GPU(lease._profiles, duration=30))
     return host
 
 
-def ask(host: worker.Host, cancel: threading.Event):
+def ask(host: Host, cancel: threading.Event):
     return host.stream("a view", [Row("facellm", "Who?")], SimpleNamespace(max_new_tokens=64), cancel)
 
 
@@ -143,9 +144,9 @@ def test_errors_come_out_of_the_fork_as_sentences(lent):
     for failing in (lambda: list(ask(lent, threading.Event())), lambda: lent.profiles("a view")):
         with pytest.raises(gr.Error) as caught:
             failing()
-        assert worker.sentence(caught.value) == "Do this."
+        assert sentence(caught.value) == "Do this."
     refused = gr.Error('Your quota is used up. <a href="https://hf.co">Sign in &amp; go on</a>')
-    assert worker.sentence(refused) == "Your quota is used up. Sign in & go on"
+    assert sentence(refused) == "Your quota is used up. Sign in & go on"
 
 
 def front_matter() -> dict:

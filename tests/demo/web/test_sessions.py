@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 
-from demo.web import sessions as forgetting
 from demo.runtime.options import Options
 from demo.runtime.photos import FORGET_AFTER
+from demo.web import sessions as forgetting
 from tests.demo.conftest import eventually, launch
 
 LONG_AGO = FORGET_AFTER + 1  # seconds
