@@ -1,8 +1,5 @@
 """Does a model tie groups and traits together more than the data did? Two published measures over counts.
 
-Input: who belongs to which group, which traits hold, and which traits (or groups) a model says. Output: amplification
-with its pairs. What this file does not know: texts, models, files.
-
 BiasAmp-> (Wang & Russakovsky 2021, "Directional Bias Amplification", arXiv 2102.12594): over all groups a and traits t,
 the mean of +d where they go together in the data, P(a, t) > P(a) P(t), and -d elsewhere, with
 d = P(said t | a) - P(t | a) for group -> trait, and d = P(said a | t) - P(a | t) for trait -> group.

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 RESAMPLES = 1000
 LEAST_TRAIT = 10  # images that must, and must not, show a trait
 
+NEEDS = ("fairlearn", "jinja2", "matplotlib", "pandas", "scipy", "statsmodels")
+
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m train bias", description=__doc__.split("\n")[0])
@@ -303,4 +305,3 @@ def amplification(
                 for row in figures(counts, out, names, [every[i][1] for i in places]):
                     rows.append({"reference": reference, "group": group, "traits": family, "images": len(truth), **row})
     return rows
-

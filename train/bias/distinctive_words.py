@@ -1,8 +1,5 @@
 """Words that a model uses more for one group than for the others: log-odds with an informative Dirichlet prior.
 
-Input: the answers about each image and its group. Output: words with their z-scores. What this file does not know:
-models, files, what a word means.
-
 Monroe, Colaresi & Quinn 2008, "Fightin' Words", section 3.4: for a word w with counts y in a group and in the rest,
 and a prior of a_w words out of a_0, the log-odds are ln[(y + a_w) / (n + a_0 - y - a_w)] in each; their difference over
 the root of 1 / (y_group + a_w) + 1 / (y_rest + a_w) is the z-score. The prior is informative: the words' shares in

@@ -1,9 +1,5 @@
 """How large is the largest gap between groups, and would chance alone make it so large?
 
-Input: measures by group (`train.bias.groups`). Output: for each, the largest minus the smallest rate, the bootstrap
-interval of these two groups' difference, its permutation nulls, p-values with Holm's correction over all gaps of a
-model, and the change from base to FaceLLM on the same resamples. What this file does not know: models, images.
-
 The largest of many differences is large by chance: over seven groups of equal skill it is never 0. So a gap is not
 held against 0 but against the gaps of the same hits dealt out to the same groups at random. A second null deals hits
 only among people who are alike in the other attributes, so that a group is not blamed for being older than another.

@@ -1,9 +1,7 @@
 """Accuracy, true and false positive rates of a model by group and intersection, with bootstrap intervals by image.
 
-Input: a table of images (truth and groups) and what a model said about each. Output: measures with a rate for each
-group. Point values are fairlearn's MetricFrame's; intervals come from one set of resamples of the images that all
-measures and models share, so that base and FaceLLM are compared on the same draws. What this file does not know:
-models, whether a gap is chance.
+Point values are those of fairlearn's MetricFrame; intervals come from one set of resamples of the images that all
+measures and models share, so that base and FaceLLM are compared on the same draws.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """Traits that a text gives a face: expressions, words for stages of life, adjectives of looks and manner.
 
-Input: the answers about one image. Output: names of traits. What this file does not know: groups, models, images.
 An adjective counts where it stands, also in "no deep lines"; comparing groups, and a model with its data, cancels that.
 """
 

@@ -1,11 +1,7 @@
-"""`python -m train benchmark`: a benchmark in FaceXBench's form from labelled faces.
+"""`python -m train benchmark`: a benchmark in FaceXBench's form from labelled faces (`train.faces.sets`).
 
-Input: one or more folders, each with `labels.csv` (`file` and any of `age`, `gender`, `race`, `expression`), optionally
-`measurements.csv` (`file`, `found`, `yaw_deg` > 0 to the viewer's left), and the images, in the folder or in its zip
-archives. Output: a folder of JSON files in FaceXBench's form with its images, each image once. What this file does not
-know: models, wordings and option rules (`train.faces.tasks`).
-
-Same data, same seed, same files: every random choice hangs on the seed, the task and the image's name alone.
+Writes JSON files in FaceXBench's form with their images, each image once. Same data, same seed, same files: every
+random choice depends on the seed, the task and the image's name alone.
 """
 
 from __future__ import annotations
@@ -14,17 +10,20 @@ import argparse
 import json
 import random
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from facellm.errors import FaceLLMError
+from facellm.files import atomic_open
 from facellm.labels import FAIRFACE_ETHNICITIES
 from train.evaluate.prompts import ANSWER_WITH_LETTER, LETTERS
 from train.faces.sets import Face, FaceSet, open_sets
 from train.faces.tasks import TASKS, Task
+from train.opening import check_positive
+from train.outputs import usable_folder, write_files
 
 # Labels spread over very different numbers of images; the tasks named here take at most as many images of a label as
 # the second number allows, so that guessing the commonest does not pay.
@@ -43,20 +42,16 @@ def task_for(name: str, labels: set[str]) -> Task:
 
 
 def choose(faces: Sequence[Face], task: Task, seed: int, per_task: int | None) -> list[Face]:
-    """The faces to ask about, in a random order that hangs on the seed alone."""
+    """Returns the faces to ask about, in a random order that depends on the seed alone."""
     asked = sorted((f for f in faces if f.labels.get(task.name) in task.labels), key=lambda f: f.key)
     random.Random(f"{seed}:{task.name}").shuffle(asked)
     if task.name in BALANCED and asked:
-        counts = Counter(f.labels[task.name] for f in asked)
-        cap = BALANCED[task.name] or min(counts.values())
-        kept: Counter[str] = Counter()
-        balanced = []
+        by_label: dict[str, list[Face]] = defaultdict(list)
         for face in asked:
-            label = face.labels[task.name]
-            kept[label] += 1
-            if kept[label] <= cap:
-                balanced.append(face)
-        asked = balanced
+            by_label[face.labels[task.name]].append(face)
+        most = BALANCED[task.name] or min(map(len, by_label.values()))
+        kept = {face.key for own in by_label.values() for face in own[:most]}
+        asked = [face for face in asked if face.key in kept]
     return asked[:per_task]
 
 
@@ -64,14 +59,27 @@ def build(
     sets: Sequence[FaceSet], out: Path, *, split: str | None = "val", seed: int = 0,
     tasks: Sequence[str] = tuple(TASKS), per_task: int | None = None,
 ) -> dict[str, int]:  # fmt: skip
-    """Writes the benchmark into `out` and returns the number of questions of each file.
+    """Writes a benchmark.
 
-    Raises FaceLLMError for an unknown task, or where no face of the split has a label that a task asks about.
+    Args:
+        sets: Labelled folders.
+        out: The folder to write into.
+        split: First folder of the images' names; None takes every image.
+        seed: Of every random choice.
+        tasks: Names of `TASKS`.
+        per_task: At most so many questions of each task and set.
+
+    Returns:
+        The number of questions of each file.
+
+    Raises:
+        FaceLLMError: For an unknown task, where no face of the split has a label that a task asks about, or where the
+            folder cannot be written into.
     """
     unknown = [name for name in tasks if name not in TASKS]
     if unknown:
         raise FaceLLMError(f"There is no task {unknown[0]!r}; choose from {', '.join(TASKS)}.")
-    out.mkdir(parents=True, exist_ok=True)
+    usable_folder(out)
     written: dict[str, int] = {}
     images: dict[str, tuple[FaceSet, str]] = {}
     for source in sets:
@@ -93,24 +101,17 @@ def build(
                 path = f"images/{source.name}/{face.name}"
                 images[path] = (source, face.name)
                 questions[str(number)] = {
-                    "image_paths": [path],
-                    "question_text": text,
-                    "options": options,
-                    "correct_answer_option": LETTERS[right],
-                    "answer": options[right],
-                }
+                    "image_paths": [path], "question_text": text, "options": options,
+                    "correct_answer_option": LETTERS[right], "answer": options[right],
+                }  # fmt: skip
             file = f"{source.name}_single_mcq_{task.name}{f'_{split}' if split else ''}.json"
             data = {
-                "category": task.category,
-                "sub-category": task.sub_category,
-                "dataset": source.name,
-                "question_type": "MCQ",
-                "num_images": "single",
+                "category": task.category, "sub-category": task.sub_category, "dataset": source.name,
+                "question_type": "MCQ", "num_images": "single",
                 "prepend_text": f"{task.description} You have to perform this task.",
-                "postpend_text": ANSWER_WITH_LETTER,
-                "questions": questions,
-            }
-            _replace(out / file, json.dumps(data, indent=4, ensure_ascii=False).encode())
+                "postpend_text": ANSWER_WITH_LETTER, "questions": questions,
+            }  # fmt: skip
+            write_files(out, {file: json.dumps(data, indent=4, ensure_ascii=False)})
             written[file] = len(questions)
     if not written:
         where = ", ".join(str(s.folder) for s in sets)
@@ -118,15 +119,9 @@ def build(
     for path, (source, name) in images.items():
         target = out / path
         if not target.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _replace(target, source.read(name))
+            with atomic_open(target, "wb") as file:
+                file.write(source.read(name))
     return written
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    part.replace(path)
 
 
 def main(argv: list[str]) -> int:
@@ -141,8 +136,7 @@ def main(argv: list[str]) -> int:
     args = p.parse_args(argv)
     if args.labels and len(args.data) > 1:
         raise FaceLLMError("--labels fits one --data only; give each folder its own labels.csv instead.")
-    if args.per_task is not None and args.per_task < 1:
-        raise FaceLLMError(f"--per-task is {args.per_task}; it must be at least 1.")
+    check_positive(args, "per_task")
     sets = open_sets(args.data, args.labels)
     names = [name.strip() for name in args.tasks.split(",") if name.strip()]
     split = None if args.split == "all" else args.split

@@ -1,7 +1,6 @@
-"""Which option did an answer choose? Ours, and an exact equivalent of FaceXBench's published extraction.
+"""Which option did an answer choose? Our rules, and an exact equivalent of FaceXBench's published extraction.
 
-Input: the answer's text and the options in the order they were shown. Output: a letter or None. What this file does not
-know: which option is right, models, files. Nothing is ever guessed: an answer that names no option stays None.
+Nothing is ever guessed: an answer that names no option stays None.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """FaceXBench's files: reading them with every fault named, and writing predictions that its own scripts read.
 
-Input: a folder of JSON files as published (`category`, `sub-category`, `num_images`, `prepend_text`, `postpend_text`,
-sometimes `context`, and `questions` by id), image paths relative to the folder. Output: `Benchmark`. What this file
-does not know: prompts, models, scores.
-
-Whatever cannot be scored is left out with a sentence that names file and question; the rest is still scored. Images are
-opened here once, because a harness that passes on a path that does not exist measures a model that is blind.
+A folder holds JSON files as published (`category`, `sub-category`, `num_images`, `prepend_text`, `postpend_text`,
+sometimes `context`, and `questions` by id), with image paths relative to it. Whatever cannot be scored is left out with
+a sentence that names file and question; the rest is still scored. Images are opened here once, because a harness that
+passes on a path that does not exist measures a model that is blind.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Near copies of a benchmark's images in a training set, by perceptual hash; scores with and without their questions.
 
-Input: questions, a folder or zip archive of training images. Output: the questions whose images were trained on, and
-each arm's accuracy with and without them. What it does not know: crops and mirrored copies, which hash differently, so
-what it finds is a lower bound.
+Crops and mirrored copies hash differently, so what is found is a lower bound.
 """
 
 from __future__ import annotations

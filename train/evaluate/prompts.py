@@ -1,8 +1,4 @@
-"""The text of a multiple-choice question, in FaceXBench's published form: one builder for training and measuring.
-
-Input: a question, its options, and the optional texts of a benchmark file. Output: one string. What this file does
-not know: chat templates, images, models, which option is right.
-"""
+"""The text of a multiple-choice question, in FaceXBench's published form: one builder for training and measuring."""
 
 from __future__ import annotations
 

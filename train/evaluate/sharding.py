@@ -1,7 +1,6 @@
 """Evaluation in parts: which questions a part holds, and putting the parts' replies together without loss.
 
-Input: questions, folders of replies. Output: a share of the questions; one folder of replies. What this file does not
-know: models, scores. Questions about one image stay in one part, so that it is encoded once.
+Questions about one image stay in one part, so that it is encoded once.
 """
 
 from __future__ import annotations

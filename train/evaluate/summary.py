@@ -1,7 +1,6 @@
 """From replies to numbers: per sub-task and category, base vs FaceLLM, letters, refusals, tokens and time.
 
-Input: a benchmark's questions and the replies of each arm. Output: one JSON-able dict. What this file does not know:
-models, HTML. Rates are fractions of 1 with Wilson 95 % intervals.
+Rates are fractions of 1 with Wilson 95 % intervals.
 """
 
 from __future__ import annotations

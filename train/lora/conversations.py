@@ -1,9 +1,9 @@
 """Reads a training set and turns its conversations into token ids with labels on the answers alone.
 
-Input: a folder in the form that LLaMA-Factory reads (`dataset.json`: rows of `conversations` or `messages`, and
+A set is a folder in the form that LLaMA-Factory reads (`dataset.json`: rows of `conversations` or `messages`, and
 `images`) or its JSONL twin (also one `image`, `question`, `answer` a line). Validation rows stand in a second file
-(`val.json`, `dataset_val.json`, ...) or carry `"split": "val"`. Image paths are relative to the folder.
-Every fault is found before training begins and told with a count, the first place, and what to do.
+(`val.json`, `dataset_val.json`, ...) or carry `"split": "val"`. Image paths are relative to the folder. Every fault is
+found before training begins and told with a count, the first place, and what to do. This module needs no torch.
 """
 
 from __future__ import annotations

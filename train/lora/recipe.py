@@ -1,8 +1,4 @@
-"""Settings of a LoRA run: a recipe file, with flags on top, checked by name and value.
-
-Input: the name of a shipped recipe (`train/recipes/*.yaml`) or a path, and overrides. Output: a `Recipe`.
-What it does not know: models and data.
-"""
+"""Settings of a LoRA run: a recipe file, with flags on top, checked by name and value."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """How well annotators agree: Cohen's and Fleiss' kappa with intervals, and rates with intervals that respect images.
 
-Input: rows of labels, and which image each belongs to. Output: numbers. scikit-learn computes Cohen's kappa and
-statsmodels Fleiss'; intervals are percentiles of a bootstrap that draws whole images, because labels about one image
-hang together. What this file does not know: sentences, annotators' marks, files.
+scikit-learn computes Cohen's kappa and statsmodels Fleiss'; intervals are percentiles of a bootstrap that draws whole
+images, because labels about one image are not independent.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The few statistics that the measuring commands share; scipy does the work.
-
-Input: counts, probabilities, labels. Output: numbers with their intervals. What this file does not know: models, files.
-Rates are fractions of 1, never per cent.
-"""
+"""The few statistics that the measuring commands share; rates are fractions of 1, never per cent."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -112,11 +113,13 @@ def test_command_writes_what_the_profile_reads(data, tmp_path, capsys):
 
     base = make_tiny_internvl(tmp_path / "base")
     adapter = make_tiny_adapter(base, tmp_path / "adapter")
+    out = tmp_path / "not" / "yet"
     command = ["calibrate", "--model", str(base), "--adapter", str(adapter), "--data", str(data), "--device", "cpu",
-               "--nano-labels"]  # fmt: skip
+               "--nano-labels", "--out", str(out)]  # fmt: skip
     assert main(command) == 0
     assert "ECE after" in capsys.readouterr().out
-    content = json.loads((base / "calibration.json").read_text())
+    shutil.copy(out / "calibration.json", base)
+    content = json.loads((out / "calibration.json").read_text())
     assert "1706.04599" in content["ece"]["definition"] and content["ece"]["bins"] == 15
     temperatures = read_calibration(base)
     assert set(temperatures) == {"base", "facellm"}
@@ -124,6 +127,15 @@ def test_command_writes_what_the_profile_reads(data, tmp_path, capsys):
         assert {"age_group", "gender", "ethnicity", "expression", "pose", "lighting"} <= set(temperatures[variant])
     profile = load(str(base), device="cpu").profile(picture(0), whole=True)
     assert profile.calibrated and sum(profile.fields["gender"].values()) == pytest.approx(1)
+
+
+def test_an_unusable_folder_is_found_before_anything_is_scored(data, tmp_path, capsys):
+    from train.__main__ import main
+
+    (tmp_path / "file").write_text("")
+    assert main(["calibrate", "--data", str(data), "--out", str(tmp_path / "file" / "new")]) == 2
+    told = capsys.readouterr()
+    assert "cannot be written into" in told.err and "questions" not in told.err and not told.out
 
 
 def test_nothing_to_fit_is_a_sentence(tmp_path, capsys):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.tiny import make_tiny_adapter, make_tiny_internvl
 from tests.train.face_sets import write_face_set
-from train.evaluate.freetext import disagreements, examine, group_span, judge, marks, tally
+from train.evaluate.freetext import disagreements, examine, faults, group_span, judge, tally
 from train.faces.claims import age_claim, claims, conflicts, is_cut, repeats
 from train.faces.known import Known
 
@@ -205,8 +205,8 @@ def test_rates_and_disagreements():
     assert found["detail"]["facts"]["mouth"]["count"] == 1
     apart = disagreements(rows)
     assert apart["gender"] == {**apart["gender"], "count": 1, "total": 1} and apart["mouth"]["total"] == 0
-    assert marks(rows[0]) == " **[contradicts gender]**" and "cut off" in marks(rows[2])
-    assert marks(rows[3]) == " **[says closed and open of mouth]**"
+    assert faults(rows[0]) == ["contradicts gender"] and "cut off" in faults(rows[2])
+    assert faults(rows[3]) == ["says closed and open of mouth"]
 
 
 def test_command_on_the_tiny_model(tmp_path, capsys):

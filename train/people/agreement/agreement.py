@@ -1,9 +1,7 @@
 """`python -m train agreement`: people's answers against the synthetic ones, and against what is learnt from each.
 
-Input: a synthetic data set; human answers to the same questions (a CSV, or the audit's file); for the experiment a base
-and a benchmark. Output, in --out: results.json, report.md, labels.csv; with --benchmark also human/ and synthetic/ (a
-data set, a run of `train lora` and an evaluation each) and base/. Stages that are done are not done again.
-What this file does not know: how answers are read, adapters trained, questions scored.
+Writes into --out: results.json, report.md, labels.csv; with --benchmark also human/ and synthetic/ (a data set, a run
+of `train lora` and an evaluation each) and base/. Stages that are done are not done again.
 """
 
 from __future__ import annotations
@@ -24,6 +22,8 @@ from train.people.agreement.pairs import HUMAN, SYNTHETIC, Pair, read_pairs, wri
 
 if TYPE_CHECKING:
     from train.evaluate.facexbench import Question
+
+NEEDS = ("jinja2", "matplotlib", "scipy", "sklearn", "statsmodels", "yaml")
 
 
 def parser() -> argparse.ArgumentParser:

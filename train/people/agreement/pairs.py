@@ -1,8 +1,7 @@
 """People's answers beside the synthetic ones to the same questions about the same images, and two data sets of them.
 
-Input: a synthetic data set with images; human answers, either a CSV (columns image, answer, and question or attribute;
-optionally annotator) or the SQLite file of `train audit`, whose page collects them. Output: `Pair`s, and folders for
-`train lora`. What this file does not know: what an answer claims, models.
+Human answers come from a CSV (columns image, answer, and question or attribute; optionally annotator) or from the
+SQLite file of `train audit`, whose page collects them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Do people and the synthetic answers say the same about the same face? Fact by fact, where both say something.
 
-Input: pairs. Output: for each fact how often both state it, how often they agree (Wilson, and by a bootstrap over
-images), and Cohen's kappa; and every disagreement. What an answer states is read by `evaluation.claims`, with
-narrow patterns: what a person words in another way counts as not stated, so shares of stated facts are lower bounds.
-What this file does not know: which of the two is right.
+What an answer states is read by `train.faces.claims`, with narrow patterns: what a person words in another way counts
+as not stated, so shares of stated facts are lower bounds. Which of the two is right is not known here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """`python -m train audit`: are a data set's answers true? Pairs judged sentence by sentence, by people and by checks.
 
-Input: a data set with its images. Output: marks in one SQLite file (each durable at once, several annotators), and with
---report a folder with report.md, rates.csv, marks.csv. Without --report and --auto it serves the page until Ctrl-C.
-What this file does not know: how pairs are drawn, shown, checked and counted (audit_sample, _page, _auto, _report).
+Judgements go into one SQLite file (each durable at once, several annotators), and with --report into a folder with
+report.md, rates.csv and marks.csv. Without --report and --auto the page is served until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ from train.people.audit.sample import draw
 DB = "audit.sqlite3"  # in the data set's folder
 PORT = 7870
 HOST = "127.0.0.1"
+
+NEEDS = ("gradio", "jinja2", "sklearn", "statsmodels")
 
 
 def parser() -> argparse.ArgumentParser:

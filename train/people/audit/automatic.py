@@ -1,13 +1,9 @@
 """A first pass without a person: sentences held against labels, measurements and the picture's pixels.
 
-Input: items; labels of their data set; `measurements.csv` (face mesh), if there is one; the image files. Output: marks
-of the annotator "auto", "supported" or "wrong", each with what it was held against. A sentence whose claims nothing
-here covers gets no mark, nor does one whose measurement lies in the middle of its range: a filter, not a verdict.
-
-Claims are read by `evaluation.claims` (narrow patterns; a hedge claims nothing). On answers that were written
-from the same labels and measurements (the measured teacher), the pass repeats the teacher's errors: only the pixel
-checks, whose bars are absolute and not the teacher's, are independent there.
-What this file does not know: people's marks.
+Each becomes a mark of the annotator "auto", "supported" or "wrong", with what it was held against. A sentence whose
+claims nothing here covers gets no mark, nor does one whose measurement lies in the middle of its range: a filter, not a
+verdict. On answers that were written from the same labels and measurements (the measured teacher), the pass repeats the
+teacher's errors: only the pixel checks, whose bars are absolute and not the teacher's, are independent there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The question-answer pairs of a data set that can be judged: with their image, attribute, labels and sentences.
 
-Input: a data set (`adapters.data`); labels from `jsonl/*.jsonl` beside it (`train dataset` writes them) or from
-a CSV with the columns file, age, gender, race. Output: `Item`s, and a sentence for what had to be left out.
-What this file does not know: sampling, marks.
+Labels come from `jsonl/*.jsonl` beside the set (`train dataset` writes them) or from a CSV with the columns file, age,
+gender, race.
 """
 
 from __future__ import annotations

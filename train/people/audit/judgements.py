@@ -1,8 +1,8 @@
 """Judgements on disk: one SQLite file holds the sample, every annotator's marks and answers of their own.
 
-Input: items, marks. Output: the same, after any kill. A mark is on the disk (fsync) before `mark` returns. Marks are
-appended, the latest counts; undo takes back an annotator's latest one, so that what it replaced counts again.
-The file holds everything that a report needs but the pictures. What this file does not know: Gradio, rates.
+A mark is on the disk (fsync) before `mark` returns. Marks are appended, the latest counts; undo takes back an
+annotator's latest one, so that what it replaced counts again. The file holds everything that a report needs but the
+pictures.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """Which pairs are judged: a sample spread evenly over attribute x gender x ethnic group, the same for the same seed.
 
-Input: items and how many. Output: that many of them, in the order of judging.
-What this file does not know: files, marks.
-
 The pairs are laid in a row by stratum, at random within each, and taken at equal steps from a random beginning
 (systematic sampling with implicit stratification). Every pair has the same chance, so plain rates over the sample are
 unbiased for the data set without weights; and every stratum gets its share, rounded up or down. The order of the groups

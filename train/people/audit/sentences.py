@@ -1,9 +1,7 @@
-"""An answer, cut into the sentences that a reviewer marks one by one.
+"""An answer, cut into the sentences that a reviewer marks one by one; put together they hold every word of the text.
 
-Input: English text as models write it (paragraphs, lists, quotes). Output: its sentences, in order, none empty; put
-together they hold every word of the text. What this file does not know: what a sentence says.
-The rule is a full stop, question or exclamation mark before white space and a word that may begin a sentence;
-abbreviations, initials and numbers do not end one. Lines end a sentence too, so that lists and headings stand apart.
+A full stop, question or exclamation mark before white space and a word that may begin a sentence ends one;
+abbreviations, initials and numbers do not. Lines end a sentence too, so that lists and headings stand apart.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Where an annotator is in an audit, and what each of their acts does: mark and move on, move, undo, write.
 
-Input: the store, a place, an act. Output: the next place. A place is found again from the store alone, so that a
-closed browser or a killed server costs nothing. What this file does not know: keys, pages.
+A place is found again from the store alone, so that a closed browser or a killed server costs nothing.
 """
 
 from __future__ import annotations
