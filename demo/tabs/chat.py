@@ -88,6 +88,7 @@ def build(ctx: Context, settings: list) -> ChatTab:
         placeholder="### What would you like to know about this face?\nAsk anything below, or start with one of these.",
         feedback_options=("Like", "Dislike") if ctx.votes.on else None,
         allow_tags=False,
+        sanitize_html=True,
         latex_delimiters=[],
         elem_id="chat",
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from demo.page import texts
+from demo.page.markdown import inert
 from demo.runtime.parameters import MAX_TURNS
 from demo.runtime.streaming import Cell
 
@@ -41,7 +42,7 @@ class Turn:
         if self.variant is None:
             return ""
         nothing = {"broken": texts.BROKEN, "done": "(no words)", "stopped": "(no words)"}
-        return f"**{texts.VARIANTS[self.variant]}**\n\n{self.text or nothing.get(self.state, '…')}"
+        return f"**{texts.VARIANTS[self.variant]}**\n\n{inert(self.text) or nothing.get(self.state, '…')}"
 
 
 Turns = tuple[Turn, ...]
