@@ -1,23 +1,19 @@
-"""A visitor's photo: read, its faces found, one chosen; each visitor's kept in memory, apart, for a while.
-
-Input: a file, a session. Output: a `Photo`. What this file does not know: Gradio, the model, how a photo is shown.
-"""
+"""A visitor's photo: read, its faces found, one chosen; each visitor's kept in memory, apart, for a while."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import io
 import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+from PIL import Image
 
 from facellm.errors import FaceLLMError
-
-if TYPE_CHECKING:
-    from PIL import Image
+from facellm.vision.faces import FaceView, crop_face, view_face
+from facellm.vision.images import load_image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -35,7 +31,7 @@ class Photo:
 
     Attributes:
         digest: Hash of the whole photo.
-        view: What the model sees (FaceView, image <= 1344 px).
+        view: What the model sees, at most KEPT_SIDE px a side.
         source: The upright photo as JPEG bytes.
         size: Its width and height in px.
         face_index: Index of the chosen face.
@@ -43,7 +39,7 @@ class Photo:
     """
 
     digest: str
-    view: Any
+    view: FaceView
     source: bytes
     size: tuple[int, int]
     face_index: int = 0
@@ -54,16 +50,20 @@ class Photo:
         """(which photo, which of its faces): what a conversation is about."""
         return self.digest, self.face_index
 
-    def seen(self, whole: bool) -> Any:
-        """The FaceView to ask about: the face's crop, or the whole photo."""
+    def seen(self, whole: bool) -> FaceView:
+        """Returns what to ask about: the face's crop, or the whole photo."""
         if not whole or self.view.face is None:
             return self.view
-        faces = importlib.import_module("facellm.vision.faces")
-        return _bounded(faces.view_face(decode(self.source), detect=False))
+        return _bounded(view_face(decode(self.source), detect=False))
 
 
 class Photos:
-    """Each visitor's photo, by session, in memory only: dropped when the page closes, or after half an hour unused."""
+    """Each visitor's photo, by session, in memory only: dropped when the page closes, or after half an hour unused.
+
+    Args:
+        forget_after: Seconds that an unused photo is kept.
+        most: How many photos are kept.
+    """
 
     def __init__(self, forget_after: float = FORGET_AFTER, most: int = MOST_PHOTOS) -> None:
         self._lock = threading.Lock()
@@ -72,7 +72,7 @@ class Photos:
         self._forget_after, self._most = forget_after, most
 
     def put(self, session: str, photo: Photo) -> None:
-        """Keep this visitor's photo in place of an earlier one; the longest unused go when there are too many."""
+        """Keeps this visitor's photo in place of an earlier one; the longest unused go when there are too many."""
         with self._lock:
             self._kept.pop(session, None)
             self._kept[session] = (time.monotonic(), photo)
@@ -80,8 +80,12 @@ class Photos:
             self._forget(list(self._kept)[: max(0, len(self._kept) - self._most)])
 
     def sweep(self) -> set[str]:
-        """Forget what was not used for too long.  Returns the sessions whose photo was forgotten since the last sweep:
-        copies of it on the way to the page have to go too."""
+        """Forgets what was not used for too long.
+
+        Returns:
+            The sessions whose photo was forgotten since the last sweep: copies of it on the way to the page have to go
+            too.
+        """
         with self._lock:
             limit = time.monotonic() - self._forget_after
             self._forget([s for s, (used, _) in self._kept.items() if used < limit])
@@ -107,7 +111,7 @@ class Photos:
             return found[1]
 
     def drop(self, session: str) -> None:
-        """Forget this visitor's photo."""
+        """Forgets this visitor's photo."""
         with self._lock:
             self._kept.pop(session, None)
 
@@ -117,7 +121,7 @@ class Photos:
 
 
 def jpeg(image: Image.Image, side: int, quality: int = 88) -> bytes:
-    """The picture as JPEG bytes, longest side at most `side` px."""
+    """Returns the picture as JPEG bytes, its longest side at most `side` px."""
     small = image.copy()
     small.thumbnail((side, side))
     out = io.BytesIO()
@@ -126,13 +130,11 @@ def jpeg(image: Image.Image, side: int, quality: int = 88) -> bytes:
 
 
 def decode(data: bytes) -> Image.Image:
-    """The picture of JPEG bytes."""
-    from PIL import Image
-
+    """Returns the picture of JPEG bytes."""
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def _bounded(view: Any) -> Any:
+def _bounded(view: FaceView) -> FaceView:
     if max(view.image.size) <= KEPT_SIDE:
         return view
     small = view.image.copy()
@@ -140,20 +142,25 @@ def _bounded(view: Any) -> Any:
     return replace(view, image=small)
 
 
-def read_photo(source: Any) -> Photo:
-    """Load a photo and find its faces; the largest is chosen.  Raises ImageError with a sentence for a bad file."""
-    image = importlib.import_module("facellm.vision.images").load_image(source)
-    view = _bounded(importlib.import_module("facellm.vision.faces").view_face(image))
+def read_photo(given: str | Path | Image.Image) -> Photo:
+    """Loads a photo and finds its faces; the largest is chosen.
+
+    Raises:
+        ImageError: With a sentence, for a file that cannot be used.
+    """
+    image = load_image(given)
     source = jpeg(image, 2048, 92)
-    return Photo(hashlib.sha256(source).hexdigest()[:16], view, source, image.size)
+    return Photo(hashlib.sha256(source).hexdigest()[:16], _bounded(view_face(image)), source, image.size)
 
 
 def choose_face(photo: Photo, face_index: int) -> Photo:
-    """The same photo with another of its faces chosen.  Raises FaceLLMError for a face that is not there."""
+    """Returns the same photo with another of its faces chosen.
+
+    Raises:
+        FaceLLMError: For a face that is not there.
+    """
     if not 0 <= face_index < len(photo.view.faces):
         raise FaceLLMError(f"There is no face {face_index + 1} in this photo: it has {len(photo.view.faces)}.")
-    faces = importlib.import_module("facellm.vision.faces")
     face = photo.view.faces[face_index]
-    scaled = decode(photo.source)
-    view = _bounded(replace(photo.view, image=faces.crop_face(scaled, face), face=face))
+    view = _bounded(replace(photo.view, image=crop_face(decode(photo.source), face), face=face))
     return replace(photo, view=view, face_index=face_index)

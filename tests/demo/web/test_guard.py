@@ -126,8 +126,11 @@ def test_side_doors_that_fetch_addresses_are_closed(local_site, stranger):
         "deep_link",
         "vibe-edit/",
     ):
-        assert httpx.get(f"{local_site.url}/gradio_api/{path}").status_code in (404, 405), path
-    assert httpx.post(f"{local_site.url}/gradio_api/component_server", files={"f": b"x" * 10}).status_code == 404
+        assert httpx.get(timeout=120, url=f"{local_site.url}/gradio_api/{path}").status_code in (404, 405), path
+    assert (
+        httpx.post(timeout=120, url=f"{local_site.url}/gradio_api/component_server", files={"f": b"x" * 10}).status_code
+        == 404
+    )
     assert Stranger.visits == []
 
 
@@ -135,13 +138,13 @@ def test_files_beside_the_uploads_are_not_served(local_site, tmp_path):
     secret = tmp_path / "secret.txt"
     secret.write_text("for nobody")
     for path in (secret, Path("/etc/passwd"), Path("README.md"), uploads.folder_in_use() / ".." / secret.name):
-        answer = httpx.get(f"{local_site.url}/gradio_api/file={path}")
+        answer = httpx.get(timeout=120, url=f"{local_site.url}/gradio_api/file={path}")
         assert answer.status_code in (403, 404) and "for nobody" not in answer.text
 
 
 def test_an_upload_is_read_and_named_in_json(local_site):
     with (EXAMPLES / "collins.jpg").open("rb") as file:
-        (path,) = httpx.post(f"{local_site.url}/gradio_api/upload", files={"files": file}).json()
+        (path,) = httpx.post(timeout=120, url=f"{local_site.url}/gradio_api/upload", files={"files": file}).json()
     answer = said(local_site.url, "faces", [{"path": path, "meta": FILE}])
     found = json.loads(next(line for line in answer.splitlines() if line.startswith("data: "))[6:])
     assert len(found[0]["faces"]) == 1

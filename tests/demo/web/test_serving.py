@@ -42,7 +42,7 @@ def test_ipv6_addresses_are_served(host, names, tmp_path):
     }
     with Apart(tmp_path, "--host", host, "--port", "17871", **proxies) as page:
         assert page.url == f"http://[{host}]:17871"
-        with httpx.Client(trust_env=False) as http:
+        with httpx.Client(trust_env=False, timeout=120) as http:
             for name in names:
                 assert http.get(f"http://{name}:17871/").status_code == 200
         assert "Traceback" not in page.log.read_text()

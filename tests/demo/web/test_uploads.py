@@ -88,7 +88,12 @@ def half_an_upload(url: str, content: bytes) -> http.client.HTTPConnection:
 def test_after_sigkill_in_mid_upload_and_a_restart_no_byte_of_the_photo_is_left(tmp_path):
     whole, half = secrets.token_bytes(300_000), secrets.token_bytes(300_000)
     with Apart(tmp_path, "--port", "17861") as page:
-        assert httpx.post(f"{page.url}/gradio_api/upload", files={"files": ("face.jpg", whole)}).status_code == 200
+        assert (
+            httpx.post(
+                timeout=120, url=f"{page.url}/gradio_api/upload", files={"files": ("face.jpg", whole)}
+            ).status_code
+            == 200
+        )
         connection = half_an_upload(page.url, half)
         end = time.monotonic() + 60
         while not holds(page.temp, half[:64]):
@@ -102,7 +107,12 @@ def test_after_sigkill_in_mid_upload_and_a_restart_no_byte_of_the_photo_is_left(
     with Apart(tmp_path, "--port", "17861") as page:
         assert not folder.exists()
         assert not holds(page.temp, half[:64]) and not holds(page.temp, whole[1000:1064])
-        assert httpx.post(f"{page.url}/gradio_api/upload", files={"files": ("face.jpg", whole)}).status_code == 200
+        assert (
+            httpx.post(
+                timeout=120, url=f"{page.url}/gradio_api/upload", files={"files": ("face.jpg", whole)}
+            ).status_code
+            == 200
+        )
         code, seconds = page.end(signal.SIGTERM)
         assert code == 0 and seconds < 10 and "Traceback" not in page.log.read_text()
     assert not holds(tmp_path, whole[1000:1064]) and not list(page.temp.glob("facellm-*"))
@@ -114,7 +124,7 @@ def test_a_shared_gradio_folder_of_another_user_is_not_touched(tmp_path):
     shared.mkdir(parents=True)
     shared.chmod(0o755)
     with Apart(tmp_path, "--port", "17862") as page:
-        answer = httpx.post(f"{page.url}/gradio_api/upload", files={"files": ("face.jpg", b"photo")})
+        answer = httpx.post(timeout=120, url=f"{page.url}/gradio_api/upload", files={"files": ("face.jpg", b"photo")})
         assert answer.status_code == 200
         (path,) = answer.json()
         assert not Path(path).is_relative_to(shared) and list(shared.iterdir()) == []
