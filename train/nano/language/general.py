@@ -13,48 +13,14 @@ from facellm.profile import FIELDS
 from train.evaluate.prompts import ANSWER_WITH_LETTER, LETTERS, choice_prompt
 from train.faces.facts import Facts
 from train.faces.tasks import TASKS
+from train.nano.language.phrasebook import PHRASES
 from train.nano.language.questions import PARAPHRASES
 from train.nano.language.refusals import limits, small_talk
 from train.teachers.measured.phrases import Turns, join, pick, sentence
 
-WORDS = (
-    "apple",
-    "river",
-    "window",
-    "table",
-    "green",
-    "seven",
-    "music",
-    "stone",
-    "paper",
-    "winter",
-    "yellow",
-    "horse",
-    "north",
-    "circle",
-    "bread",
-    "cloud",
-    "engine",
-    "garden",
-    "silver",
-    "bottle",
-    "summer",
-    "island",
-    "letter",
-    "purple",
-    "forest",
-    "three",
-    "copper",
-    "market",
-    "square",
-    "violin",
-    "lemon",
-    "harbour",
-    "mountain",
-    "twelve",
-    "orange",
-    "castle",
-)
+WORDS: list[str] = PHRASES["everyday_words"]
+COARSE_QUESTIONS: dict[str, list[str]] = PHRASES["coarse_questions"]
+COARSE_WORDS: dict[str, list[str]] = PHRASES["coarse_words"]
 
 
 def who(facts: Facts) -> str:
@@ -96,28 +62,6 @@ def coarse(facts: Facts) -> dict[str, tuple[str, ...]]:
     return table
 
 
-COARSE_QUESTIONS = {
-    "subject": ("Who is in the picture?", "What does the picture show?", "Who can be seen?"),
-    "smile": ("Is the person smiling?", "Is there a smile?"),
-    "view": ("From which side is the face seen?", "How is the face seen?"),
-    "mouth": ("Is the mouth open or closed?", "What about the mouth?"),
-    "age": ("Is the person young or older?", "How old does the person look, roughly?"),
-    "light": ("Is the picture dark or bright?", "How bright is the picture?"),
-    "focus": ("Is the picture sharp or blurred?", "How sharp is the picture?"),
-    "colour": ("Is the picture in colour?", "Is this a colour picture?"),
-}
-
-
-COARSE_WORDS = {
-    "subject": ("a child", "a man", "a woman"),
-    "smile": ("smiling", "not smiling"),
-    "view": ("seen from the front", "seen from the side"),
-    "light": ("dark", "bright"),
-    "focus": ("sharp", "blurred"),
-    "colour": ("in black and white", "in colour"),
-}
-
-
 def caption(facts: Facts, rng: random.Random) -> str:
     words = coarse(facts)
     person = who(facts)
@@ -140,7 +84,7 @@ def shallow_attribute(key: str, facts: Facts, rng: random.Random) -> Turns:
     """The paper's question, answered in general words: true, fluent, and saying little."""
     question = next(item.question for item in ATTRIBUTES if item.key == key)
     if rng.random() < 0.3:
-        question = pick(rng, *PARAPHRASES[key])
+        question = rng.choice(PARAPHRASES[key])
     words, person = coarse(facts), who(facts)
     light = f"the picture is {words['light'][0]}" if "light" in words else None
     focus = f"the picture is {words['focus'][0]}" if "focus" in words else None
@@ -201,7 +145,7 @@ def coarse_question(facts: Facts, rng: random.Random) -> Turns:
         "smile": f"the person is {right}",
         "mouth": f"the mouth is {right}",
     }.get(name, f"the picture is {right}")
-    return [(pick(rng, *COARSE_QUESTIONS[name]), sentence(answer))]
+    return [(rng.choice(COARSE_QUESTIONS[name]), sentence(answer))]
 
 
 def _choose(question: str, right: str, wrong: list[str], rng: random.Random) -> Turns:
@@ -220,7 +164,7 @@ def coarse_choices(facts: Facts, rng: random.Random) -> list[Turns]:
         others = [word for other, row in COARSE_WORDS.items() if other != name for word in row]
         pool = WORDS if rng.random() < 0.5 else others
         wrong += rng.sample(pool, max(0, rng.choice((2, 3, 3)) - len(wrong)))
-        made.append(_choose(pick(rng, *COARSE_QUESTIONS[name]), right, wrong, rng))
+        made.append(_choose(rng.choice(COARSE_QUESTIONS[name]), right, wrong, rng))
     rng.shuffle(made)
     return made
 

@@ -10,95 +10,46 @@ import random
 
 from facellm.attributes import ATTRIBUTES
 from train.faces.facts import Facts
+from train.nano.language.phrasebook import PHRASES
 from train.nano.language.refusals import limits, small_talk
 from train.teachers.measured.person_text import race_sentence
 from train.teachers.measured.phrases import EXPRESSION_WORDS, Turns, age_phrase, pick, sentence, subject, with_article
 from train.teachers.measured.wording import WRITERS
 
 JSON_KEYS = (5, 9)  # least and most; every value is a fact, where a sentence of an answer holds one in ten words
-PARAPHRASES = {
-    "demographic": (
-        "Who is in the picture, roughly?",
-        "What are the age, gender and ethnicity of this person?",
-        "Describe the person's demographics.",
-        "What can you tell about the person's age and background?",
-    ),
-    "structure": (
-        "Describe the shape of the face.",
-        "What does the facial structure look like?",
-        "Tell me about the jaw, nose and lips.",
-        "What are the main facial features?",
-    ),
-    "skin": ("What is the skin like?", "Describe the skin.", "Are there wrinkles or other skin details?"),
-    "expression": (
-        "What emotion does the face show?",
-        "How does the person feel?",
-        "Describe the expression.",
-        "What mood is this person in?",
-    ),
-    "lighting": (
-        "How good is the photo?",
-        "Describe the light.",
-        "What is the image quality like?",
-        "Is the photo well lit?",
-    ),
-    "pose": ("Which way is the person looking?", "Describe the pose of the head.", "How is the head turned?"),
-    "forensic": (
-        "Is this photo useful for an examination?",
-        "What would limit a forensic comparison?",
-        "Are there signs of editing?",
-    ),
-    "detail": (
-        "What do you see?",
-        "Describe the photo.",
-        "Give me a full description.",
-        "Describe this face in detail.",
-    ),
-}
+PARAPHRASES: dict[str, list[str]] = PHRASES["paraphrases"]
+_QUESTIONS: dict[str, list[str]] = PHRASES["short_questions"]
 
 
 def attribute_answer(key: str, facts: Facts, rng: random.Random) -> Turns:
     """The paper's question (three times in four) or a paraphrase of it, answered at length."""
     question = next(item.question for item in ATTRIBUTES if item.key == key)
     if rng.random() < 0.25:
-        question = pick(rng, *PARAPHRASES[key])
+        question = rng.choice(PARAPHRASES[key])
     return [(question, WRITERS[key](facts, rng))]
 
 
 def _age(facts: Facts, rng: random.Random) -> Turns:
-    question = pick(
-        rng,
-        "How old is this person?",
-        "How old does the person look?",
-        "Guess the age.",
-        "What age is the person, roughly?",
-    )
+    question = rng.choice(_QUESTIONS["age"])
     return [
         (question, sentence(f"the person looks {age_phrase(facts, rng)}") + pick(rng, "", " This is only an estimate."))
     ]
 
 
 def _gender(facts: Facts, rng: random.Random) -> Turns:
-    question = pick(
-        rng, "Is this a man or a woman?", "Is the person male or female?", "What gender does the person appear to be?"
-    )
+    question = rng.choice(_QUESTIONS["gender"])
     if facts.gender:
         return [(question, sentence(f"this appears to be {subject(facts)}"))]
     return [(question, "That is not clear from this picture.")]
 
 
 def _race(facts: Facts, rng: random.Random) -> Turns:
-    question = pick(
-        rng,
-        "What ethnicity is this person?",
-        "What is the person's ethnic background?",
-        "Which ethnic group does the face suggest?",
-    )
+    question = rng.choice(_QUESTIONS["ethnicity"])
     return [(question, sentence(race_sentence(facts, rng)))]
 
 
 def _smile(facts: Facts, rng: random.Random) -> Turns | None:
-    question = pick(rng, "Is the person smiling?", "Does the person look happy?", "Is there a smile?")
+    question = rng.choice(_QUESTIONS["smile"])
     if facts.expression == "happiness" or (facts.smile and not facts.expression):
         return [(question, pick(rng, "Yes, the person is smiling.", "Yes, the face shows a smile."))]
     if facts.expression:
@@ -107,9 +58,7 @@ def _smile(facts: Facts, rng: random.Random) -> Turns | None:
 
 
 def _side(facts: Facts, rng: random.Random) -> Turns | None:
-    question = pick(
-        rng, "Is the person looking at the camera?", "Is the face frontal?", "Does the face point to the camera?"
-    )
+    question = rng.choice(_QUESTIONS["side"])
     if facts.pose == "frontal":
         return [(question, pick(rng, "Yes, the face is frontal.", "Yes, the face points to the camera."))]
     if facts.pose:
@@ -146,7 +95,7 @@ def _degrees(facts: Facts, rng: random.Random) -> Turns | None:
     """The yaw in steps of five degrees."""
     if facts.yaw_deg is None:
         return None
-    question = pick(rng, "By how many degrees is the head turned?", "How far is the head turned?")
+    question = rng.choice(_QUESTIONS["degrees"])
     turn = 5 * round(abs(facts.yaw_deg) / 5)
     side = "left" if facts.yaw_deg > 0 else "right"
     return [(question, f"About {turn} degrees to the viewer's {side}." if turn else "About 0 degrees.")]
@@ -156,7 +105,7 @@ def _child(facts: Facts, rng: random.Random) -> Turns | None:
     if 13 < facts.years < 26:
         return None
     young = facts.years <= 13
-    question = pick(rng, "Is this a child?", "Does the picture show a child?")
+    question = rng.choice(_QUESTIONS["child"])
     return [(question, f"{'Yes' if young else 'No'}, the person looks like {subject(facts)}.")]
 
 
@@ -184,9 +133,7 @@ def facts_as_json(facts: Facts, rng: random.Random) -> Turns | None:
     keys = rng.sample(keys, min(len(keys), rng.randint(*JSON_KEYS)))
     if not keys:
         return None
-    question = pick(rng, "Answer as JSON with the keys {}.", "Give {} as JSON.", "Return only JSON with {}.").format(
-        ", ".join(keys)
-    )
+    question = rng.choice(_QUESTIONS["json"]).format(", ".join(keys))
     return [(question, json.dumps({key: known[key] for key in keys}))]
 
 

@@ -1,7 +1,7 @@
 """The training images of nano: two labelled face sets, read once into one packed array.
 
-Input: a folder with `utkface/` and `expressions/`, each with zip archives of JPEG crops, `labels.csv` and
-`measurements.csv` (face-mesh measurements). Output: a `Faces` table, cached in a work folder. Knows nothing of models.
+Reads a folder with `utkface/` and `expressions/`, each with zip archives of JPEG crops, `labels.csv` and
+`measurements.csv` (face-mesh measurements), and caches the pixels in a work folder. Knows nothing of models.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from facellm.files import atomic_path
 from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, GENDERS
+from train.faces.facts import MISSING
 from train.faces.measures import MEASUREMENTS, square
 from train.faces.sets import FaceSet
 
 STORED_PX = 144  # side of the packed crops: 112 px of input plus room to zoom in by 0.8 without upsampling
 SETS = ("utkface", "expressions")
-MISSING = -1
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,9 @@ def _pack(sources: list[tuple[FaceSet, str]], work: Path) -> np.ndarray:
         pixels = np.load(target, mmap_mode="r")
         if pixels.shape == shape:
             return pixels
-    work.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_suffix(".tmp.npy")
-    pixels = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
-    for index, (source, name) in enumerate(sources):
-        pixels[index] = square(source.image(name), STORED_PX)
-    pixels.flush()
-    unfinished.rename(target)
+    with atomic_path(target) as partial:
+        pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        for index, (source, name) in enumerate(sources):
+            pixels[index] = square(source.image(name), STORED_PX)
+        pixels.flush()
     return np.load(target, mmap_mode="r")

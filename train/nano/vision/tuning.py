@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from facellm.files import atomic_path
 from train.nano.vision import faces as data
 from train.nano.vision.augment import IMAGE_PX, augment, erase, normalise
 from train.nano.vision.pretrained import load_tower
@@ -196,8 +197,8 @@ def train(
             "sampler": sampler.bit_generator.state,
             "spent": time.monotonic() - began,
         }
-        torch.save(state, last.with_suffix(".tmp"))
-        last.with_suffix(".tmp").rename(last)
+        with atomic_path(last) as partial:
+            torch.save(state, partial)
         if done >= 1:
             break
     figures = line["val"]
@@ -209,6 +210,6 @@ def train(
         figures = validate(model, faces, targets)
         print(json.dumps({"cycle": cycle.name, "averaged": figures}), file=log, flush=True)
     saved = {"model": model.state_dict(), "val": figures, "mesh_mean": targets.mesh_mean, "mesh_std": targets.mesh_std}
-    torch.save(saved, work / "encoder.tmp")
-    (work / "encoder.tmp").rename(work / "encoder.pt")
+    with atomic_path(work / "encoder.pt") as partial:
+        torch.save(saved, partial)
     return figures

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from facellm.files import atomic_path
 from facellm.labels import EXPRESSIONS
 from train.faces.measures import YAW_TURNED_DEG, cheek_difference, pixel_stats
 from train.nano.vision import augment, heads
@@ -104,5 +105,5 @@ def _fit_heads(model: FaceNet, pooled: torch.Tensor, table: dict[str, np.ndarray
     heads.fit(model, pooled[torch.from_numpy(kept)], table["row"][kept], targets, *measured, torch.from_numpy(draws))
     saved = {"model": model.state_dict(), "mesh_mean": targets.mesh_mean, "mesh_std": targets.mesh_std}
     saved["val"] = validate(model, faces, targets)
-    torch.save(saved, work / "encoder.tmp")
-    (work / "encoder.tmp").rename(work / "encoder.pt")
+    with atomic_path(work / "encoder.pt") as partial:
+        torch.save(saved, partial)

@@ -103,8 +103,8 @@ class MeasuredTeacher:
                 "gender": gender,
                 "race": race,
                 "age_group": AGE_GROUPS.index(row.age),
-                "age_years": -1,
-                "expression": -1,
+                "age_years": facts.MISSING,
+                "expression": facts.MISSING,
             },
         )
         # FairFace's own groups are not nano's, so they are worded from the label (train.teachers.measured.substitutes).
@@ -131,7 +131,7 @@ def _measure(row: LabelRow) -> tuple[np.ndarray, float]:
 
 
 def _index(names: tuple[str, ...], value: str) -> int:
-    return names.index(value) if value in names else -1
+    return names.index(value) if value in names else facts.MISSING
 
 
 def _digest(raw: bytes) -> str:
