@@ -51,7 +51,10 @@ def prefill_prefix(
     found = [prefixes.longest(owner, prefix) for owner in owners]
     known = min(length for length, _ in found)
     start = [
-        tuple(torch.cat([kv[layer][part][:, :, :known] for _, kv in found]) for part in (0, 1))
+        (
+            torch.cat([kv[layer][0][:, :, :known] for _, kv in found]),
+            torch.cat([kv[layer][1][:, :, :known] for _, kv in found]),
+        )
         for layer in range(network.layers if known else 0)
     ]
     cache = RowsCache(network.layers, start)

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -146,8 +146,8 @@ class Engine:
         Raises:
             FaceLLMError: As `stream` does, and for a question without labels.
         """
-        for question, labels in items:
-            if not labels or not all(label.strip() for label in labels):
+        for question, own in items:
+            if not own or not all(label.strip() for label in own):
                 raise FaceLLMError(f"There is nothing to choose from for the question {question!r}.")
         rows = [Row(variant, question) for variant in variants for question, _ in items]
         sequences, key, pixels = self._prepare(image, rows, Sampling(), 1)
@@ -166,9 +166,9 @@ class Engine:
             found = score_rows(network, packed, adapters, prefix)
             scores.update((s.index, values[0]) for s, values in zip(group, found, strict=True))
 
-        for own in self._by_batch(sequences).values():
-            for start in range(0, len(own), MAX_ROWS):
-                self.scheduler.exclusive(lambda group=own[start : start + MAX_ROWS]: score(group))
+        for same in self._by_batch(sequences).values():
+            for start in range(0, len(same), MAX_ROWS):
+                self.scheduler.exclusive(partial(score, same[start : start + MAX_ROWS]))
         return {v: [scores[j * len(items) + i] for i in range(len(items))] for j, v in enumerate(variants)}
 
     def clear(self) -> None:

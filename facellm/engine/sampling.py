@@ -116,12 +116,12 @@ class Sampler:
 
     def extend(self, other: Sampler) -> None:
         """Appends another sampler's rows; all go on as they would have alone."""
-        if self._seen is not None or other._seen is not None:
+        known = self._seen if self._seen is not None else other._seen
+        if known is not None:
             # Rows without a penalty need no record, so rows that have none yet begin with an empty one.
-            known = self._seen if self._seen is not None else other._seen
-            empty = [known.new_zeros(len(p.settings), known.shape[1]) for p in (self, other)]
-            parts = [e if p._seen is None else p._seen for p, e in zip((self, other), empty, strict=True)]
-            self._seen = torch.cat(parts)
+            self._seen = torch.cat([
+                known.new_zeros(len(s.settings), known.shape[1]) if s._seen is None else s._seen for s in (self, other)
+            ])  # fmt: skip
         self.settings += other.settings
         self._generators += other._generators
         self._prompts += other._prompts

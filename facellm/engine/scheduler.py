@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from facellm.engine import model_thread
@@ -286,7 +287,7 @@ class Scheduler:
             # A single sequence is a conversation: its next turn begins with these tokens.
             if sequence.done and len(request.sequences) == 1:
                 with contextlib.suppress(MemoryFullError):  # then that turn reads everything anew
-                    self._run_model(lambda s=sequence, r=request: queue.batch.store_prefix(s, r.image_key))
+                    self._run_model(partial(queue.batch.store_prefix, sequence, request.image_key))
             if delta is not None:
                 request.add(delta)
         self._drop(queue, [sequence for sequence in sequences if sequence.done])

@@ -65,7 +65,7 @@ class SlotsCache(Cache):
         self._flat: torch.Tensor | None = None  # (rows x heads,) where the next token goes in the flattened buffer
         self._stride = 0  # columns of the buffers that _flat was computed for
         self._visible = 0  # columns that the next token's pass looks at
-        self._positions: torch.Tensor | None = None  # (rows,) lengths, on the device
+        self._positions = torch.empty(0, dtype=torch.long, device=device)  # (rows,) lengths, on the device
         super().__init__(layers=[_Slots(self) for _ in range(layers)])
 
     def update(self, key_states, value_states, layer_idx, *args, **kwargs):
@@ -199,7 +199,7 @@ class SlotsCache(Cache):
 
     def _release(self) -> None:
         self.lengths, self.slots, self.capacity = [], 0, 0
-        self._positions = self._flat = None
+        self._positions, self._flat = self._positions[:0], None
         for layer in self.layers:
             layer.keys = layer.values = None
             layer.is_initialized = False

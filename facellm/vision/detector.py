@@ -115,7 +115,7 @@ def _normalise(pixels: np.ndarray) -> np.ndarray:
 
 def _patches(image: Image.Image, boxes: np.ndarray, side: int) -> np.ndarray:
     """Cut boxes (n, 4) -> (n, side, side, 3); what lies outside the image is black, as in training."""
-    cut = (image.crop(tuple(map(int, np.rint(box)))) for box in boxes)
+    cut = (image.crop(np.rint(box).astype(int).tolist()) for box in boxes)
     return np.stack([_normalise(np.asarray(c.resize((side, side), Image.Resampling.BILINEAR))) for c in cut])
 
 

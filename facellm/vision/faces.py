@@ -172,15 +172,15 @@ def view_face(image: Image.Image, face_index: int = 0, detect: bool = True) -> F
             raise FaceLLMError(
                 f"Face {face_index} was asked for, but no face was found in the image: use another photo."
             )
-        notice = "No face was found, so the answers are about the whole image and may be unreliable."
-        return FaceView(image, None, (), notice, image.size)
+        unsure = "No face was found, so the answers are about the whole image and may be unreliable."
+        return FaceView(image, None, (), unsure, image.size)
     if face_index >= len(faces):
         found = "1 face was" if len(faces) == 1 else f"{len(faces)} faces were"
         raise FaceLLMError(
             f"Face {face_index} was asked for, but {found} found: choose from 0 to {len(faces) - 1}, largest first."
         )
     face = faces[face_index]
-    notice = None
+    notice: str | None = None
     if len(faces) > 1:
         rank = "the largest" if face_index == 0 else f"number {face_index + 1} by size"
         notice = f"{len(faces)} faces were found; the answers are about {rank}."

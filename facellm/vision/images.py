@@ -1,9 +1,8 @@
-"""Any picture a user may hand over -> one upright RGB image of bounded size.
+"""Turns any picture that a user hands over into one upright RGB image of bounded size.
 
-Inputs: a path, the bytes of a file, an open binary file, a PIL image or a numpy array. Files may be JPEG (also MPO,
-as phones write it), PNG, WebP, HEIC or GIF; the format is read from the content, never from the name. Nothing is
-written to disk and no metadata (EXIF, GPS) survives. What this module does not know: faces, models, colour profiles
-(a wide-gamut photo is read as if it were sRGB).
+Files may be JPEG (also MPO, as phones write it), PNG, WebP, HEIC or GIF; the format is read from the content, never
+from the name. Nothing is written to disk and no metadata (EXIF, GPS) survives. Colour profiles are not applied: a
+wide-gamut photo is read as if it were sRGB.
 """
 
 from __future__ import annotations
@@ -62,13 +61,13 @@ def load_image(
     *,
     lenient: bool = False,
 ) -> Image.Image:
-    """Open `source` as an upright RGB image.
+    """Opens a picture as an upright RGB image.
 
     Args:
-        source: a path (no URL), the bytes of an image file, an open binary file, a PIL image of any mode, or an array
+        source: A path (no URL), the bytes of an image file, an open binary file, a PIL image of any mode, or an array
             of shape (height, width) or (height, width, 1 | 3 | 4), channels last, as bool, uint8, uint16, another
             integer type holding 0..255, or finite floats in 0..1 or 0..255.
-        lenient: for the images of a benchmark, which are asked about as they are: any shape from 1 x 1 px on, and files
+        lenient: For the images of a benchmark, which are asked about as they are: any shape from 1 x 1 px on, and files
             in BMP and TIFF as well.
 
     Returns:
@@ -76,7 +75,7 @@ def load_image(
         metadata. Transparency is laid on white; of an animation only the first frame is read.
 
     Raises:
-        ImageError: with one sentence for the user, for everything that cannot be used.
+        ImageError: With one sentence for the user, for everything that cannot be used.
     """
     if source is None:
         raise ImageError("No image was given: choose a photo first.")
@@ -136,7 +135,7 @@ def _decode(file: io.BytesIO, name: str, lenient: bool) -> Image.Image:
     head = file.getvalue()[:512]
     if not head:
         raise ImageError(f"{name} is empty (0 bytes): choose another image.")
-    formats = _PIL_FORMATS + _DATA_FORMATS if lenient else _PIL_FORMATS
+    formats: tuple[str, ...] = _PIL_FORMATS + _DATA_FORMATS if lenient else _PIL_FORMATS
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and not _is_avif(head):
         import pillow_heif  # loads libheif: only for those who have such a photo
 
@@ -158,10 +157,8 @@ def _decode(file: io.BytesIO, name: str, lenient: bool) -> Image.Image:
 
 
 def _finish(image: Image.Image, name: str, lenient: bool, ours: bool = False) -> Image.Image:
-    """Bound, decode, convert, turn upright. `image` may be lazy; the result shares nothing with it.
-
-    ours: it was opened here, and may be changed; a caller's is at most loaded.
-    """
+    """Checks the bounds, decodes, converts and turns upright. `image` may be lazy; the result shares nothing with it.
+    Where it is `ours`, it was opened here and may be changed; a caller's is at most loaded."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(f"{name} is {width} x {height} px, {_too_many_pixels()}")

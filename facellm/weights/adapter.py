@@ -1,7 +1,4 @@
-"""Putting a LoRA adapter onto its base, after checking that it belongs there.
-
-Input: an opened base, an adapter's folder. What this file does not know: who made the adapter.
-"""
+"""Puts a LoRA adapter onto its base, after checking that it belongs there."""
 
 from __future__ import annotations
 
@@ -25,10 +22,20 @@ RENAMED = (("language_model.model.", "model.language_model."),)
 
 
 def attach(model: Any, folder: Path, name: str, base_name: str) -> Any:
-    """The base wrapped as a PeftModel, the adapter active, in the base's dtype.
+    """Puts an adapter onto a base.
 
-    Raises FaceLLMError for an adapter that is not a LoRA, that changes more than linear layers of the decoder (base and
-    FaceLLM share all else), or whose shapes are not this base's.
+    Args:
+        model: An InternVLForConditionalGeneration.
+        folder: The adapter's, in PEFT's form.
+        name: For the adapter.
+        base_name: Of the base, for errors.
+
+    Returns:
+        The base wrapped as a PeftModel, the adapter active, in the base's dtype.
+
+    Raises:
+        FaceLLMError: For an adapter that is not a LoRA, that changes more than linear layers of the decoder (base and
+            FaceLLM share all else), or whose shapes are not this base's.
     """
     from peft import PeftModel
 
@@ -55,7 +62,7 @@ def attach(model: Any, folder: Path, name: str, base_name: str) -> Any:
 
 
 def _check(model: Any, folder: Path, base_name: str) -> dict[str, str]:
-    """Compare names and shapes with the base's layers; returns PEFT's key mapping for older names."""
+    """Compares names and shapes with the base's layers; returns PEFT's key mapping for older names."""
     shapes = tensor_shapes(folder / "adapter_model.safetensors")
     layers = dict(model.named_modules())
     renames: dict[str, str] = {}

@@ -1,7 +1,5 @@
 """The adapter's switch: base rows and FaceLLM rows through one copy of the weights, in one batch.
 
-Input: a PeftModel with one LoRA adapter. What this file does not know: tokens, caches, images.
-
 A LoRA layer computes W x + s B (A x). Multiplying A x by 0 for base rows and by 1 for FaceLLM rows gives exactly the
 base's and exactly the adapter's result, row by row. PEFT's own `adapter_names` gives the same numbers, but gathers
 and scatters rows in every layer and registers its hooks at each call, and leaves them behind if the call raises.
@@ -28,11 +26,12 @@ from peft.tuners.lora.layer import LoraLayer  # noqa: E402
 class AdapterSwitch:
     """Says for the next forward pass which rows the adapter applies to.
 
-    mixable: base and adapter rows can share a batch (plain LoRA). DoRA and LoRA with bias cannot: their difference to
-    the base is not a product with A x, so their rows are decoded as two batches.
+    Attributes:
+        mixable: Whether base and adapter rows can share a batch, as with plain LoRA. With DoRA and LoRA with bias they
+            cannot: their difference to the base is not a product with A x.
     """
 
-    def __init__(self, model: PeftModel, adapter_name: str):
+    def __init__(self, model: PeftModel, adapter_name: str) -> None:
         self._name = adapter_name
         self._layers = [m for m in model.modules() if isinstance(m, LoraLayer) and adapter_name in m.lora_A]
         self.mixable = all(
@@ -68,7 +67,7 @@ class AdapterSwitch:
 
     @contextmanager
     def rows(self, applies: Sequence[bool], device: torch.device) -> Iterator[None]:
-        """Inside, forward passes have len(applies) rows, and the adapter applies where True; after, to everything."""
+        """Sets the rows of the forward passes inside: the adapter applies where True. Afterwards it applies to all."""
         wanted = tuple(applies)
         mixed = any(wanted) and not all(wanted)
         if not self.mixable:

@@ -1,6 +1,5 @@
-"""Finding a checkpoint's files, on disk or on the hub, and refusing what is not an InternVL in safetensors.
+"""Finds a checkpoint's files, on disk or on the hub, and refuses what is not an InternVL in safetensors.
 
-Input: a folder or hub id. Output: a local folder. What this file does not know: devices, dtypes, torch modules.
 `HF_HUB_OFFLINE`, `HF_HOME` and `HF_TOKEN` are respected by huggingface_hub itself. A checkpoint's code is never run.
 """
 
@@ -11,9 +10,12 @@ import logging
 import re
 import struct
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facellm.errors import FaceLLMError
+
+if TYPE_CHECKING:
+    from facellm.weights.processor import FaceProcessor
 
 logger = logging.getLogger("facellm")
 
@@ -34,10 +36,20 @@ class NotFound(Unavailable):
 
 
 def fetch(name: str, revision: str | None = None, subfolder: str = "") -> Path:
-    """A local folder for `name`: itself when it is one, else the hub's snapshot (downloaded, or from the cache).
+    """Finds the local folder of a model. A download is announced in the log.
 
-    A download is announced in the log.  Raises FaceLLMError: Unreachable where only the network is at fault,
-    Unavailable where the hub refuses.
+    Args:
+        name: A folder, which is returned as it is, or a hub id.
+        revision: A commit, tag or branch on the hub.
+        subfolder: Fetches only this part of the repository.
+
+    Returns:
+        The folder, for a hub id that of its snapshot.
+
+    Raises:
+        Unreachable: Where only the network is at fault.
+        Unavailable: Where the hub refuses.
+        FaceLLMError: For a name that the hub cannot have.
     """
     path = Path(name).expanduser()
     if path.is_dir() or path.is_absolute():
@@ -102,7 +114,11 @@ def _cached(name: str, revision: str | None, patterns: list[str]) -> bool:
 
 
 def model_folder(name: str, revision: str | None = None, subfolder: str = "") -> Path:
-    """The folder that holds a model's config.json: the checkpoint itself or its subfolder `model`."""
+    """Returns the folder that holds a model's config.json: the checkpoint itself or its subfolder `model`.
+
+    Raises:
+        FaceLLMError: Where there is none, and as `fetch` does.
+    """
     folder = fetch(name, revision, subfolder)
     for place in (folder / subfolder, folder, folder / SUBFOLDER):
         if (place / "config.json").is_file():
@@ -115,7 +131,11 @@ def model_folder(name: str, revision: str | None = None, subfolder: str = "") ->
 
 
 def adapter_or_merged(name: str, revision: str | None = None) -> tuple[Path | None, Path | None]:
-    """(adapter folder, None) or (None, merged model's folder) for what was given as an adapter."""
+    """Returns (adapter's folder, None) or (None, merged model's folder) for what was given as an adapter.
+
+    Raises:
+        FaceLLMError: Where it is neither, and as `fetch` does.
+    """
     folder = fetch(name, revision)
     if (folder / "adapter_config.json").is_file():
         if not (folder / "adapter_model.safetensors").is_file():
@@ -144,7 +164,7 @@ def check(folder: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The file's object.  Raises FaceLLMError where it is missing or not JSON."""
+    """Returns a JSON file's object.  Raises FaceLLMError where it is missing or not JSON."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -155,7 +175,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes in a safetensors file, from its header alone."""
+    """Returns names and shapes in a safetensors file, from its header.  Raises FaceLLMError where it is none."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -168,18 +188,18 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def stored_bytes(folder: Path) -> int:
-    """Bytes of the weights as stored, for saying what opening them will cost."""
+    """Returns the bytes of the weights as stored, for saying what opening them will cost."""
     return sum(p.stat().st_size for p in folder.glob("*.safetensors"))
 
 
 def commit_of(folder: Path) -> str | None:
-    """The hub commit whose snapshot this is; None for a folder of the user's."""
+    """Returns the hub commit whose snapshot a folder is; None for a folder of the user's."""
     match = re.search(r"snapshots/([0-9a-f]{40})", folder.as_posix())
     return match[1] if match else None
 
 
-def open_processor(folder: Path):
-    """The model's processor.  Raises FaceLLMError where its files are missing."""
+def open_processor(folder: Path) -> FaceProcessor:
+    """Opens a model's processor.  Raises FaceLLMError where its files are missing."""
     from facellm.weights.processor import FaceProcessor
 
     try:

@@ -218,7 +218,7 @@ def _copies(adapter: str | None, base: bool | None) -> int:
     if not base or adapter is None:
         return 2 if base else 1
     source = resolve("nano", adapter)
-    return 1 if checkpoint.adapter_or_merged(source.adapter, source.adapter_revision)[0] else 2
+    return 1 if source.adapter and checkpoint.adapter_or_merged(source.adapter, source.adapter_revision)[0] else 2
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,9 @@ def visit(model: nn.Module, device: torch.device) -> nn.Module:
     """
     from accelerate import cpu_offload
 
-    tower: nn.Module = model.get_submodule(TOWER)
+    tower: Any = model.get_submodule(TOWER)
     weights = {name: weight.to("cpu") for name, weight in tower.state_dict().items()}
     if device.type == "cuda":
         weights = {name: weight.pin_memory() for name, weight in weights.items()}
-    layer: Any = type(tower.encoder.layer[0])
-    return cpu_offload(tower, device, state_dict=weights, preload_module_classes=[layer.__name__])
+    layer = type(tower.encoder.layer[0]).__name__
+    return cpu_offload(tower, device, state_dict=weights, preload_module_classes=[layer])

@@ -1,21 +1,24 @@
 """InternVL's processor without its video half, so that it opens where torchvision is not installed.
 
-Input: a model's folder or hub name. Output: text with image placeholders, pixel tensors. The files that it reads and
-writes are InternVLProcessor's own. What this file does not know: models, devices, conversations (see messages).
+The files that it reads and writes are InternVLProcessor's own.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer, InternVLProcessor
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
 
 class FaceProcessor(InternVLProcessor):
-    """tokenizer + PIL image processor + the number of image tokens a tile.
+    """Tokenizer, PIL image processor, and the number of image tokens of a tile.
 
     transformers 5 refuses an InternVLProcessor whose video processor is missing, and its video processor needs
     torchvision. No video is ever shown to a FaceLLM, so this subclass has two parts instead of three.
@@ -51,8 +54,16 @@ class FaceProcessor(InternVLProcessor):
         # Written as the class that the hub knows, so that other programs open the folder.
         return {**super().to_dict(), "processor_class": "InternVLProcessor"}
 
-    def pixels(self, image, tiles: int = 1):
-        """`image` (PIL RGB) as float32 (t, 3, side, side), 1 <= t <= tiles + 1: one tile, or a grid and a thumbnail."""
-        options = {"crop_to_patches": True, "min_patches": 1, "max_patches": tiles} if tiles > 1 else {}
-        options = options or {"crop_to_patches": False}
+    def pixels(self, image: Image.Image, tiles: int = 1) -> torch.Tensor:
+        """Turns an RGB image into tiles.
+
+        Args:
+            image: The image.
+            tiles: 1, or the most tiles of a grid that a thumbnail follows.
+
+        Returns:
+            (t, 3, side, side) float32, 1 <= t <= tiles + 1.
+        """
+        grid = {"crop_to_patches": True, "min_patches": 1, "max_patches": tiles}
+        options = grid if tiles > 1 else {"crop_to_patches": False}
         return self.image_processor(images=[image], return_tensors="pt", **options)["pixel_values"]

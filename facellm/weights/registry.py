@@ -1,7 +1,4 @@
-"""Named models, what memory they need, and which one `auto` takes on a given machine.
-
-Input: a name, facts about the device. What this file does not know: how weights are read (loading), torch.
-"""
+"""Named models, what memory they need, and which one `auto` takes on a given machine. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,20 +14,26 @@ DTYPES = ("float32", "bfloat16", "float16")
 # Bits a decoder weight: NF4 with double quantisation has 4 + 8/64 + 32/(64 * 256) = 4.127; int8 one scale a row.
 BITS = {"none": 16.0, "int8": 8.05, "nf4": 4.127}
 # Compare decodes 16 rows; 1,024 tokens each is image, question and a long answer. CUDA itself takes about half a GiB.
-ROOM_TOKENS = 16 * 1024
-ROOM_BYTES = GIB
+ANSWER_TOKENS = 16 * 1024
+WORKING_BYTES = GIB
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model this project knows by name.
+    """A model that this project knows by name.
 
-    base: hub id or folder of the InternVL3.  facellm, subfolder: merged FaceLLM checkpoint on the hub (None: none is
-    known of this size).  adapter: LoRA folder beside the base.
-    decoder, other: weights in the decoder's linear layers (quantised) and elsewhere.
-    cache_bytes: keys and values of one token in bf16 = 2 x layers x kv heads x head size x 2 bytes.
-    cuda_quantization, cpu_dtype: defaults on those devices (None: decided by the machine).
-    presumed: the FaceLLM id is guessed from its siblings' names; where it is not found, the base is opened alone.
+    Attributes:
+        name: Its name here.
+        base: Hub id or folder of the InternVL3.
+        facellm: Hub id of the merged FaceLLM; None where none of this size is known.
+        subfolder: Where its files lie in the repository.
+        adapter: Folder of a LoRA for the base.
+        decoder: Weights in the decoder's linear layers, which are quantised.
+        other: Weights elsewhere.
+        cache_bytes: Keys and values of one token in bfloat16: 2 x layers x kv heads x head size x 2 bytes.
+        cuda_quantization: The default on CUDA.
+        cpu_dtype: The default on a CPU; None leaves it to the machine.
+        presumed: Whether `facellm` is guessed from its siblings' names; the base is opened alone where it is not found.
     """
 
     name: str
@@ -50,13 +53,18 @@ class ModelSpec:
         return self.decoder + self.other
 
     def weight_bytes(self, quantization: str = "none") -> int:
-        """Bytes of one copy of the weights: the decoder's linear layers quantised, the rest in 16 bits."""
+        """Returns the bytes of one copy of the weights: the decoder's linear layers quantised, the rest in 16 bits."""
         return int(self.decoder * BITS[quantization] / 8 + self.other * 2)
 
     def needed_bytes(self, quantization: str = "none", copies: int | None = None) -> int:
-        """Bytes with room to answer. copies: 2 where a merged FaceLLM stands beside its base (default: as opened)."""
+        """Returns the bytes that opening and answering take.
+
+        Args:
+            quantization: One of QUANTIZATIONS.
+            copies: 2 where a merged FaceLLM stands beside its base; None takes what this model has.
+        """
         copies = copies or (2 if self.facellm else 1)
-        return copies * self.weight_bytes(quantization) + ROOM_TOKENS * self.cache_bytes + ROOM_BYTES
+        return copies * self.weight_bytes(quantization) + ANSWER_TOKENS * self.cache_bytes + WORKING_BYTES
 
 
 def _internvl3(
@@ -104,7 +112,7 @@ AUTO_SIZES = ("8b", "1b")
 
 @dataclass(frozen=True)
 class Device:
-    """What `auto` needs to know: kind "cuda", "mps" or "cpu", free memory in bytes (0: unknown), and a name."""
+    """What `auto` needs to know: kind "cuda", "mps" or "cpu", free memory in bytes (0 if unknown), and a name."""
 
     kind: str
     free_bytes: int = 0
@@ -113,9 +121,9 @@ class Device:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model comes from.
+    """Where a model comes from: hub ids or folders of base, adapter and merged FaceLLM.
 
-    base, adapter, merged: hub id or folder; *_revision pins a hub commit, tag or branch; *_subfolder: inside it.
+    A revision pins a commit, tag or branch on the hub, and a subfolder is one inside the repository.
     """
 
     name: str
@@ -130,7 +138,7 @@ class Source:
 
 
 def split_revision(name: str) -> tuple[str, str | None]:
-    """ "name@revision" -> (name, revision). A folder of that very name wins, for paths that contain an @."""
+    """Splits "name@revision"; a folder of that very name wins, for paths that contain an @."""
     name = str(name).strip()
     if "@" not in name or Path(name).exists():
         return name, None
@@ -141,12 +149,19 @@ def split_revision(name: str) -> tuple[str, str | None]:
 
 
 def resolve(name: str, adapter: str | None = None) -> Source:
-    """Where `name` (of the registry, a folder, a hub id, each with an optional @revision) and `adapter` are.
+    """Says where a model comes from.
 
-    adapter: a PEFT folder or hub id, or a merged FaceLLM checkpoint; it replaces the registry's FaceLLM.
-    The revision of a registry's name pins what the name stands for: its merged FaceLLM, or the base where the size has
-    none or `adapter` replaces it.
-    Raises FaceLLMError for a name that is none of these.
+    Args:
+        name: A name of the registry, a folder or a hub id, each with an optional @revision. That of a registry's name
+            pins what the name stands for: its merged FaceLLM, or the base where the size has none or `adapter`
+            replaces it.
+        adapter: A PEFT folder or hub id, or a merged FaceLLM checkpoint; it replaces the registry's FaceLLM.
+
+    Returns:
+        The places. Whether a hub has them is not asked.
+
+    Raises:
+        FaceLLMError: For a name that is none of these.
     """
     plain, revision = split_revision(name)
     spec = MODELS.get(plain.lower())
@@ -181,11 +196,16 @@ def resolve(name: str, adapter: str | None = None) -> Source:
 
 
 def choose(device: Device, quantization: str | None = None, copies: int = 2) -> tuple[str, str]:
-    """(name, reason) that `auto` takes on this device.
+    """Chooses the model that `auto` takes: on CUDA the largest of AUTO_SIZES that fits, on MPS 1b, otherwise nano.
 
-    CUDA: the larger of AUTO_SIZES that fits the free memory, with room to answer. MPS: 1b. Otherwise nano.
-    quantization: as asked for (None: the size's own default).  copies: how many sets of weights will be opened: 2 where
-    a merged FaceLLM stands beside its base, 1 for one of them or a base with a LoRA.
+    Args:
+        device: What is known of it.
+        quantization: As asked for; None takes each size's own default.
+        copies: How many sets of weights will be opened: 2 where a merged FaceLLM stands beside its base, 1 for one of
+            them or a base with a LoRA.
+
+    Returns:
+        The model's name, and the reason as a clause.
     """
     if device.kind == "cuda":
         free = device.free_bytes / GIB
