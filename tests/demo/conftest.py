@@ -23,6 +23,7 @@ from demo.runtime.photos import EXAMPLES
 from demo.web.serving import PageServer
 from demo.web.uploads import private_folder
 from facellm.ports import listen
+from tests.demo.scripted import Scripted
 from tests.paths import ROOT
 from tests.served import InThread
 
@@ -226,6 +227,15 @@ def slowly(site, monkeypatch):
     monkeypatch.setattr(site.ctx.host, "stream", stream)
     yield seen
     seen.go.set()
+
+
+@pytest.fixture
+def scripted(site, monkeypatch):
+    """The page's model answers with given words, at once: for tests of the page alone.  Returns a `Scripted`."""
+    made = Scripted(site, monkeypatch)
+    yield made
+    made.go.set()
+    eventually(lambda: site.ctx.runs.count() == 0)
 
 
 def eventually(true: Callable[[], bool], seconds: float = PATIENCE / 1000, what: str = "") -> None:

@@ -27,7 +27,7 @@ MOST_BYTES, TALLEST = 200_000, 2400
 def chat(page) -> None:
     page.click('[data-attribute="expression"]')
     page.wait_for_selector("#chat-status >> text=/tokens ·/")
-    page.locator("#chat .option").first.click()
+    page.click('[data-attribute="detail"]')
     page.wait_for_function("document.querySelectorAll('#chat .bot.message').length == 2")
     page.wait_for_selector("#chat-status >> text=/tokens ·/")
 
@@ -95,7 +95,7 @@ def main(names: list[str]) -> None:
                         save(page.screenshot(full_page=True), OUT / f"{name}-{width}-{scheme}.webp")
                     page.close()
             browser.close()
-        site.page.close(verbose=False)
+        site.close()
 
 
 if __name__ == "__main__":

@@ -12,31 +12,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from demo.page import texts
 from facellm.attributes import ATTRIBUTES
 from tests.demo.conftest import eventually, everywhere
+from tests.demo.pages import DONE, drop, set_slider, tab
 
 pytestmark = pytest.mark.browser
-
-DONE = "#chat-status >> text=/tokens ·/"
-
-
-def tab(page, name: str) -> None:
-    page.get_by_role("tab", name=name, exact=True).click()
-
-
-def set_slider(page, label: str, value: int) -> None:
-    """Set a slider of the settings through its number field."""
-    settings = page.locator("#settings")
-    if not settings.get_by_label(f"number input for {label}").is_visible():
-        settings.get_by_role("button", name="Settings").click()
-    field = settings.get_by_label(f"number input for {label}")
-    for _ in range(5):  # the page may still be wiring up what the accordion has just shown
-        field.fill(str(value))
-        field.press("Tab")
-        if settings.get_by_label(f"range slider for {label}").input_value() == str(value):
-            return
-        page.wait_for_timeout(200)
-    raise AssertionError(f"the slider {label!r} did not take {value}")
 
 
 def link_bytes(page, selector: str) -> bytes:
@@ -90,9 +71,9 @@ def test_chat_streams_and_answers_can_be_regenerated_edited_undone_liked_cleared
     wait_for_answer(page)
     first = replies(page)
     assert len(first) == 1 and len(first[0]) > 3
-    assert page.locator("#chat .user.message").first.inner_text().strip() == ATTRIBUTES[1].question
+    assert page.locator("#chat .user.message").first.inner_text().strip() == texts.STARTERS["structure"]
 
-    page.locator("#chat .option").first.click()  # a follow-up
+    page.click('[data-attribute="detail"]')  # the questions to start with stay
     page.wait_for_function("document.querySelectorAll('#chat .bot.message').length == 2")
     wait_for_answer(page)
 
@@ -104,7 +85,7 @@ def test_chat_streams_and_answers_can_be_regenerated_edited_undone_liked_cleared
     page.get_by_label("Undo").last.click()
     page.wait_for_function("document.querySelectorAll('#chat .bot.message').length == 1")
     box = page.locator("#chat-box textarea")
-    assert "Describe" in box.input_value()
+    assert box.input_value() == texts.STARTERS["detail"]
 
     box.fill("Is the mouth open?")
     box.press("Enter")
@@ -121,7 +102,10 @@ def test_chat_streams_and_answers_can_be_regenerated_edited_undone_liked_cleared
     wait_for_answer(page)
     page.wait_for_function("document.querySelectorAll('#chat .bot.message').length == 2")
     asked = page.locator("#chat .user.message").all_inner_texts()
-    assert [q.strip() for q in asked] == [ATTRIBUTES[1].question, "Are the eyes open?"], "the edited one, nothing else"
+    kept = [texts.STARTERS["structure"], "Are the eyes open?"]
+    assert [q.strip() for q in asked] == kept, (
+        "nothing but the edited one"
+    )
 
     before = likes(site)
     page.get_by_label("Like", exact=True).last.click()
@@ -326,19 +310,11 @@ def test_a_photo_can_be_pasted_and_dropped(visit, portrait):
     page.wait_for_selector("#stage >> text=/1 face found/")
     page.click("#another")
     page.wait_for_selector("#photo >> visible=true")
-    dropped = page.evaluate_handle(
-        """bytes => {
-          const data = new DataTransfer();
-          data.items.add(new File([new Uint8Array(bytes)], 'dropped.jpg', {type: 'image/jpeg'}));
-          return data;
-        }""",
-        list(portrait.read_bytes()),
-    )
-    page.dispatch_event('#photo [aria-label^="Drop"]', "drop", {"dataTransfer": dropped})
+    drop(page, '#photo [aria-label^="Drop"]', portrait)
     page.wait_for_selector("#stage >> text=/1 face found/")
 
 
-def test_webcam_picture_without_a_face_uses_the_whole_image(visit):
+def test_a_webcam_picture_is_taken(visit):
     page = visit(permissions=["camera"])
     page.get_by_label("Capture from camera").or_(page.get_by_label("webcam")).first.click()
     allow = page.locator("#photo").get_by_text("Click to Access Webcam").or_(page.locator("#photo button.access-btn"))
@@ -347,7 +323,7 @@ def test_webcam_picture_without_a_face_uses_the_whole_image(visit):
     page.wait_for_function("document.querySelector('#photo video')?.videoWidth > 0")
     page.get_by_label("capture photo").click()
     page.wait_for_selector("#stage >> text=/No face found/")
-    assert page.locator("#stage .crop").is_visible()
+    page.wait_for_selector("#gate >> visible=true")
 
 
 def test_several_faces_choose_by_click_and_by_keyboard(with_photo):
@@ -367,8 +343,7 @@ def test_several_faces_choose_by_click_and_by_keyboard(with_photo):
     set_slider(page, "Max new tokens", 16)
     page.click('[data-attribute="pose"]')
     page.wait_for_selector(DONE)
-    with page.expect_response(lambda r: "/queue/join" in r.url):
-        page.get_by_label("Face 1 of 2").click()  # it is the chosen one
+    page.get_by_label("Face 1 of 2").click()  # it is the chosen one
     page.wait_for_timeout(1000)
     assert len(replies(page)) == 1, "the conversation about this face was wiped"
 

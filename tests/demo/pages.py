@@ -1,0 +1,40 @@
+"""What the browser tests do on a page again and again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DONE = "#chat-status >> text=/tokens ·/"
+
+
+def tab(page, name: str) -> None:
+    """Open a tab."""
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def drop(page, selector: str, path: Path, kind: str = "image/jpeg") -> None:
+    """Drop a file on the element of that selector."""
+    dropped = page.evaluate_handle(
+        """([bytes, name, type]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], name, {type}));
+          return data;
+        }""",
+        [list(path.read_bytes()), path.name, kind],
+    )
+    page.dispatch_event(selector, "drop", {"dataTransfer": dropped})
+
+
+def set_slider(page, label: str, value: int) -> None:
+    """Set a slider of the settings through its number field."""
+    settings = page.locator("#settings")
+    if not settings.get_by_label(f"number input for {label}").is_visible():
+        settings.get_by_role("button", name="Settings").click()
+    field = settings.get_by_label(f"number input for {label}")
+    for _ in range(5):  # the page may still be wiring up what the accordion has just shown
+        field.fill(str(value))
+        field.press("Tab")
+        if settings.get_by_label(f"range slider for {label}").input_value() == str(value):
+            return
+        page.wait_for_timeout(200)
+    raise AssertionError(f"the slider {label!r} did not take {value}")

@@ -1,0 +1,57 @@
+"""A stand-in for the page's model: it answers at once with given words, and can be held in mid-answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from demo.runtime.host import Status
+from facellm.profile import FIELDS
+from facellm.results import Answer, Delta, Row
+
+
+class Scripted:
+    """Takes the place of a host's `stream`, `profiles` and, while `loading`, of its `wait`.
+
+    Attributes:
+        text: What every answer says.
+        hold: An answer stops after its first words, and a profile before its end, until it is cancelled or `go` is set.
+        go: Lets everything that is held go on.
+        asked: The rows of each request, in order.
+    """
+
+    FIRST = "The first words"
+
+    def __init__(self, site: Any, monkeypatch: Any) -> None:
+        self.text, self.hold, self.loading = f"{self.FIRST} and the rest.", False, False
+        self.go = threading.Event()
+        self.asked: list[Sequence[Row]] = []
+        self._wait = site.ctx.host.wait
+        for name in ("stream", "profiles", "wait"):
+            monkeypatch.setattr(site.ctx.host, name, getattr(self, name))
+
+    def stream(
+        self, view: Any, rows: Sequence[Row], sampling: Any, cancel: threading.Event, tiles: int = 1
+    ) -> Iterator:
+        self.asked.append(rows)
+        for i, _ in enumerate(rows):
+            yield Delta(i, self.text[: len(self.FIRST)])
+        while self.hold and not cancel.wait(0.05) and not self.go.is_set():
+            pass
+        for i, row in enumerate(rows):  # what was under way when it was stopped still comes
+            ended = "cancelled" if cancel.is_set() else "stop"
+            answer = Answer(row.variant, row.key, row.question, self.text, 9, 0.5, 0.1, 18.0, ended, 0)
+            yield Delta(i, self.text[len(self.FIRST) :])
+            yield Delta(i, "", True, answer)
+
+    def profiles(self, view: Any, variants: Sequence[str] | None = None) -> dict[str, dict]:
+        while self.hold and not self.go.wait(0.05):
+            pass
+        fields = {f.key: {"probabilities": {label: 1 / len(f.labels) for label in f.labels}} for f in FIELDS}
+        return {v: {"variant": v, "calibrated": False, "face": {}, "fields": fields} for v in ("facellm", "base")}
+
+    def wait(self, cancel: threading.Event | None = None, every: float = 0.05) -> Iterator[Status]:
+        while self.loading and not self.go.is_set() and not (cancel is not None and cancel.wait(every)):
+            yield Status("loading", "Reading the weights", 3)
+        yield from () if cancel is not None and cancel.is_set() else self._wait(cancel)

@@ -1,0 +1,112 @@
+"""Whatever is under way when the page is cleared: nothing of it comes back. docs/demo.md has these pairs as a table."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.demo.conftest import eventually
+from tests.demo.pages import drop, tab
+from tests.paths import ROOT
+
+pytestmark = pytest.mark.browser
+
+CARDS = (
+    "[...document.querySelectorAll('.card .answer, .card-foot .foot')].map((part) => part.innerText).join('').trim()"
+)
+
+
+def ask(page) -> None:
+    page.fill("#chat-box textarea", "Is the mouth open?")
+    page.locator("#chat-box textarea").press("Enter")
+
+
+def chat_in_mid_answer(page, scripted) -> None:
+    ask(page)
+    page.wait_for_selector(f"#chat .bot.message >> text={scripted.FIRST}")
+
+
+def chat_while_the_model_loads(page, scripted) -> None:
+    scripted.loading = True
+    ask(page)
+    page.wait_for_selector("#chat-status >> text=/The model is loading/")
+
+
+def attributes_in_mid_answer(page, scripted) -> None:
+    tab(page, "Attributes")
+    page.click("#attributes-go")
+    page.wait_for_selector(f"#card-detail .answer >> text={scripted.FIRST}")
+
+
+def comparison_in_mid_answer(page, scripted) -> None:
+    tab(page, "Compare")
+    page.click("#compare-go")
+    page.wait_for_selector(f".side.base >> text={scripted.FIRST}")
+
+
+def profile_in_mid_scoring(page, scripted) -> None:
+    tab(page, "Profile")
+    page.click("#profile-go")
+    page.wait_for_selector("#profile-status >> text=/Scoring/")
+
+
+def another_photo(page) -> None:
+    page.click("#another")
+    page.wait_for_selector("#photo >> visible=true")
+
+
+def another_face(page) -> None:
+    page.click("#stage button.face[aria-pressed=false]")
+
+
+def dropped_photo(page) -> None:
+    drop(page, "body", ROOT / "demo" / "examples" / "collins.jpg")
+    page.wait_for_selector("#stage >> text=/1 face found/")
+
+
+def new_chat(page) -> None:
+    page.click("#chat-clear")
+
+
+IN_FLIGHT = {
+    chat_in_mid_answer: "chat",
+    chat_while_the_model_loads: "chat",
+    attributes_in_mid_answer: "attributes",
+    comparison_in_mid_answer: "compare",
+    profile_in_mid_scoring: "profile",
+}
+CLEARING = (another_photo, another_face, dropped_photo, new_chat)
+PAIRS = [(f, c) for f in IN_FLIGHT for c in CLEARING if c is not new_chat or IN_FLIGHT[f] == "chat"]
+
+
+def is_clear(page, name: str) -> bool:
+    """Whether that tab shows nothing of an answer, nothing busy, and the button that starts."""
+    if page.locator(f"#{name}-status .busy").count():
+        return False
+    if name == "chat":
+        return not page.locator("#chat .message").count() and page.locator("#chat-box .submit-button").is_visible()
+    left = {
+        "attributes": lambda: page.evaluate(CARDS),
+        "compare": page.locator(".side").count,
+        "profile": page.locator(".plot").count,
+    }
+    return not left[name]() and page.locator(f"#{name}-go").is_visible()
+
+
+@pytest.mark.parametrize(("in_flight", "clearing"), PAIRS, ids=lambda f: f.__name__)
+def test_nothing_comes_back_after_a_clear(with_photo, site, scripted, in_flight, clearing):
+    page = with_photo("two.jpg")
+    scripted.hold = True
+    in_flight(page, scripted)
+    clearing(page)
+    name = IN_FLIGHT[in_flight]
+    eventually(lambda: is_clear(page, name), what="it was not cleared")
+    scripted.go.set()
+    eventually(lambda: site.ctx.runs.count() == 0, what="it goes on for a page that was cleared")
+    page.wait_for_timeout(2000)
+    assert is_clear(page, name), "what was cleared came back"
+
+
+def test_the_documentation_lists_every_pair():
+    text = (ROOT / "docs" / "demo.md").read_text(encoding="utf-8")
+    table = text[text.index("| under way") :].split("\n\n")[0]
+    assert table.count("| tested ") == len(PAIRS)
