@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 RESAMPLES = 1000
 LEAST_TRAIT = 10  # images that must, and must not, show a trait
 
-NEEDS = ("fairlearn", "jinja2", "matplotlib", "pandas", "scipy", "statsmodels")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -27,8 +27,6 @@ from train.outputs import progress, usable_folder, write_files
 from train.reports import stats
 from train.reports.pages import markdown_table, percent
 
-NEEDS = ("jinja2", "scipy")
-
 DEFINITION = (
     "Expected calibration error of the top label, 15 equal-width bins, and temperature scaling: Guo et al. 2017, "
     "On Calibration of Modern Neural Networks, arXiv 1706.04599, sections 2 and 4.2. `after` is cross-fitted in halves."

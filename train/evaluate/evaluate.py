@@ -27,8 +27,6 @@ from train.opening import about, add_options, check_positive, open_chosen
 from train.outputs import progress, usable_folder, write_files
 from train.reports.pages import html, markdown
 
-NEEDS = ("jinja2", "matplotlib", "scipy", "statsmodels")
-
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m train evaluate", description=__doc__.split("\n")[0])

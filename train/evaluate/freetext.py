@@ -33,8 +33,6 @@ from train.outputs import progress, usable_folder, write_files
 from train.reports import stats
 from train.reports.pages import Table, percent, render
 
-NEEDS = ("jinja2",)
-
 NEW_TOKENS = 160
 CHECKED = (*LABELLED, *MEASURED)
 FACTS = ("age", *CHECKED)

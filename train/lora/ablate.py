@@ -32,8 +32,6 @@ PLOTTED = {
     "val_loss": "validation loss (nats a token)", "train_loss": "training loss (nats a token)",
 }  # fmt: skip
 
-NEEDS = ("jinja2", "matplotlib", "scipy", "statsmodels", "yaml")
-
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m train ablate", description=__doc__.splitlines()[0])

@@ -26,8 +26,6 @@ LEFT_OUT = ("model.safetensors.index.json", "calibration.json", "adapter_config.
 PROMPTS = ("Describe this image.", "What is the age group of the person?")
 ANSWER_TOKENS = 24
 
-NEEDS = ("jinja2",)
-
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m train export", description=__doc__.splitlines()[0])

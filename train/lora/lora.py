@@ -25,8 +25,6 @@ from facellm.errors import FaceLLMError, out_of_memory
 from train.lora.recipe import Recipe, add_flags, from_flags, names
 from train.outputs import usable_folder
 
-NEEDS = ("jinja2", "matplotlib", "yaml")
-
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m train lora", description=__doc__.splitlines()[0])

@@ -23,8 +23,6 @@ from train.people.agreement.pairs import HUMAN, SYNTHETIC, Pair, read_pairs, wri
 if TYPE_CHECKING:
     from train.evaluate.facexbench import Question
 
-NEEDS = ("jinja2", "matplotlib", "scipy", "sklearn", "statsmodels", "yaml")
-
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m train agreement", description=__doc__.splitlines()[0])

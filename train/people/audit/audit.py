@@ -20,8 +20,6 @@ DB = "audit.sqlite3"  # in the data set's folder
 PORT = 7870
 HOST = "127.0.0.1"
 
-NEEDS = ("gradio", "jinja2", "sklearn", "statsmodels")
-
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
