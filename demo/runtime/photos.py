@@ -23,6 +23,8 @@ PREVIEW_SIDE, CROP_SIDE, KEPT_SIDE = 720, 320, 1344
 # Seconds that an idle visitor's photo stays in memory, and how many photos do.
 FORGET_AFTER = 1800
 MOST_PHOTOS = 500
+# A photo of 50 megapixels takes hundreds of MB while it is decoded: however many come at once, two are read at a time.
+_READING = threading.BoundedSemaphore(2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,9 +150,10 @@ def read_photo(given: str | Path | Image.Image) -> Photo:
     Raises:
         ImageError: With a sentence, for a file that cannot be used.
     """
-    image = load_image(given)
-    source = jpeg(image, 2048, 92)
-    return Photo(hashlib.sha256(source).hexdigest()[:16], _bounded(view_face(image)), source, image.size)
+    with _READING:
+        image = load_image(given)
+        source = jpeg(image, 2048, 92)
+        return Photo(hashlib.sha256(source).hexdigest()[:16], _bounded(view_face(image)), source, image.size)
 
 
 def choose_face(photo: Photo, face_index: int) -> Photo:

@@ -14,7 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from demo.runtime.options import Options
 from demo.web.limits import WINDOW, Limits
 
-MAX_BODY = 21 * 2**20  # bytes: one photo of 20 MB and what multipart adds
+# Bytes of a body: where photos are sent (20 MB and what multipart adds; MCP writes them in base64), and elsewhere.
+# JSON is parsed in the event loop, where 2 MB take some 20 ms; twenty turns of a conversation take 40 kB.
+MAX_BODY = {"/gradio_api/upload": 21 * 2**20, "/gradio_api/mcp": 28 * 2**20, "": 2 * 2**20}
 BODY_SECONDS = 120.0  # for a whole body: a photo of 20 MB at 1.4 Mbit/s
 # Routes of Gradio that this page does not use: they fetch addresses, ask models of other people, or save pages.
 _CLOSED = (
@@ -71,7 +73,8 @@ class Shield:
             await self.app(scope, receive, send)
             return
         client = (scope.get("client") or ("", 0))[0]
-        body = _Body(receive, self.limits, client)
+        most = next(size for path, size in MAX_BODY.items() if scope["path"].startswith(path))
+        body = _Body(receive, most, self.limits, client)
         begun = False
 
         async def answer(message: Message) -> None:
@@ -88,7 +91,7 @@ class Shield:
             with self.limits.opened(client) as fits:
                 if not fits:
                     raise Refused(429, "Too many requests of yours are under way: wait until some have ended.")
-                self._check(scope, client)
+                self._check(scope, client, most)
                 await self.app(scope, body.receive, answer)
         except Refused as error:
             body.refused = body.refused or error
@@ -99,7 +102,7 @@ class Shield:
             headers = {"Retry-After": f"{WINDOW:.0f}", "Connection": "close"} | self._headers
             await PlainTextResponse(str(body.refused), body.refused.status, headers)(scope, receive, send)
 
-    def _check(self, scope: Scope, client: str) -> None:
+    def _check(self, scope: Scope, client: str, most: int) -> None:
         """Raises Refused for what can be told from a request's head."""
         headers, path = Headers(scope=scope), scope["path"]
         if self.closing:
@@ -115,8 +118,8 @@ class Shield:
         if path.startswith(_CLOSED):
             raise Refused(404, "There is nothing here.")
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > MAX_BODY:
-            raise _too_large()
+        if not length.isdecimal() or int(length) > most:
+            raise _too_large(most)
         if scope["method"] == "POST":
             kind = "logins" if path.startswith("/login") else "asks" if f"{path}/".startswith(_ASKS) else None
             if kind and not self.limits.spend(client, kind):
@@ -126,9 +129,9 @@ class Shield:
 class _Body:
     """A request's body on its way to Gradio: bounded in bytes and time."""
 
-    def __init__(self, receive: Receive, limits: Limits, client: str) -> None:
+    def __init__(self, receive: Receive, most: int, limits: Limits, client: str) -> None:
         self.refused: Refused | None = None
-        self._receive, self._limits, self._client = receive, limits, client
+        self._receive, self._most, self._limits, self._client = receive, most, limits, client
         self._bytes, self._ends, self._whole = 0, time.monotonic() + BODY_SECONDS, False
 
     async def receive(self) -> Message:
@@ -142,8 +145,8 @@ class _Body:
             self._whole = not message.get("more_body", False)
             size = len(message.get("body", b""))
             self._bytes += size
-            if self._bytes > MAX_BODY:
-                raise self._refuse(_too_large())
+            if self._bytes > self._most:
+                raise self._refuse(_too_large(self._most))
             if size and not self._limits.spend(self._client, "bytes", size):
                 raise self._refuse(Refused(429, "Too much was sent from your address: try again in a minute."))
         return message
@@ -153,8 +156,8 @@ class _Body:
         return error
 
 
-def _too_large() -> Refused:
-    return Refused(413, f"The request is larger than {MAX_BODY // 2**20} MB: send a smaller photo.")
+def _too_large(most: int) -> Refused:
+    return Refused(413, f"The request is larger than {most / 2**20:.0f} MB: send a smaller photo, or less text.")
 
 
 def _name_of(host: str) -> str:

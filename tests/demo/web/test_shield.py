@@ -99,7 +99,7 @@ def test_every_answer_carries_the_headers():
 
 
 def test_a_body_is_bounded_whether_its_length_is_told_or_not(monkeypatch):
-    monkeypatch.setattr(shield, "MAX_BODY", 1000)
+    monkeypatch.setattr(shield, "MAX_BODY", {"/gradio_api/upload": 2000, "": 1000})
     app = Shield(inner, Options())
 
     async def chunks(count):
@@ -110,6 +110,7 @@ def test_a_body_is_bounded_whether_its_length_is_told_or_not(monkeypatch):
     assert ask(app, method="POST", content=chunks(10)).text == "1000"
     assert ask(app, method="POST", content=b"x" * 1001).status_code == 413
     assert ask(app, method="POST", content=chunks(11)).status_code == 413
+    assert ask(app, "/gradio_api/upload", "POST", content=b"x" * 1500).text == "1500"
     assert ask(app, method="POST", headers={"Content-Length": "-1"}, content=b"").status_code == 413
 
 
