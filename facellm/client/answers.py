@@ -1,8 +1,4 @@
-"""What travels between here and a server: the image there, an answer's events back.
-
-Input: an image; decoded events of OpenAI's stream. Output: a data URI; text and Answers. What this file does not know:
-HTTP, which servers there are.
-"""
+"""What travels between here and a server: the image as a data URI there, an answer's events back."""
 
 from __future__ import annotations
 
@@ -22,15 +18,15 @@ ONE_TILE_SIDE = 896  # px: twice a tile's side; a larger crop only costs time on
 JPEG_QUALITY = 95  # of whole images for several tiles, which would be tens of megabytes as PNG
 
 
-class Growing:
-    """A row on its way: what was asked, and what came so far."""
+class GrowingAnswer:
+    """One row of a request: what was asked, and what came so far."""
 
     def __init__(self, index: int, row: Row, sampling: Sampling, started: float):
         self.index, self.row, self.started = index, row, started
         self.seed = sampling.seed if row.seed is None else row.seed
-        self.text, self.reason, self.first = "", None, None
-        self.tokens, self.counted = 0, False
-        self.done = False
+        self.text, self.tokens, self.counted, self.done = "", 0, False, False
+        self.reason: str | None = None
+        self.first: float | None = None
 
     @property
     def complete(self) -> bool:
@@ -38,7 +34,7 @@ class Growing:
         return self.reason is not None and self.counted and not self.done
 
     def read(self, event: dict[str, Any]) -> str:
-        """The event's new text."""
+        """Takes one event of the stream and returns its new text."""
         new = ""
         for choice in event.get("choices") or ():
             new += (choice.get("delta") or {}).get("content") or ""
@@ -52,6 +48,7 @@ class Growing:
         return new
 
     def finish(self, reason: str | None = None) -> Delta:
+        """Returns the last delta, which holds the answer; `reason` takes the place of the server's."""
         self.done = True
         seconds = time.perf_counter() - self.started
         answer = Answer(
@@ -70,15 +67,14 @@ class Growing:
 
 
 def data_uri(image: Image.Image, tiles: int = 1) -> str:
-    """The image for a request: PNG, reduced to what one tile can use; JPEG where several tiles need a large one."""
+    """Returns the image for a request: PNG, reduced to what one tile can use; JPEG for several tiles of a large one."""
     file = io.BytesIO()
     if tiles > 1:
         image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-        kind = "jpeg"
     else:
         if max(image.size) > ONE_TILE_SIDE:
             image = image.copy()
             image.thumbnail((ONE_TILE_SIDE, ONE_TILE_SIDE), reducing_gap=3.0)
         image.save(file, "PNG", compress_level=1)
-        kind = "png"
+    kind = "jpeg" if tiles > 1 else "png"
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

@@ -1,8 +1,6 @@
-"""A FaceLLM behind an OpenAI-compatible server: connect() to one, then ask as if it were here.
+"""A FaceLLM behind an OpenAI-compatible server: `connect` to one, then ask as if it were here.
 
-Input: the server's address. Output: a RemoteFaceLLM with FaceLLM's methods. Faces are found and cropped here, so that
-the server sees what a model here would see. What this file does not know: HTTP (remote_http), which kinds of server
-there are beyond what /v1/models tells (remote_names).
+Faces are found and cropped here, so that the server sees what a model here would see.
 """
 
 from __future__ import annotations
@@ -16,10 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from facellm.api import ImageSource, Questions, face_of
-from facellm.client import likelihoods
-from facellm.client import names as remote_names
-from facellm.client.answers import Growing, data_uri
+from facellm.api import ImageSource, Questions, face_of, make_sampling
+from facellm.client import likelihoods, names
+from facellm.client.answers import GrowingAnswer, data_uri
 from facellm.client.transport import Backend, Health
 from facellm.errors import FaceLLMError
 from facellm.labels import LABEL_SETS
@@ -30,7 +27,7 @@ from facellm.results import VARIANTS, Delta, Row
 if TYPE_CHECKING:
     from facellm.engine.sampling import Sampling
 
-log = logging.getLogger("facellm.client.client")
+log = logging.getLogger("facellm.client")
 
 KEY = "FACELLM_BACKEND_KEY"
 
@@ -38,20 +35,39 @@ KEY = "FACELLM_BACKEND_KEY"
 def connect(
     url: str, model: str = "auto", *, key: str | None = None, timeout: float = 120.0, check: bool = True
 ) -> RemoteFaceLLM:
-    """Use the server at `url` (http://host:port, with or without /v1).
+    """Uses the server at `url`.
 
-    model: "base name,FaceLLM's name" there, or one name; "auto" takes FACELLM_BACKEND_MODELS, else what /v1/models
-    tells.  key: sent as bearer token (default: FACELLM_BACKEND_KEY).  timeout: seconds without a byte after which an
-    answer is given up.  check: ask both models and warn (log, report.notes) where their answers are the same.
-    Raises FaceLLMError where the server cannot be reached or used.
+    Args:
+        url: http://host:port, with or without /v1.
+        model: "base name,FaceLLM's name" there, or one name; "auto" takes FACELLM_BACKEND_MODELS, else what /v1/models
+            tells.
+        key: Sent as bearer token (default: FACELLM_BACKEND_KEY).
+        timeout: Seconds without a byte after which an answer is given up.
+        check: Asks both models and warns (log, report.notes) where their answers are the same.
+
+    Returns:
+        The server's models.
+
+    Raises:
+        FaceLLMError: Where the server cannot be reached or used.
     """
     started = time.perf_counter()
     backend = Backend(url, key or os.environ.get(KEY, "").strip() or None, timeout)
-    wanted = model.strip() or "auto"
-    if wanted == "auto":
-        wanted = os.environ.get(remote_names.VARIABLE, "").strip() or "auto"
+    named = os.environ.get(names.VARIABLE, "").strip() or "auto"
+    wanted = model.strip() if model.strip() not in ("", "auto") else named
     try:
-        found = _opened(backend, wanted, check)
+        listed = backend.get("/models").get("data")
+        if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+            raise FaceLLMError(f"The server {backend.place} lists no models in OpenAI's form; check its address.")
+        chosen = names.choose_names(listed, wanted, backend.place)
+        first = next(entry for entry in listed if entry.get("id") in chosen.values())
+        about = first.get("facellm")
+        found = RemoteFaceLLM(
+            backend, chosen, about if isinstance(about, dict) else {}, first.get("owned_by") == "vllm"
+        )
+        if check and (warning := names.same_answers(found)):
+            log.warning("%s", warning)
+            found.notes = (warning,)
     except BaseException:  # a page tries again every few seconds, and each try has a thread and connections of its own
         backend.close()
         raise
@@ -59,27 +75,9 @@ def connect(
     return found
 
 
-def _opened(backend: Backend, wanted: str, check: bool) -> RemoteFaceLLM:
-    """The models of the server, their names settled.  Raises FaceLLMError, the backend left open."""
-    listed = backend.get("/models").get("data")
-    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
-        raise FaceLLMError(f"The server {backend.place} lists no models in OpenAI's form; check its address.")
-    names = remote_names.choose_names(listed, wanted, backend.place)
-    first = next(entry for entry in listed if entry.get("id") in names.values())
-    about = first.get("facellm")
-    found = RemoteFaceLLM(backend, names, about if isinstance(about, dict) else {}, first.get("owned_by") == "vllm")
-    if check and (warning := remote_names.same_answers(found)):
-        log.warning("%s", warning)
-        found.notes = (warning,)
-    return found
-
-
 @dataclass(frozen=True)
 class RemoteReport:
-    """What is served where, in the form of facellm.weights.load.LoadReport.
-
-    dtype, quantization, sharing: as the server tells ("not told" where it does not).  memory_bytes: None, not told.
-    """
+    """What is served where, in the form of `facellm.weights.load.LoadReport`; what no server tells is "not told"."""
 
     name: str
     base: str | None
@@ -102,31 +100,38 @@ class RemoteReport:
 
 
 class RemoteFaceLLM(Questions):
-    """A server's models; what can be asked: see Questions. Made by connect().
+    """A server's models, made by `connect`; see `Questions` for what can be asked.
 
-    names: {"base": name, "facellm": name}, or one.  about: what this project's server tells of itself, else empty.
-    vllm: whether it is a vLLM, which has its own words for tiles and likelihoods. A server that is away makes a call
-    fail with a sentence; the next call works once it is back.
+    A server that is away makes a call fail with a sentence; the next call works once it is back.
+
+    Attributes:
+        names: {"base": served name, "facellm": served name}, or one of them.
+        about: What this project's server tells of itself, else empty.
+        vllm: Whether it is a vLLM, which has its own words for tiles and likelihoods.
     """
 
     def __init__(self, backend: Backend, names: dict[str, str], about: dict[str, Any], vllm: bool = False):
         self.backend, self.names, self.about, self.vllm = backend, names, about, vllm
-        self.seconds, self.notes = 0.0, ()
+        self.seconds = 0.0
+        self.notes: tuple[str, ...] = ()
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """("base", "facellm"), or the one that the server has."""
-        return tuple(w for w in VARIANTS if w in self.names)
+        return tuple(v for v in VARIANTS if v in self.names)
 
     @property
     def report(self) -> RemoteReport:
         """What is used, and what the server tells about it."""
-        told = {k: str(self.about[k]) for k in ("dtype", "quantization", "sharing") if k in self.about}
+        told: dict[str, Any] = {k: str(self.about[k]) for k in ("dtype", "quantization", "sharing") if k in self.about}
         title = self.about.get("model") or " and ".join(self.names.values())
-        reason = f"it is served at {self.backend.api}"
-        names = {w: self.names.get(w) for w in VARIANTS}
         return RemoteReport(
-            f"{title} at {self.backend.place}", **names, reason=reason, seconds=self.seconds, notes=self.notes, **told
+            f"{title} at {self.backend.place}",
+            base=self.names.get("base"),
+            facellm=self.names.get("facellm"),
+            reason=f"it is served at {self.backend.api}",
+            seconds=self.seconds,
+            notes=self.notes,
+            **told,
         )
 
     def health(self) -> Health:
@@ -134,7 +139,7 @@ class RemoteFaceLLM(Questions):
         return self.backend.health()
 
     def close(self) -> None:
-        """Close the connections, which ends open answers with a FaceLLMError; a later call opens them again."""
+        """Closes the connections, which ends open answers with a FaceLLMError; a later call opens them again."""
         self.backend.close()
 
     def stream(
@@ -145,49 +150,86 @@ class RemoteFaceLLM(Questions):
         cancel: threading.Event | None = None,
         tiles: int = 1,
     ) -> Iterator[Delta]:
-        """Text of all rows as it grows, each row a request of its own, side by side; as Engine.stream.
+        """Sends each row as a request of its own, side by side; see `Questions.stream`.
 
-        Once `cancel` is set or the iterator is closed, the connections are closed, which stops the server. token_ids
-        stay empty; tokens are as the server counts them. Raises FaceLLMError: for a row that cannot be asked (at
-        once), or where the server fails; before an answer's first word it is asked again a few times.
+        Once `cancel` is set or the iterator is closed, the connections are closed, which stops the server. Before an
+        answer's first word a request is repeated a few times. Answers have no token_ids, and tokens are as the server
+        counts them.
+
+        Raises:
+            FaceLLMError: At once for a row that cannot be asked; later, where the server fails.
         """
-        from facellm.api import make_sampling
-
         if not rows:
             raise FaceLLMError("There is no question to answer.")
         if not 1 <= tiles <= 12:
             raise FaceLLMError(f"tiles is {tiles}; it must be between 1 and 12.")
         sampling = make_sampling(sampling, {})
         address = data_uri(self.view(image).image, tiles)
-        bodies = [self._body(row, address, sampling, tiles) for row in rows]
-        cancel = cancel or threading.Event()
+        penalty = sampling.repetition_penalty
+        bodies = [
+            {
+                **self._question(row, address, tiles),
+                "max_tokens": sampling.max_new_tokens,
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+                "seed": sampling.seed if row.seed is None else row.seed,
+                **({"repetition_penalty": penalty} if penalty != 1 else {}),
+                "stream": True,
+                "stream_options": {"include_usage": True},
+            }
+            for row in rows
+        ]
+        return self._answers_of(rows, bodies, address, sampling, cancel or threading.Event())
+
+    def _answers_of(
+        self, rows: Sequence[Row], bodies: list[dict], address: str, sampling: Sampling, cancel: threading.Event
+    ) -> Iterator[Delta]:
+        started = time.perf_counter()
+        answers = [GrowingAnswer(i, row, sampling, started) for i, row in enumerate(rows)]
         stream = self.backend.stream("/chat/completions", bodies, cancel, _image_header(address))
-        return self._run(rows, stream, sampling, cancel)
+        try:
+            for number, event in stream:
+                answer = answers[number]
+                if text := answer.read(event):
+                    yield Delta(number, text)
+                if answer.complete:
+                    yield answer.finish()
+        finally:
+            stream.close()
+        for answer in answers:
+            if answer.done:
+                continue
+            if not cancel.is_set() and not answer.reason:
+                raise FaceLLMError(
+                    f"The server {self.backend.place} broke off in mid-answer; ask again when it is back."
+                )
+            yield answer.finish("cancelled" if cancel.is_set() else None)  # some servers send no counts
 
     def profiles(
         self, image: ImageSource, variants: Sequence[str] = VARIANTS, *, face: int = 0, whole: bool = False
     ) -> dict[str, Profile]:
-        """{which: Profile}. This project's server measures and calibrates them itself; from others the labels' raw
-        likelihoods are asked for one by one (calibrated: False).  Raises FaceLLMError where a server tells none."""
+        """Returns {variant: profile}.
+
+        This project's server measures and calibrates them itself; vLLM is asked for the labels' likelihoods one by one
+        (calibrated: False).
+
+        Raises:
+            FaceLLMError: Where a server tells no likelihoods.
+        """
         view = self.view(image, face, whole)
-        address = data_uri(view.image, 1)
-        for w in variants:
-            self._name(w)
+        address = data_uri(view.image)
+        served = {self._name(variant): variant for variant in variants}
+        found = {}
         if self.about.get("profiles"):
-            names = {self.names[w]: w for w in variants}
-            body = {"model": list(names), "image": address, "facellm": {"crop": False}}
+            body = {"model": list(served), "image": address, "facellm": {"crop": False}}
             told = self.backend.post_all("/profiles", [body], _image_header(address))[0]["profiles"]
-            return {
-                w: Profile(
-                    w,
-                    {key: dict(field["probabilities"]) for key, field in told[name]["fields"].items()},
-                    told[name]["calibrated"],
-                    face_of(view),
-                    view.notice,
-                )
-                for name, w in names.items()
-            }
-        return {w: Profile(w, self._scored(w, address), False, face_of(view), view.notice) for w in variants}
+            for name, variant in served.items():
+                fields = {key: dict(field["probabilities"]) for key, field in told[name]["fields"].items()}
+                found[variant] = Profile(variant, fields, told[name]["calibrated"], face_of(view), view.notice)
+            return found
+        for variant in variants:
+            found[variant] = Profile(variant, self._scored(variant, address), False, face_of(view), view.notice)
+        return found
 
     def _scored(self, variant: str, address: str) -> dict[str, dict[str, float]]:
         if not self.vllm:
@@ -199,13 +241,11 @@ class RemoteFaceLLM(Questions):
         asked = [(f, label) for f in fields for label in f.labels]
         bodies = [likelihoods.scoring_body(self._question(Row(variant, f.question), address, 1), x) for f, x in asked]
         told = self.backend.post_all("/chat/completions", bodies, _image_header(address))
-        replies = dict(zip(asked, told, strict=True))
-        found = {}
-        for f in fields:
-            own = [replies[f, label] for label in f.labels]
-            scores = likelihoods.label_scores(own, f.labels, self.backend.place)
-            found[f.key] = dict(zip(f.labels, softmax(scores), strict=True))
-        return found
+        score = {
+            (f.key, label): likelihoods.label_score(reply, label, self.backend.place)
+            for (f, label), reply in zip(asked, told, strict=True)
+        }
+        return {f.key: dict(zip(f.labels, softmax([score[f.key, x] for x in f.labels]), strict=True)) for f in fields}
 
     def _name(self, variant: str) -> str:
         if variant not in self.names:
@@ -229,45 +269,6 @@ class RemoteFaceLLM(Questions):
             patches = {"min_patches": 1, "max_patches": tiles} if tiles > 1 else {}
             body["mm_processor_kwargs"] = {"crop_to_patches": tiles > 1, **patches}
         return body
-
-    def _body(self, row: Row, address: str, sampling: Sampling, tiles: int) -> dict[str, Any]:
-        penalty = sampling.repetition_penalty
-        return {
-            **self._question(row, address, tiles),
-            "max_tokens": sampling.max_new_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "seed": sampling.seed if row.seed is None else row.seed,
-            **({"repetition_penalty": penalty} if penalty != 1 else {}),
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-
-    def _run(
-        self, rows: Sequence[Row], stream: Iterator[tuple[int, dict]], sampling: Sampling, cancel: threading.Event
-    ) -> Iterator[Delta]:
-        started = time.perf_counter()
-        lives = [Growing(i, row, sampling, started) for i, row in enumerate(rows)]
-        try:
-            for number, event in stream:
-                live = lives[number]
-                if text := live.read(event):
-                    yield Delta(number, text)
-                if live.complete:
-                    yield live.finish()
-        finally:
-            stream.close()
-        for live in lives:
-            if live.done:
-                continue
-            if cancel.is_set():
-                yield live.finish("cancelled")
-            elif live.reason:  # a server that sends no counts
-                yield live.finish()
-            else:
-                raise FaceLLMError(
-                    f"The server {self.backend.place} broke off in mid-answer; ask again when it is back."
-                )
 
 
 def _image_header(address: str) -> dict[str, str]:

@@ -1,25 +1,22 @@
-"""The profile from a server of somebody else's: likelihoods of the labels by way of `prompt_logprobs` (vLLM).
-
-Input: the message list of a field's question, labels. Output: request bodies, and their replies as log-likelihoods.
-What this file does not know: HTTP, images.
+"""The profile from a server that is not ours: likelihoods of the labels by way of vLLM's `prompt_logprobs`.
 
 A label is sent as the assistant's finished answer, and the server says how likely each token of that prompt was. The
-tokens are read from the end: an end mark, and before it the label. That is the likelihood that facellm.engine.scoring computes
-here, in as many requests as there are labels.
+tokens are read from the end: an EOS token, and before it the label. That is the likelihood that
+facellm.engine.scoring computes here, in as many requests as there are labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from facellm.errors import FaceLLMError
 
-END = "<|im_end|>"  # of InternVL3's and Qwen's chat template
+EOS = "<|im_end|>"  # of InternVL3's and Qwen's chat template
 
 
 def scoring_body(body: Mapping[str, Any], label: str) -> dict[str, Any]:
-    """The request that scores `label` as the answer to the last message of `body`."""
+    """Returns the request that scores `label` as the answer to the last message of `body`."""
     return {
         **body,
         "messages": [*body["messages"], {"role": "assistant", "content": label}],
@@ -31,15 +28,24 @@ def scoring_body(body: Mapping[str, Any], label: str) -> dict[str, Any]:
 
 
 def label_score(reply: Mapping[str, Any], label: str, place: str) -> float:
-    """Log-likelihood (nats) of the label and the end mark.  Raises FaceLLMError for a server that does not tell."""
+    """Returns the log-likelihood (nats) of a label and the EOS token.
+
+    Args:
+        reply: What the server answered to `scoring_body`.
+        label: The label that was sent.
+        place: The server, for sentences.
+
+    Raises:
+        FaceLLMError: For a server that does not tell, or that reads the label as other tokens.
+    """
     tokens = [next(iter(t.values())) for t in reply.get("prompt_logprobs") or () if isinstance(t, Mapping) and t]
     texts = [str(t.get("decoded_token")) for t in tokens]
-    if END not in texts:
+    if EOS not in texts:
         raise FaceLLMError(
             f"The server {place} does not tell how likely an answer is (prompt_logprobs), so it gives no profile; "
             "`python -m facellm serve` does."
         )
-    end = len(texts) - 1 - texts[::-1].index(END)
+    end = len(texts) - 1 - texts[::-1].index(EOS)
     start = end
     while start > 0 and len("".join(texts[start:end])) < len(label):
         start -= 1
@@ -48,8 +54,3 @@ def label_score(reply: Mapping[str, Any], label: str, place: str) -> float:
             f"The server {place} reads the label {label!r} as other tokens, so it cannot be scored there."
         )
     return sum(float(t["logprob"]) for t in tokens[start : end + 1])
-
-
-def label_scores(replies: Sequence[Mapping[str, Any]], labels: Sequence[str], place: str) -> list[float]:
-    """Of each label, in order."""
-    return [label_score(reply, label, place) for reply, label in zip(replies, labels, strict=True)]

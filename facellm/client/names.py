@@ -1,17 +1,17 @@
-"""Which of a server's models is the base and which is FaceLLM, and whether the two really differ.
-
-Input: the list that /v1/models gives, what the user wrote; an opened remote model. Output: names; a warning.
-What this file does not know: HTTP.
-"""
+"""Which of a server's models is the base and which is FaceLLM, and whether the two really differ."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from PIL import Image, ImageDraw
+
+from facellm.api import Questions, make_sampling
 from facellm.attributes import attribute
 from facellm.errors import FaceLLMError
 from facellm.results import Row
+from facellm.vision.faces import FaceView
 
 VARIABLE = "FACELLM_BACKEND_MODELS"
 CHECK_TOKENS = 24  # per answer of the check
@@ -19,11 +19,21 @@ _SHOWN = 8  # names listed in a sentence
 
 
 def choose_names(listed: Sequence[Mapping[str, Any]], wanted: str, place: str) -> dict[str, str]:
-    """{"base": name, "facellm": name}, or one of them.
+    """Chooses the served names.
 
-    listed: entries of /v1/models.  wanted: "auto", "base name,FaceLLM's name", or one name.  place: for sentences.
     "auto" takes what the server says itself (this project's), then adapters and what they stand on (vLLM lists an
-    adapter with its `parent`), then a name with "facellm" in it.  Raises FaceLLMError where that leaves a doubt.
+    adapter with its `parent`), then a name with "facellm" in it.
+
+    Args:
+        listed: The entries of /v1/models.
+        wanted: "auto", "base name,FaceLLM's name", or one name.
+        place: The server, for sentences.
+
+    Returns:
+        {"base": name, "facellm": name}, or one of them.
+
+    Raises:
+        FaceLLMError: Where that leaves a doubt.
     """
     names = {str(entry.get("id")): entry for entry in listed}
     if wanted != "auto":
@@ -76,21 +86,24 @@ def _list(names: Mapping[str, Any]) -> str:
     return f"{', '.join(shown)}{more}" if shown else "none"
 
 
-def same_answers(model: Any) -> str | None:
-    """A warning where base and FaceLLM give the same greedy answers about a drawn face; None where they differ.
+def same_answers(model: Questions) -> str | None:
+    """Asks both models of a server three questions about a drawn face.
 
     A server that finds no layer for an adapter's weights may serve the base under the adapter's name without a word
     (seen with vLLM where the adapter's keys were those of another class of the model).
-    Raises FaceLLMError where the server does not answer.
-    """
-    from facellm.api import make_sampling
 
+    Returns:
+        A warning where their greedy answers are the same, else None.
+
+    Raises:
+        FaceLLMError: Where the server does not answer.
+    """
     if set(model.variants) != {"base", "facellm"}:
         return None
     questions = ("Describe this image.", attribute("pose").question, attribute("lighting").question)
     rows = [Row(variant, question) for question in questions for variant in ("base", "facellm")]
     sampling = make_sampling(None, {"max_new_tokens": CHECK_TOKENS})
-    answers = {d.row: d.answer.text for d in model.stream(drawn_face(), rows, sampling) if d.done}
+    answers = {d.row: d.answer.text for d in model.stream(drawn_face(), rows, sampling) if d.answer}
     if any(answers[i] != answers[i + 1] for i in range(0, len(rows), 2)):
         return None
     return (
@@ -99,12 +112,8 @@ def same_answers(model: Any) -> str | None:
     )
 
 
-def drawn_face() -> Any:
-    """A face of a few strokes, 224 x 224 px: everybody has it, and it shows nobody.  Returns a FaceView."""
-    from PIL import Image, ImageDraw
-
-    from facellm.vision.faces import FaceView
-
+def drawn_face() -> FaceView:
+    """Returns a face of a few strokes, 224 x 224 px: everybody has it, and it shows nobody."""
     image = Image.new("RGB", (224, 224), (150, 170, 190))
     pen = ImageDraw.Draw(image)
     pen.ellipse((42, 22, 182, 206), fill=(222, 184, 150), outline=(120, 90, 70), width=3)

@@ -1,8 +1,5 @@
 """Talks to an OpenAI-compatible server: several requests at once, streams that can be cut off, tries where that helps.
 
-Input: JSON bodies. Output: decoded JSON, or the decoded events of streams as they come; every failure is a sentence.
-What this file does not know: models, images, what events mean beyond whether an answer has begun and ended.
-
 Requests run on an event loop in a thread of its own: cancelling a task closes its connection at once, which is how a
 server learns that nobody waits any more. A thread that is blocked in a read cannot be woken so.
 """
@@ -17,13 +14,14 @@ import queue
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
+from facellm.client.proxies import proxy_for
 from facellm.errors import FaceLLMError
 
 TRIES = 4  # of a request that has brought nothing yet
@@ -39,7 +37,7 @@ Headers = Mapping[str, str] | None
 
 @dataclass(frozen=True)
 class Health:
-    """ok: whether the server answers.  message: a sentence for the page.  seconds: how long it took to answer."""
+    """Whether a server answers, a sentence about it, and how many seconds the answer took."""
 
     ok: bool
     message: str
@@ -50,7 +48,7 @@ class Health:
 
 
 class Passing(Exception):
-    """A failure that may have passed at the next try. sentence: for when it has not.  wait: seconds, if it is known."""
+    """A failure that may have passed at the next try; its text is for when it has not, `wait` is in seconds."""
 
     def __init__(self, sentence: str, wait: float | None = None):
         super().__init__(sentence)
@@ -58,50 +56,66 @@ class Passing(Exception):
 
 
 class Backend:
-    """A server.  url: http(s)://host[:port], with or without /v1.  key: sent as bearer token where given.
+    """A server; safe to use from several threads.
 
-    timeout: seconds without a byte after which a request is given up. Safe to use from several threads.
-    Raises FaceLLMError for what is no address of a server.
+    Attributes:
+        place: Its host and port, for sentences.
+        api: Its address, up to /v1.
     """
 
     def __init__(self, url: str, key: str | None = None, timeout: float = 120.0):
+        """Takes http(s)://host[:port], with or without /v1; nothing is sent yet.
+
+        Args:
+            url: The address.
+            key: Sent as bearer token where given.
+            timeout: Seconds without a byte after which a request is given up.
+
+        Raises:
+            FaceLLMError: For what is no address of a server, or a proxy that cannot be used.
+        """
         parts = urlsplit(url.strip())
         try:
-            good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+            host, port = parts.hostname or "", parts.port
         except ValueError:  # a port that is no number
-            good = False
-        if not good:
+            host, port = "", None
+        if parts.scheme not in ("http", "https") or not host or port == 0:
             raise FaceLLMError(f"{url!r} is not a server's address; write http://host:port or http://host:port/v1.")
         # Credentials in the address would end up in sentences and logs.
-        host = parts.hostname if ":" not in parts.hostname else f"[{parts.hostname}]"
-        self.place = host if parts.port is None else f"{host}:{parts.port}"
+        self.place = f"[{host}]" if ":" in host else host
+        if port is not None:
+            self.place += f":{port}"
         path = parts.path.rstrip("/") or "/v1"
         self.api = f"{parts.scheme}://{self.place}{path}"
         self._health = self.api.removesuffix("/v1") + "/health"
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._proxy = proxy_for(self.api)
         self._timeout = httpx.Timeout(timeout, connect=CONNECT_TIMEOUT)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._client: httpx.AsyncClient | None = None
+        self._client: httpx.AsyncClient  # of the loop that runs
         self._lock = threading.Lock()  # work is handed to the loop under it, so that close() ends whatever came before
 
     # -- for any thread ---------------------------------------------------------------------------------------------
 
     def get(self, path: str) -> Any:
-        """Decoded JSON of GET api + path.  Raises FaceLLMError."""
+        """Returns the decoded JSON of GET api + path.  Raises FaceLLMError."""
         return self._wait(self._patiently(lambda: self._json("GET", self.api + path)))
 
     def post_all(self, path: str, bodies: Sequence[dict], headers: Headers = None) -> list[Any]:
-        """Decoded JSON of several POSTs, in their order, PARALLEL at a time.  Raises FaceLLMError."""
+        """Returns the decoded JSON of several POSTs, in their order, PARALLEL at a time.  Raises FaceLLMError."""
         return self._wait(self._post_all(path, bodies, headers))
 
     def stream(
         self, path: str, bodies: Sequence[dict], cancel: threading.Event, headers: Headers = None
-    ) -> Iterator[tuple[int, dict]]:
-        """(number of the body, decoded event) of all streams as they come.
+    ) -> Generator[tuple[int, dict], None, None]:
+        """Yields (number of the body, decoded event) of all streams as they come.
 
-        Ends when all have ended, or soon after `cancel` is set. However it ends, also by being closed, the connections
-        of unfinished streams are closed before it returns. Raises FaceLLMError at the first stream that fails.
+        It ends when all have ended, or soon after `cancel` is set. However it ends, also by being closed, the
+        connections of unfinished streams are closed before it returns.
+
+        Raises:
+            FaceLLMError: At the first stream that fails.
         """
         events: queue.SimpleQueue = queue.SimpleQueue()
         over = threading.Event()
@@ -155,11 +169,9 @@ class Backend:
         """The loop, begun where there is none. Call with the lock held."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            self._client = httpx.AsyncClient(
-                headers=self._headers,
-                timeout=self._timeout,
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=PARALLEL),
-            )
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=PARALLEL)
+            transport = httpx.AsyncHTTPTransport(limits=limits, proxy=self._proxy)
+            self._client = httpx.AsyncClient(headers=self._headers, timeout=self._timeout, transport=transport)
             work = (self._loop, self._client)
             self._thread = threading.Thread(target=_run, args=work, name="facellm-remote", daemon=True)
             self._thread.start()
@@ -241,8 +253,10 @@ class Backend:
                     f"The server {self.place} broke off in mid-answer ({_reason(error)}); ask again when it is back."
                 ) from None
 
-    async def _patiently(self, once: Any, may_repeat: Any = lambda: True) -> Any:
-        """once() until it succeeds, TRIES times.
+    async def _patiently(
+        self, once: Callable[[], Coroutine[Any, Any, Any]], may_repeat: Callable[[], bool] = lambda: True
+    ) -> Any:
+        """Awaits once() until it succeeds, TRIES times.
 
         Raises FaceLLMError, or httpx.HTTPError where it may not be repeated.
         """
