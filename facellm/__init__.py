@@ -3,28 +3,26 @@
     from facellm import load, ATTRIBUTES
     report = load("nano").describe("portrait.jpg")
 
-Importing this package imports neither torch nor transformers: both take seconds, and `--help` must not.
+Everything is imported on first use (PEP 562): torch and transformers take seconds, and `--help` must not.
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
 
-from facellm.attributes import ATTRIBUTES, Attribute, attribute
-
+TYPE_CHECKING = False  # as type checkers know it, without the time that importing typing takes
 if TYPE_CHECKING:
     from facellm.api import FaceLLM, load
+    from facellm.attributes import ATTRIBUTES, Attribute, attribute
     from facellm.client.client import connect
     from facellm.errors import FaceLLMError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["ATTRIBUTES", "Attribute", "FaceLLM", "FaceLLMError", "attribute", "connect", "load"]
 
-_LAZY = {"load": "api", "FaceLLM": "api", "FaceLLMError": "errors", "connect": "client.client"}
+_MODULES = dict.fromkeys(("ATTRIBUTES", "Attribute", "attribute"), "attributes")
+_MODULES |= {"load": "api", "FaceLLM": "api", "FaceLLMError": "errors", "connect": "client.client"}
 
 
-def __getattr__(name: str):
-    """Import on first use (PEP 562)."""
-    if name not in _LAZY:
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -1,6 +1,5 @@
 """The eight attributes of a face that FaceLLM is asked about: the one list that demo, training and tests share.
 
-Input: nothing. What this file does not know: models, images, how an answer is made.
 The order and the wording of the questions are those of the FaceLLM paper (arXiv 2507.10300, FairFaceGPT).
 """
 
@@ -17,9 +16,13 @@ from facellm.errors import FaceLLMError
 class Attribute:
     """One aspect of a face.
 
-    key: short name for command line, files and links.  title: heading for people.  question: what the model is asked.
-    description: what an answer covers.  sensitive: its answer infers ethnicity or emotion, which an operator can
-    switch off (see `sensitive_allowed`).
+    Attributes:
+        key: Short name for the command line, files and links.
+        title: Heading for people.
+        question: What the model is asked.
+        description: What an answer covers.
+        sensitive: Whether an answer infers ethnicity or emotion, which an operator can switch off (see
+            `sensitive_allowed`).
     """
 
     key: str
@@ -90,7 +93,7 @@ _BY_KEY = {a.key: a for a in ATTRIBUTES}
 
 
 def attribute(key: str) -> Attribute:
-    """The attribute of that key.  Raises FaceLLMError, naming the known keys, for any other."""
+    """Returns the attribute of that key.  Raises FaceLLMError, naming the known keys, for any other."""
     try:
         return _BY_KEY[key.strip().lower()]
     except KeyError:
@@ -135,10 +138,13 @@ def sensitive_allowed(env: Mapping[str, str] | None = None) -> bool:
 
 
 def select(keys: str | Iterable[str | Attribute] | None = None) -> tuple[Attribute, ...]:
-    """The attributes asked for, in the paper's order, each once; all of them for None or an empty choice.
+    """Returns the attributes asked for, each once, in the paper's order.
 
-    keys: "a,b", or keys or Attributes.  "All" leaves out the sensitive ones where they are switched off.
-    Raises FaceLLMError for an unknown key, and for a sensitive one that is switched off.
+    Args:
+        keys: "a,b", or keys or Attributes. None and an empty choice stand for all that the operator allows.
+
+    Raises:
+        FaceLLMError: For an unknown key, and for a sensitive one that is switched off.
     """
     allowed = sensitive_allowed()
     parts = [k for k in keys.split(",") if k.strip()] if isinstance(keys, str) else list(keys or ())

@@ -1,9 +1,8 @@
-"""`python -m facellm describe|ask|compare|profile IMAGE [QUESTION]`, and `serve`: FaceLLM on the command line.
+"""The command `facellm` (`python -m facellm`): describe, ask, compare, profile and serve.
 
-Input: arguments. Output: text that streams to the terminal, or one JSON object; exit code 0, 2 for input that cannot
-be used (one sentence on stderr), 130 when interrupted. With FACELLM_SENSITIVE=off no question about ethnicity or
-emotion is asked and no sentence about them printed. What this file does not know: how answers are made or served.
-Nothing heavy is imported before the arguments and the image are known to be good.
+Answers stream to the terminal, or are one JSON object. The exit code is 0, 2 for input that cannot be used (one
+sentence on stderr), 130 when interrupted. With FACELLM_SENSITIVE=off no question about ethnicity or emotion is asked
+and no sentence about them printed. Nothing heavy is imported before the arguments and the image are known to be good.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TextIO
 
 from facellm import policy
@@ -31,8 +31,8 @@ TITLES = {"base": "Base", "facellm": "FaceLLM"}
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line. Defaults of sampling are facellm.engine.sampling.Sampling's."""
-    parser = argparse.ArgumentParser(prog="python -m facellm", description="Ask FaceLLM about the face in a photo.")
+    """Returns the parser of the command line; sampling has the defaults of `facellm.engine.sampling.Sampling`."""
+    parser = argparse.ArgumentParser(prog="facellm", description="Ask FaceLLM about the face in a photo.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="describe|ask|compare|profile|serve")
     about = {
         "describe": "eight attributes of the face, in the paper's order",
@@ -89,11 +89,16 @@ def _add_options(command: argparse.ArgumentParser, name: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Runs one command and returns the exit code.
+
+    Args:
+        arguments: The command line (default: the process's own).
+        out: Where answers are written (default: stdout).
+    """
     args = build_parser().parse_args(arguments)
     out = out or _stdout()
     try:
-        serve(args) if args.command == "serve" else run(args, out)
+        _serve(args) if args.command == "serve" else _run(args, out)
     except FaceLLMError as error:
         print(f"facellm: {error}", file=sys.stderr)
         return 2
@@ -107,16 +112,17 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
     return 0
 
 
-def serve(args: argparse.Namespace) -> None:
-    """Serve until interrupted.  Raises FaceLLMError."""
+def _serve(args: argparse.Namespace) -> None:
+    if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
+        raise FaceLLMError(f"serve needs {' and '.join(missing)}; install them with: pip install 'facellm[serve]'.")
     _quiet(args.verbose, notes=True)
-    from facellm.server.run import run as run_server
+    from facellm.server.run import run
 
-    run_server(args)
+    run(args)
 
 
-def run(args: argparse.Namespace, out: TextIO) -> None:
-    """Check, open, answer, print.  Raises FaceLLMError for what the user can mend."""
+def _run(args: argparse.Namespace, out: TextIO) -> None:
+    """Checks, opens, answers, prints.  Raises FaceLLMError for what the user can mend."""
     sensitive = sensitive_allowed()
     asked = _questions(args)
     options = ModelOptions.read(args)
@@ -152,9 +158,12 @@ def run(args: argparse.Namespace, out: TextIO) -> None:
     else:
         from facellm.results import Row
 
-        models = ("base", "facellm") if args.command == "compare" else ("base",) if args.base else (model.variants[-1],)
-        rows = [Row(w, question, system=args.system, key=key) for key, question in asked for w in models]
-        titles = [_title(row, len(models) > 1) for row in rows]
+        one = "base" if getattr(args, "base", False) else model.variants[-1]
+        variants = ("base", "facellm") if args.command == "compare" else (one,)
+        rows = [Row(v, question, system=args.system, key=key) for key, question in asked for v in variants]
+        titles = [attribute(row.key).title if row.key else row.question for row in rows]
+        if len(variants) > 1:
+            titles = [f"{title} ({TITLES[row.variant]})" for title, row in zip(titles, rows, strict=True)]
         deltas = model.stream(view, rows, sampling, tiles=args.tiles if args.whole_image else 1)
         deltas = _screened(deltas, len(rows), sensitive)
         answers = show(deltas, titles, None if args.json else out, statistics=args.command == "compare")
@@ -179,17 +188,17 @@ def _open(args: argparse.Namespace, options: ModelOptions) -> Questions:
 
 
 def _screened(deltas: Iterator[Any], rows: int, sensitive: bool) -> Iterator[Any]:
-    """The deltas with the text that may be shown."""
+    """Yields the deltas with the text that may be shown."""
     screens = [policy.Screen(sensitive) for _ in range(rows)]
     for delta in deltas:
         screen = screens[delta.row]
         text = screen.add(delta.text, delta.done)
-        answer = replace(delta.answer, text=screen.text) if delta.done and not sensitive else delta.answer
+        answer = replace(delta.answer, text=screen.text) if delta.answer and not sensitive else delta.answer
         yield replace(delta, text=text, answer=answer)
 
 
 def _questions(args: argparse.Namespace) -> list[tuple[str | None, str]]:
-    """[(attribute's key or None, question)] of the command."""
+    """The command's questions: [(attribute's key or None, question)]."""
     if args.command == "profile":
         return []
     question = getattr(args, "question", None)
@@ -200,11 +209,6 @@ def _questions(args: argparse.Namespace) -> list[tuple[str | None, str]]:
             raise FaceLLMError("Give either a question or --attributes, not both.")
         return [(None, question)]
     return [(a.key, a.question) for a in select(args.attributes)]
-
-
-def _title(row: Any, both: bool) -> str:
-    name = attribute(row.key).title if row.key else row.question
-    return f"{name} ({TITLES[row.variant]})" if both else name
 
 
 def _stdout() -> TextIO:
@@ -235,9 +239,16 @@ def _quiet(verbose: bool, notes: bool) -> None:
 
 
 def show(deltas: Iterator[Any], titles: Sequence[str], out: TextIO | None, statistics: bool = False) -> list[Any]:
-    """Print cards in order while they grow: the first unfinished one live, the others when their turn comes.
+    """Prints cards in order: the first unfinished one while it grows, the others when their turn comes.
 
-    Returns the Answers. out: None prints nothing.
+    Args:
+        deltas: Text of all rows as it grows.
+        titles: The cards' titles, one a row.
+        out: Where to print; None prints nothing.
+        statistics: Whether tokens and seconds are printed under each card.
+
+    Returns:
+        The rows' Answers.
     """
     pending = ["" for _ in titles]
     answers: list[Any] = [None] * len(titles)
@@ -263,9 +274,8 @@ def show(deltas: Iterator[Any], titles: Sequence[str], out: TextIO | None, stati
             answers[delta.row] = delta.answer
         while current < len(titles) and answers[current] is not None:
             a = answers[current]
-            write(
-                "\n" if not statistics else f"\n[{a.tokens} tokens, {a.seconds:.2f} s, {a.tokens_per_second:.1f}/s]\n"
-            )
+            figures = f"[{a.tokens} tokens, {a.seconds:.2f} s, {a.tokens_per_second:.1f}/s]\n" if statistics else ""
+            write(f"\n{figures}")
             if current + 1 < len(titles):
                 write("\n")
             open_next()
@@ -273,7 +283,7 @@ def show(deltas: Iterator[Any], titles: Sequence[str], out: TextIO | None, stati
 
 
 def profile_lines(profile: dict[str, Any]) -> Iterator[str]:
-    """The profile's to_dict() as text: one block a field, one bar a label."""
+    """Yields the lines of a `Profile.to_dict()`: one block a field, one bar a label."""
     from facellm.profile import FIELDS
 
     titles = {f.key: f.title for f in FIELDS}

@@ -1,9 +1,4 @@
-"""The only place that builds a conversation, for inference and for training alike.
-
-Input: questions, earlier turns, an optional system prompt. Output: chat messages, and their text by the model's own
-template. What this file does not know: pixels, token ids, how many image tokens a model has (the placeholder
-<IMG_CONTEXT> is expanded by `expand_image`, with the processor's numbers).
-"""
+"""The only place that builds a conversation, for inference and training alike, and its text by a model's template."""
 
 from __future__ import annotations
 
@@ -22,7 +17,7 @@ _NESTED = 8  # control tokens within each other that are taken out one by one; m
 
 
 def clean(text: str) -> str:
-    """`text` without control tokens and outer blanks; none is left, however they were put into each other."""
+    """Returns `text` without outer blanks and control tokens, however these were put into each other."""
     text = str(text)
     for _ in range(_NESTED):  # what stood around a token may be a token once that is gone
         text, found = _CONTROL.subn("", text)
@@ -34,11 +29,16 @@ def clean(text: str) -> str:
 def build_messages(
     question: str, history: Sequence[Turn] = (), system: str | None = None, image: bool = True
 ) -> list[dict[str, Any]]:
-    """Chat messages in Hugging Face form; the image belongs to the first user turn, before its text.
+    """Builds chat messages in Hugging Face form; the image belongs to the first user turn, before its text.
 
-    question: this turn's text.  history: earlier (question, answer) pairs, oldest first.  system: a system prompt;
-    None or blank leaves it out (nano and the published adapters are trained without one).
-    Raises FaceLLMError for a blank question or a blank earlier turn.
+    Args:
+        question: This turn's text.
+        history: Earlier (question, answer) pairs, oldest first.
+        system: A system prompt; None or blank leaves it out (nano and the published adapters are trained without one).
+        image: Whether there is an image.
+
+    Raises:
+        FaceLLMError: For a blank question or a blank earlier turn.
     """
     question = clean(question) if isinstance(question, str) else ""
     if not question:
@@ -63,12 +63,16 @@ def _turn(role: str, text: str) -> dict[str, Any]:
 
 
 def render(processor: Any, messages: Sequence[dict[str, Any]], answer: str | None = None) -> str:
-    """The conversation as text in the model's template, open for the assistant's answer.
+    """Returns the conversation as text in the model's template, open for the assistant's answer.
 
-    processor: a processor or a tokenizer that has a chat template.  answer: given in training; it is appended with
-    the template's end-of-turn mark, so that text = render(messages) + answer + "<|im_end|>", and the loss covers
-    what follows render(messages).
-    Raises FaceLLMError where there is no template, or where the template does not keep the prompt as a prefix.
+    Args:
+        processor: A processor or a tokenizer that has a chat template.
+        messages: The conversation.
+        answer: Given in training; it is appended with the template's EOS token, so that text = render(messages) +
+            answer + "<|im_end|>", and the loss covers what follows render(messages).
+
+    Raises:
+        FaceLLMError: Where there is no template, or the template does not keep the prompt as a prefix.
     """
     template = getattr(processor, "chat_template", None) or getattr(
         getattr(processor, "tokenizer", None), "chat_template", None

@@ -1,9 +1,8 @@
-"""The operator's switch FACELLM_SENSITIVE: what is left of attributes, profile and answers when it is off.
+"""What is left of questions and answers where the operator sets FACELLM_SENSITIVE=off.
 
-Input: attributes, profile fields, texts. Off means: no attribute that asks for ethnicity or emotion, no such profile
-field, and no sentence about them in any answer, whatever was asked. The words are a list, not a model: it errs on the
-side of leaving a sentence out. The page, the command line and the server all go through it; the Python interface does
-not. What this file does not know: Gradio, models.
+No attribute or profile field that asks for ethnicity or emotion is offered, and no sentence about them is shown,
+whatever was asked. The words are a list, not a model, so it errs on the side of leaving a sentence out. The page, the
+command line and the server all go through it; the Python interface does not.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _ENDED = re.compile(r"(?:[.!?]\s|\n)\s*$")
 
 
 def attributes(sensitive: bool) -> tuple[Attribute, ...]:
-    """The attributes that may be asked about, in the paper's order."""
+    """Returns the attributes that may be asked about, in the paper's order."""
     return tuple(a for a in ATTRIBUTES if sensitive or not a.sensitive)
 
 
@@ -46,10 +45,12 @@ def allowed(text: str, sensitive: bool) -> bool:
 
 
 def visible(text: str, sensitive: bool, done: bool = True) -> str:
-    """What of an answer may be shown.
+    """Returns what of an answer may be shown.
 
-    Switched on: all of it. Switched off: the sentences that speak of neither; while the answer is still being written
-    its last, unfinished sentence is held back.
+    Args:
+        text: The answer so far.
+        sensitive: Whether all of it may be shown; otherwise sentences about ethnicity or emotion are left out.
+        done: Whether the answer is finished; until then its last, unfinished sentence is held back.
     """
     if sensitive:
         return text
@@ -70,9 +71,10 @@ def check(question: str, sensitive: bool) -> None:
 
 
 class Screen:
-    """One answer's text on its way to a reader who cannot take words back: what may be shown of it, piece by piece.
+    """Screens an answer piece by piece on its way to a reader who cannot take words back.
 
-    `text`: all that was shown. At its end it equals visible() of the whole answer.
+    Attributes:
+        text: All that was shown; in the end it equals `visible` of the whole answer.
     """
 
     def __init__(self, sensitive: bool):
@@ -81,7 +83,7 @@ class Screen:
         self._raw = ""
 
     def add(self, text: str, done: bool = False) -> str:
-        """What may be shown now that `text` has come too."""
+        """Returns what may be shown now that `text` has come too."""
         if self.sensitive:
             self.text += text
             return text

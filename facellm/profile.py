@@ -1,10 +1,9 @@
 """Structured facts about a face, as probabilities: which fields there are, what is asked, which labels are allowed.
 
-FIELDS is used by inference (every label is scored by the likelihood of its tokens after the field's question) and by
-the training corpus (which teaches exactly these questions and answers), so that both speak the same words.
-Probabilities are a softmax over a field's labels of log-likelihood / temperature; one temperature per field and
-model, fitted on held-out faces and stored in calibration.json beside the weights.
-What this file does not know: how likelihoods are computed (engine), how temperatures are fitted (train).
+Inference scores every label of FIELDS by the likelihood of its tokens after the field's question, and the training
+corpus teaches exactly these questions and answers. Probabilities are a softmax over a field's labels of
+log-likelihood / temperature, with one temperature per field and model, fitted on held-out faces and stored in
+calibration.json beside the weights.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,16 @@ from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, FAIRFACE_ETHNIC
 
 @dataclass(frozen=True)
 class Field:
-    """One field of the profile: key, title, question (lists its labels) and the allowed labels, in reading order.
+    """One field of the profile.
 
-    sensitive: infers ethnicity or emotion; left out where the operator switched those off.
-    fairface_labels: labels of the label set "fairface" where it has others than "utkface" (labels.LABEL_SETS).
+    Attributes:
+        key: Short name for files and links.
+        title: Heading for people.
+        ask: The question without its labels.
+        labels: The allowed labels, in reading order.
+        sensitive: Whether it infers ethnicity or emotion; it is left out where the operator switched those off.
+        fairface_labels: The labels of the label set "fairface" where they are not those of "utkface"
+            (`facellm.labels.LABEL_SETS`).
     """
 
     key: str
@@ -39,18 +44,13 @@ class Field:
     @property
     def question(self) -> str:
         """The question in full, with the labels to choose from."""
-        return question_for(self.ask, self.labels)
+        return f"{self.ask} Answer with one of: {', '.join(self.labels)}."
 
     def for_label_set(self, label_set: str) -> Field:
         """Returns this field with the labels of one of labels.LABEL_SETS."""
         if label_set == "fairface" and self.fairface_labels:
-            return Field(self.key, self.title, self.ask, self.fairface_labels, self.sensitive)
+            return replace(self, labels=self.fairface_labels)
         return self
-
-
-def question_for(ask: str, labels: tuple[str, ...]) -> str:
-    """ "Which ...? Answer with one of: a, b, c." """
-    return f"{ask} Answer with one of: {', '.join(labels)}."
 
 
 FIELDS: tuple[Field, ...] = (
@@ -80,9 +80,11 @@ CALIBRATION = "calibration.json"
 class Profile:
     """Probabilities of every allowed label of every field, for one model and one image.
 
-    fields: {field key: {label: probability}}, each field's summing to 1, labels in FIELDS' order.
-    calibrated: whether temperatures were fitted for this model.  face, notice: as in Report (the face's box with the
-    image_size that it is measured in).
+    Attributes:
+        variant: The model that was asked.
+        fields: {field key: {label: probability}}; each field's sum to 1, with labels in the order of FIELDS.
+        calibrated: Whether temperatures were fitted for this model.
+        face, notice: As in `Report`.
     """
 
     variant: str
@@ -92,12 +94,12 @@ class Profile:
     notice: str | None = None
 
     def best(self, key: str) -> str:
-        """The likeliest label of a field.  Raises KeyError for a field that was left out."""
+        """Returns the likeliest label of a field.  Raises KeyError for a field that was left out."""
         labels = self.fields[key]
         return max(labels, key=labels.__getitem__)
 
     def to_dict(self) -> dict[str, Any]:
-        """{"which", "calibrated", "face", "notice", "fields": {key: {"label", "probability", "probabilities"}}}"""
+        """Returns the profile for JSON; "fields" holds {key: {"label", "probability", "probabilities"}}."""
         return {
             "variant": self.variant,
             "calibrated": self.calibrated,
@@ -115,13 +117,13 @@ class Profile:
 
 
 def fields_for(label_set: str) -> tuple[Field, ...]:
-    """The fields to score with a model of one of labels.LABEL_SETS, without those that the operator switched off."""
+    """Returns the fields for a model of one of labels.LABEL_SETS, without those that the operator switched off."""
     allowed = sensitive_allowed()
     return tuple(f.for_label_set(label_set) for f in FIELDS if allowed or not f.sensitive)
 
 
 def softmax(values: Sequence[float], temperature: float = 1.0) -> list[float]:
-    """exp(v / temperature), normalised."""
+    """Returns exp(v / temperature) of each value, divided by their sum."""
     top = max(values)
     exps = [math.exp((v - top) / temperature) for v in values]
     total = sum(exps)
@@ -129,10 +131,13 @@ def softmax(values: Sequence[float], temperature: float = 1.0) -> list[float]:
 
 
 def read_calibration(folder: str | Path) -> dict[str, dict[str, float]]:
-    """{which: {field: temperature}} of the file beside the weights; empty where there is none.
+    """Reads the temperatures beside the weights; the file may hold more (calibration errors under "ece").
 
-    The file may hold more (the expected calibration errors under "ece").
-    Raises FaceLLMError for a file that is not of this form.
+    Returns:
+        {variant: {field key: temperature}}, empty where there is no file.
+
+    Raises:
+        FaceLLMError: For a file that is not of this form.
     """
     path = Path(folder) / CALIBRATION
     if not path.is_file():

@@ -1,6 +1,6 @@
-"""What comes out: rows that are asked, text as it grows, finished answers, comparisons and reports.
+"""What goes into a model and comes out: rows that are asked, text as it grows, answers, comparisons and reports.
 
-Frozen dataclasses with to_dict() that json.dumps accepts. What this file does not know: models, torch.
+They are frozen dataclasses; what `to_dict()` returns can be written as JSON.
 """
 
 from __future__ import annotations
@@ -15,9 +15,13 @@ VARIANTS = ("base", "facellm")
 class Row:
     """One question to one model.
 
-    variant: "base" or "facellm".  history: earlier (question, answer) turns.  system: system prompt.
-    key: the caller's name for it (an attribute's key), handed back with the answer.
-    seed: of this row's random stream in place of the sampling's.
+    Attributes:
+        variant: "base" or "facellm".
+        question: This turn's text.
+        history: Earlier (question, answer) turns, oldest first.
+        system: A system prompt.
+        key: The caller's name for the row (an attribute's key), handed back with the answer.
+        seed: Seed of this row's random stream in place of the sampling's.
     """
 
     variant: str
@@ -32,9 +36,15 @@ class Row:
 class Answer:
     """A finished answer.
 
-    tokens: how many were written, the end mark not counted.  token_ids: their ids.  seconds: from the request to the last
-    token; first_token_seconds: to the first.  tokens_per_second: tokens / seconds.
-    finish_reason: "stop" (the model ended it), "length" (max_new_tokens) or "cancelled".
+    Attributes:
+        variant, key, question: Of the row that was asked.
+        text: The whole answer.
+        tokens: How many tokens were written, without the EOS token; token_ids are their ids.
+        seconds: From the request to the last token.
+        first_token_seconds: From the request to the first token; None where there was none.
+        tokens_per_second: tokens / seconds.
+        finish_reason: "stop" (the model ended it), "length" (max_new_tokens) or "cancelled".
+        seed: Seed of the row's random stream.
     """
 
     variant: str
@@ -50,7 +60,7 @@ class Answer:
     token_ids: tuple[int, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON; seconds rounded to 0.1 ms, token ids left out."""
+        """Returns the answer for JSON; seconds are rounded to 0.1 ms, and token ids left out."""
         result = asdict(self)
         del result["token_ids"]
         for name in ("seconds", "first_token_seconds", "tokens_per_second"):
@@ -60,7 +70,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Delta:
-    """New text of one row; row: its index in the request.  answer: the whole of it, when done."""
+    """New text of the row with index `row` in the request; the last one is `done` and holds the whole answer."""
 
     row: int
     text: str
@@ -83,11 +93,15 @@ class Comparison:
 class Report:
     """Answers about one image, in the order asked (the paper's, for attributes).
 
-    face: {"box": [left, top, right, bottom], "score": 0..1, "landmarks": [[x, y], ...], "image_size": [width, height]},
-    or None where none was found or looked for. Landmarks: the eye on the image's left, the other eye, nose tip, the
-    mouth corner on the left, the other corner. All in px of an image of `image_size`, which is the photo upright by its
-    EXIF orientation and reduced to at most 2,048 px a side; None where a FaceView made by hand does not say it.
-    notice: a sentence about the face (none found, several), or None.
+    Attributes:
+        variant: The model that was asked.
+        answers: One for each attribute.
+        face: {"box": [left, top, right, bottom], "score": 0..1, "landmarks": [[x, y], ...], "image_size": [width,
+            height]}, or None where no face was found or looked for. The landmarks are the eye on the image's left, the
+            other eye, the nose tip, the mouth corner on the left and the other corner. All are in px of an image of
+            `image_size`: the photo, upright by its EXIF orientation and reduced to at most 2,048 px a side. The size is
+            None where a FaceView made by hand does not say it.
+        notice: A sentence about the face (none found, several), or None.
     """
 
     variant: str
@@ -96,11 +110,8 @@ class Report:
     notice: str | None = None
 
     def __getitem__(self, key: str) -> Answer:
-        """The answer to the attribute of that key.  Raises KeyError."""
-        for answer in self.answers:
-            if answer.key == key:
-                return answer
-        raise KeyError(key)
+        """Returns the answer to the attribute of that key.  Raises KeyError."""
+        return {answer.key: answer for answer in self.answers}[key]
 
     def to_dict(self) -> dict[str, Any]:
         return {

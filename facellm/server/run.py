@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import sys
 
 import uvicorn
@@ -13,6 +12,7 @@ from facellm.api import FaceLLM
 from facellm.attributes import sensitive_allowed
 from facellm.errors import FaceLLMError
 from facellm.model_options import ModelOptions
+from facellm.ports import free_port, listen
 from facellm.server.app import make_app
 
 GRACE = 5  # seconds that open answers get when the server is stopped
@@ -36,15 +36,17 @@ def run(args: argparse.Namespace) -> None:
         raise FaceLLMError(
             f"The environment variable {args.api_key_env} holds no key; set it, or leave out --api-key-env."
         )
-    sensitive_allowed()  # a mistyped switch ends here
-    with _bound(args.host, args.port) as place:  # a taken port is found before the model is opened
-        model = FaceLLM(options.open_weights(base=not args.only_facellm))
-        names = {"base": args.served_base, "facellm": args.served_facellm}
-        app = make_app(model, names=names, api_key=key)
+    if not 0 <= args.port < 65536:
+        raise FaceLLMError(f"{args.port} is not a port; give a number from 1 to 65535 with --port.")
+    sensitive_allowed()  # a mistyped switch or a taken port is found before the model is opened
+    free = free_port(args.host, args.port, fixed=True)
+    model = FaceLLM(options.open_weights(base=not args.only_facellm))
+    names = {"base": args.served_base, "facellm": args.served_facellm}
+    app = make_app(model, names=names, api_key=key)
+    with listen(args.host, free, fixed=True) as place:  # from here on clients wait rather than being refused
         host, port = place.getsockname()[:2]
         if key is None and host not in ("127.0.0.1", "::1"):
             print("facellm: everybody who reaches this address may ask; --api-key-env sets a key.", file=sys.stderr)
-        place.listen()  # from here on clients wait rather than being refused
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
         served = ", ".join(names[variant] for variant in model.variants)
         print(f"{model.report.name} is served at {where} as {served}", flush=True)
@@ -56,19 +58,3 @@ def run(args: argparse.Namespace) -> None:
             timeout_keep_alive=KEEP_ALIVE,
         )
         uvicorn.Server(config).run(sockets=[place])
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    if not 0 <= port < 65536:  # getaddrinfo would take the number modulo 65536
-        raise FaceLLMError(f"{port} is not a port; give a number from 1 to 65535 with --port.")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        place = socket.socket(family, kind, protocol)
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        place.bind(address)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise FaceLLMError(
-            f"{host}:{port} cannot be listened on ({reason}); choose another --host or --port."
-        ) from None
-    return place

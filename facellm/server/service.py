@@ -195,7 +195,8 @@ class Service:
     def _answer(self, request: ChatRequest, row: Row, cancel: threading.Event, put: Callable[[Any], None]) -> None:
         view, tiles = self._view(request), request.facellm.tiles
         screen, stops = policy.Screen(self.sensitive), StopText(tuple(request.stop))
-        with contextlib.closing(self.model.stream(view, [row], request.sampling, cancel, tiles)) as deltas:
+        stream: Any = self.model.stream(view, [row], request.sampling, cancel, tiles)  # a generator
+        with contextlib.closing(stream) as deltas:
             put(Seen(self._prompt_tokens(row, view, tiles), face_of(view), view.notice))
             for delta in deltas:
                 if text := screen.add(stops.add(delta.text, delta.done), delta.done):
