@@ -22,6 +22,7 @@ from demo.runtime.jobs import MODEL, need_both
 from demo.runtime.photos import Photo, read_photo
 from demo.runtime.sentences import sentence
 from demo.runtime.streaming import DRAW_EVERY, Cell, fill
+from demo.runtime.tickets import Ticket
 from demo.tabs import profile
 from demo.tabs.rounds import questions
 from facellm import policy
@@ -84,57 +85,59 @@ _SETTINGS = (
 )
 
 
-def _with_settings(ask: Callable[..., Iterator]) -> Callable[..., Iterator]:
-    """Turns ask(..., parameters) into an endpoint that takes the settings one by one, and documents them."""
-    own = list(inspect.signature(ask).parameters.values())[:-1]
-    more = [
-        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
-        for name, kind, default, _ in _SETTINGS
-    ]
-
-    def endpoint(*values: Any) -> Iterator:
-        with _sentences():
-            raw = dict(zip((p.name for p in more), values[len(own) :], strict=False))
-            yield from ask(*values[: len(own)], settings.read(**raw))
-
-    endpoint.__name__ = ask.__name__
-    endpoint.__signature__ = inspect.Signature([*own, *more])  # type: ignore[attr-defined]
-    lines = "\n".join(f"    {name}: {what}" for name, _, _, what in _SETTINGS)
-    endpoint.__doc__ = (inspect.getdoc(ask) or "").replace("    (settings)", lines)
-    return endpoint
-
-
 @dataclass
 class Endpoints:
     """The functions behind the endpoints. All raise gr.Error with one sentence."""
 
     ctx: Context
 
-    def _there(self) -> tuple[str, ...]:
+    def generating(self, ask: Callable[..., Iterator]) -> Callable[..., Iterator]:
+        """Turns ask(..., parameters, ticket) into an endpoint that takes the settings one by one, and documents them.
+
+        The ticket is open from the beginning, so that the end of the server ends what has not reached the model too.
+        """
+        own = list(inspect.signature(ask).parameters.values())[:-2]
+        more = [
+            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
+            for name, kind, default, _ in _SETTINGS
+        ]
+
+        def endpoint(*values: Any) -> Iterator:
+            ticket = self.ctx.runs.take(f"api-{uuid.uuid4().hex}", "api")
+            try:
+                with _sentences():
+                    raw = dict(zip((p.name for p in more), values[len(own) :], strict=False))
+                    yield from ask(*values[: len(own)], settings.read(**raw), ticket)
+            finally:
+                self.ctx.runs.done(ticket)
+
+        endpoint.__name__ = ask.__name__
+        endpoint.__signature__ = inspect.Signature([*own, *more])  # type: ignore[attr-defined]
+        lines = "\n".join(f"    {name}: {what}" for name, _, _, what in _SETTINGS)
+        endpoint.__doc__ = (inspect.getdoc(ask) or "").replace("    (settings)", lines)
+        return endpoint
+
+    def _there(self, ticket: Ticket | None = None) -> tuple[str, ...]:
         """Waits for the models; returns those that can be asked, FaceLLM first. Raises FaceLLMError where none can."""
-        for _ in self.ctx.host.wait():
+        for _ in self.ctx.host.wait(ticket.cancel if ticket else None):
             pass
         return self.ctx.host.variants
 
-    def _variant(self, model: str | None) -> str:
+    def _variant(self, model: str | None, ticket: Ticket | None = None) -> str:
         """Returns the model to ask, once it is there: the one named, for "" FaceLLM or the only one."""
         name = str(model or "").strip()
         if name not in ("", *_MODELS):
             raise FaceLLMError(f"There is no model {model!r} here: choose facellm or base.")
-        there = self._there()
+        there = self._there(ticket)
         if name and name not in there:
             raise FaceLLMError(f"Only {there[0]} is loaded here, not {name}: leave the model out.")
         return name or there[0]
 
-    def _fill(self, photo: Photo, cells: Sequence[Cell], parameters: settings.Parameters, every: float) -> Iterator:
-        runs = self.ctx.runs
-        ticket = runs.take(f"api-{uuid.uuid4().hex}", "api")
-        try:
-            yield from fill(
-                self.ctx.host, photo.seen(parameters.whole), cells, parameters, ticket, self.ctx.sensitive, every
-            )
-        finally:
-            runs.done(ticket)
+    def _fill(
+        self, photo: Photo, cells: Sequence[Cell], parameters: settings.Parameters, ticket: Ticket, every: float
+    ) -> Iterator[Sequence[Cell]]:
+        view = photo.seen(parameters.whole)
+        return fill(self.ctx.host, view, cells, parameters, ticket, self.ctx.sensitive, every)
 
     def faces(self, photo: str) -> dict:
         """Find the faces in a photo.
@@ -153,7 +156,15 @@ class Endpoints:
                 "notice": seen.view.notice,
             }
 
-    def chat(self, photo: str, question: str, history: list | None, model: str, parameters: settings.Parameters):
+    def chat(
+        self,
+        photo: str,
+        question: str,
+        history: list | None,
+        model: str,
+        parameters: settings.Parameters,
+        ticket: Ticket,
+    ):
         """Ask one question about the face in a photo; the answer streams.
 
         Args:
@@ -168,11 +179,11 @@ class Endpoints:
         text = settings.question(question, texts.QUESTION_FIRST)
         policy.check(text, self.ctx.sensitive)
         earlier, seen = history_of(history), _given(photo)
-        cell = Cell(self._variant(model), text, history=earlier)
-        for _ in self._fill(seen, [cell], parameters, DRAW_EVERY):
+        cell = Cell(self._variant(model, ticket), text, history=earlier)
+        for _ in self._fill(seen, [cell], parameters, ticket, DRAW_EVERY):
             yield cell.text, _json(cell)
 
-    def attributes(self, photo: str, attributes: str, model: str, parameters: settings.Parameters):
+    def attributes(self, photo: str, attributes: str, model: str, parameters: settings.Parameters, ticket: Ticket):
         """Describe the attributes of the face in a photo, all at the same time.
 
         Args:
@@ -186,12 +197,12 @@ class Endpoints:
         """
         chosen = _permitted(attributes, self.ctx.sensitive)
         seen = _given(photo)
-        variant = self._variant(model)
+        variant = self._variant(model, ticket)
         cells = [Cell(variant, a.question, a.key) for a in chosen]
-        for _ in self._fill(seen, cells, parameters, REPORT_EVERY):
+        for _ in self._fill(seen, cells, parameters, ticket, REPORT_EVERY):
             yield {a.key: {"title": a.title, **_json(c)} for a, c in zip(chosen, cells, strict=True)}
 
-    def compare(self, photo: str, question: str, parameters: settings.Parameters):
+    def compare(self, photo: str, question: str, parameters: settings.Parameters, ticket: Ticket):
         """Ask the base model and FaceLLM the same, at the same time.
 
         Args:
@@ -206,8 +217,8 @@ class Endpoints:
         asked = questions(text if text in known else "own", text, self.ctx.sensitive)
         cells = [Cell(w, q, key) for key, q in asked for w in ("base", "facellm")]
         seen = _given(photo)
-        need_both(self._there())
-        for _ in self._fill(seen, cells, parameters, REPORT_EVERY):
+        need_both(self._there(ticket))
+        for _ in self._fill(seen, cells, parameters, ticket, REPORT_EVERY):
             yield [
                 {"key": k, "question": q, "base": _json(cells[2 * i]), "facellm": _json(cells[2 * i + 1])}
                 for i, (k, q) in enumerate(asked)
@@ -255,9 +266,9 @@ def build(ctx: Context) -> None:
 
     made, raw = Endpoints(ctx), list(common.values())
     endpoint(made.faces, [photo], [result], concurrency_id="photo", concurrency_limit=2)
-    endpoint(_with_settings(made.chat), [photo, question, history, model, *raw], [text, result], **MODEL)
-    endpoint(_with_settings(made.attributes), [photo, keys, model, *raw], [result], **MODEL)
-    endpoint(_with_settings(made.compare), [photo, both, *raw], [result], **MODEL)
+    endpoint(made.generating(made.chat), [photo, question, history, model, *raw], [text, result], **MODEL)
+    endpoint(made.generating(made.attributes), [photo, keys, model, *raw], [result], **MODEL)
+    endpoint(made.generating(made.compare), [photo, both, *raw], [result], **MODEL)
     endpoint(made.profile, [photo, model, common["look"]], [result], **MODEL)
 
 

@@ -7,7 +7,7 @@ from playwright.sync_api import Page
 
 from demo.page.markdown import inert
 from facellm.results import Answer, Delta
-from tests.demo.test_browser import DONE
+from tests.demo.pages import DONE
 
 HOSTILE = (
     "She **smiles**.\n\n![a](http://192.0.2.1/a.png) <img src=http://192.0.2.1/b.png>\n"
