@@ -75,9 +75,10 @@ def main(argv: list[str]) -> int:
 
 
 def chosen(labels: Labels, limit: int | None, seed: int) -> list[LabelRow]:
-    """At most `limit` of the good rows, the first of an order that hangs on the seed; in the file's order.
+    """Draws at most `limit` of the good rows by the seed alone, and returns them in the file's order.
 
-    Raises FaceLLMError where no row is good, or where all are of one group in everything.
+    Raises:
+        FaceLLMError: Where no row is good, or where all are of one group in everything.
     """
     if not labels.rows:
         raise FaceLLMError(
@@ -109,9 +110,27 @@ def measure(
     labels: Labels | None = None, dataset: Path | None = None, seed: int = 0, least: int = 10,
     resamples: int = RESAMPLES, permutations: int = 10_000, progress: Any = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Asks, measures, writes everything into `out`, and returns the figures (the content of results.json).
+    """Asks, measures and writes everything into a folder.
 
-    settings: whatever decides the answers; `out` is refused with FaceLLMError where it holds those of other settings.
+    Args:
+        rows: The images with their labels.
+        predictor: Who is asked.
+        out: The folder; what it holds already is not asked again.
+        settings: Whatever decides the answers.
+        variants: "base", "facellm" or both.
+        labels: The label file, for what it left out.
+        dataset: A training set to measure amplification against.
+        seed: Of resamples and permutations.
+        least: Images that a group needs to count in a gap.
+        resamples: Of the images, for intervals.
+        permutations: For the gaps' null.
+        progress: Told (variant, done, total) after each image.
+
+    Returns:
+        The content of results.json.
+
+    Raises:
+        FaceLLMError: Where `out` holds answers of other settings or cannot be written into.
     """
     from train.bias import gaps as bias_gaps
     from train.bias import groups as bias_groups

@@ -23,8 +23,14 @@ NEW_TOKENS = {"zero-shot": 16, "in-context": 16, "chain-of-thought": 256}
 
 @dataclass(frozen=True)
 class Arm:
-    """which: base or facellm.  method: of `METHODS`.  rotation: by how many places the options are moved on.
-    blind: no image is shown."""
+    """One way of asking all questions.
+
+    Attributes:
+        variant: "base" or "facellm".
+        method: Of `METHODS`.
+        rotation: By how many places the options are moved on.
+        blind: Whether no image is shown.
+    """
 
     variant: str
     method: str
@@ -42,8 +48,16 @@ class Arm:
 
 @dataclass(frozen=True)
 class Reply:
-    """What one question got. text: the answer (by likelihood: the best letter).  scores: nats per letter, by
-    likelihood only.  error: a clause, where it could not be asked; such a reply is no answer."""
+    """What one question got.
+
+    Attributes:
+        key: The question's.
+        text: The answer; by likelihood the best letter.
+        tokens: Its length.
+        seconds: Its share of the passes.
+        scores: Nats per letter, by likelihood only.
+        error: A clause, where the question could not be asked; such a reply is no answer.
+    """
 
     key: str
     text: str
@@ -100,14 +114,14 @@ class ModelAnswerer:
             self.batched.features.clear()
             self._method = arm.method
         asks, kept = [], []
-        room = self.new_tokens if arm.method == "generate" else 8
+        new_tokens = self.new_tokens if arm.method == "generate" else 8
         for question in questions:
             options, _ = rotated(question, arm.rotation)
             prompt = setting_prompt(self.setting, question.text, options, dict(question.texts))
             images = () if arm.blind else question.images
             labels = tuple(LETTERS[: len(options)]) if arm.method == "likelihood" else ()
             ask = Ask(prompt, images, labels, self.marks)
-            fault = self.batched.fault(ask, arm.variant, room) or self._unreadable(images)
+            fault = self.batched.fault(ask, arm.variant, new_tokens) or self._unreadable(images)
             if fault:
                 yield Reply(question.key, "", error=fault)
                 continue

@@ -56,7 +56,11 @@ class DataSet:
 
 
 def read_dataset(folder: str | Path) -> DataSet:
-    """Reads and checks a data folder (or one file of it). Raises FaceLLMError; images are checked by `check_images`."""
+    """Reads and checks a data folder, or one file of it; images are checked by `check_images`.
+
+    Raises:
+        FaceLLMError: For a missing or damaged file, or a row that is no conversation.
+    """
     folder = Path(folder)
     if folder.is_file():
         files, folder = [folder], folder.parent
@@ -158,9 +162,20 @@ class Tokens:
 
 
 def tokenize(processor: Any, examples: Sequence[Example], batch: int = 20_000) -> list[Tokens]:
-    """Encodes conversations by the model's template; learnt are the answers and the end-of-turn mark after each.
+    """Encodes conversations by the model's template; the answers and the EOS token after each are learnt.
 
     Prompts and answers are tokenised apart, as they are at inference: no token reaches over the seam.
+
+    Args:
+        processor: The model's processor.
+        examples: The conversations.
+        batch: Texts given to the tokenizer at once.
+
+    Returns:
+        Token ids and labels of each conversation.
+
+    Raises:
+        FaceLLMError: Where the chat template rewrites earlier turns.
     """
     prompts: dict[tuple, str] = {}
 
@@ -203,7 +218,7 @@ def tokenize(processor: Any, examples: Sequence[Example], batch: int = 20_000) -
 
 
 def check_lengths(rows: Sequence[Tokens], cutoff: int, skip: bool = False) -> list[Tokens]:
-    """The rows that fit `cutoff` tokens; raises FaceLLMError if one does not, unless `skip`. No answer is ever cut."""
+    """Returns the rows that fit `cutoff` tokens. No answer is ever cut: a longer row is an error, unless `skip`."""
     long = [row for row in rows if len(row.ids) > cutoff]
     if long and not skip:
         worst = max(long, key=lambda row: len(row.ids))

@@ -173,7 +173,7 @@ def _questions(processor: Any, images: Sequence[Path], model: Any) -> list[dict]
 
 
 def _answer(model: Any, question: dict) -> list[int]:
-    """Greedy tokens; the end mark is the model's own."""
+    """Greedy tokens up to the model's own EOS token."""
     import torch
 
     with torch.inference_mode():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,76 +14,57 @@ from facellm.errors import FaceLLMError
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 DATASET = "dataset"  # a recipe's part for the teacher, which train.dataset.options reads
-CHOICES = {
-    "schedule": ("cosine", "linear", "constant"),
-    "precision": ("bf16", "float32"),
-    "quantization": ("none", "nf4"),
-    "weighting": ("token", "root", "answer"),
-}
+
+
+def _setting(default: Any, text: str, choices: tuple[str, ...] = (), positive: bool = False, free: bool = False) -> Any:
+    """A setting of a run. free: whether it may differ between a checkpoint and the run that goes on from it, because
+    the curve does not depend on it."""
+    return field(default=default, metadata={"help": text, "choices": choices, "positive": positive, "free": free})
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that shapes the result; written beside the adapter as recipe.yaml. `HELP` says what each is."""
+    """Everything that shapes the result; written beside the adapter as recipe.yaml."""
 
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
-    learning_rate: float = 1e-5
-    schedule: str = "cosine"
-    warmup: float = 0.0
-    epochs: float = 1.0
-    max_steps: int = 0
-    batch: int = 80
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    weighting: str = "token"
-    precision: str = "bf16"
-    quantization: str = "none"
-    cutoff: int = 2048
-    packed: bool = True
-    micro_tokens: int = 4096
-    gradient_checkpointing: bool = False
-    cache_features: bool = True
-    seed: int = 0
-    val_images: int = 256
-    eval_every: int = 200
-    save_every: int = 200
-    log_every: int = 10
-    samples: int = 3
-    sample_tokens: int = 96
+    rank: int = _setting(16, "rank of the adapter (r)", positive=True)
+    alpha: int = _setting(32, "LoRA alpha; the adapter's output is scaled by alpha / rank", positive=True)
+    dropout: float = _setting(0.0, "dropout before the adapter")
+    learning_rate: float = _setting(1e-5, "peak learning rate", positive=True)
+    schedule: str = _setting("cosine", "how the learning rate falls", choices=("cosine", "linear", "constant"))
+    warmup: float = _setting(0.0, "share of the steps over which the rate rises, 0 to 1")
+    epochs: float = _setting(1.0, "passes over the training set")
+    max_steps: int = _setting(0, "stop after this many optimiser steps (0: epochs decide)")
+    batch: int = _setting(80, "question-answer pairs an optimiser step, over all processes", positive=True)
+    weight_decay: float = _setting(0.0, "AdamW's weight decay")
+    max_grad_norm: float = _setting(1.0, "gradients are clipped to this norm", positive=True)
+    weighting: str = _setting(
+        "token", "token: every answer token weighs the same (the paper); answer: every answer does; root: between them",
+        choices=("token", "root", "answer"),
+    )  # fmt: skip
+    precision: str = _setting("bf16", "bf16 (base in bf16, adapter in float32) or float32", choices=("bf16", "float32"))
+    quantization: str = _setting("none", "nf4: a 4-bit base (QLoRA)", choices=("none", "nf4"))
+    cutoff: int = _setting(
+        2048, "longest sequence in tokens; nothing is ever cut, longer rows are refused", positive=True
+    )  # fmt: skip
+    packed: bool = _setting(
+        True, "all pairs of an image behind one image prefix; --no-packed (or --plain) trains pair by pair"
+    )  # fmt: skip
+    micro_tokens: int = _setting(4096, "tokens of one forward pass, the memory's bound", positive=True)
+    gradient_checkpointing: bool = _setting(
+        False, "recompute activations in the backward pass: less memory, a third slower"
+    )  # fmt: skip
+    cache_features: bool = _setting(True, "encode every image once to disk; off: encode in every step")
+    seed: int = _setting(0, "of the shuffle and of the adapter's initial weights")
+    val_images: int = _setting(256, "images of the validation set that each evaluation reads (0: all)", free=True)
+    eval_every: int = _setting(200, "steps between evaluations (0: at the end only)", free=True)
+    save_every: int = _setting(200, "steps between checkpoints (0: at the end only)", free=True)
+    log_every: int = _setting(10, "steps between log lines", positive=True, free=True)
+    samples: int = _setting(3, "sample answers written at each evaluation", free=True)
+    sample_tokens: int = _setting(96, "longest sample answer in tokens", free=True)
 
 
-HELP = {
-    "rank": "rank of the adapter (r)",
-    "alpha": "LoRA alpha; the adapter's output is scaled by alpha / rank",
-    "dropout": "dropout before the adapter",
-    "learning_rate": "peak learning rate",
-    "schedule": "how the learning rate falls",
-    "warmup": "share of the steps over which the rate rises, 0 to 1",
-    "epochs": "passes over the training set",
-    "max_steps": "stop after this many optimiser steps (0: epochs decide)",
-    "batch": "question-answer pairs an optimiser step, over all processes",
-    "weight_decay": "AdamW's weight decay",
-    "max_grad_norm": "gradients are clipped to this norm",
-    "weighting": "token: every answer token weighs the same (the paper); answer: every answer does; root: between them",
-    "precision": "bf16 (base in bf16, adapter in float32) or float32",
-    "quantization": "nf4: a 4-bit base (QLoRA)",
-    "cutoff": "longest sequence in tokens; nothing is ever cut, longer rows are refused",
-    "packed": "all pairs of an image behind one image prefix; --no-packed (or --plain) trains pair by pair",
-    "micro_tokens": "tokens of one forward pass, the memory's bound",
-    "gradient_checkpointing": "recompute activations in the backward pass: less memory, a third slower",
-    "cache_features": "encode every image once to disk; off: encode in every step",
-    "seed": "of the shuffle and of the adapter's initial weights",
-    "val_images": "images of the validation set that each evaluation reads (0: all)",
-    "eval_every": "steps between evaluations (0: at the end only)",
-    "save_every": "steps between checkpoints (0: at the end only)",
-    "log_every": "steps between log lines",
-    "samples": "sample answers written at each evaluation",
-    "sample_tokens": "longest sample answer in tokens",
-}
-# What may differ between a checkpoint and the run that goes on from it, because the curve does not depend on it.
-FREE = frozenset({"eval_every", "save_every", "log_every", "samples", "sample_tokens", "val_images"})
+SETTINGS = {one.name: one for one in dataclasses.fields(Recipe)}
+FREE = frozenset(name for name, one in SETTINGS.items() if one.metadata["free"])
 
 
 def names() -> list[str]:
@@ -112,13 +93,23 @@ def read_file(name: str | Path) -> dict[str, Any]:
 
 
 def check(values: dict[str, Any], source: str = "the settings") -> Recipe:
-    fields = {field.name: field for field in dataclasses.fields(Recipe)}
-    unknown = sorted(set(values) - set(fields))
-    if unknown:
-        raise FaceLLMError(f"Unknown setting {unknown[0]!r} in {source}; there are {', '.join(fields)}.")
+    """Makes a recipe of settings by name; those that are missing take their defaults.
+
+    Args:
+        values: Setting -> value, as YAML or a command line gives it.
+        source: Where they come from, for messages.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        FaceLLMError: For an unknown setting, or a value of another type or out of range.
+    """
+    if unknown := sorted(set(values) - set(SETTINGS)):
+        raise FaceLLMError(f"Unknown setting {unknown[0]!r} in {source}; there are {', '.join(SETTINGS)}.")
     clean: dict[str, Any] = {}
     for name, value in values.items():
-        kind = type(fields[name].default)
+        kind, choices = type(SETTINGS[name].default), SETTINGS[name].metadata["choices"]
         if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
             try:
                 value = float(value)  # YAML reads 1e-5 as text
@@ -126,15 +117,14 @@ def check(values: dict[str, Any], source: str = "the settings") -> Recipe:
                 raise FaceLLMError(f"{name} in {source} must be a number, not {value!r}.") from None
         if type(value) is not kind:
             raise FaceLLMError(f"{name} in {source} must be of type {kind.__name__}, not {value!r}.")
-        if name in CHOICES and value not in CHOICES[name]:
-            raise FaceLLMError(f"{name} in {source} must be one of {', '.join(CHOICES[name])}, not {value!r}.")
+        if choices and value not in choices:
+            raise FaceLLMError(f"{name} in {source} must be one of {', '.join(choices)}, not {value!r}.")
         if kind in (int, float) and value < 0:
             raise FaceLLMError(f"{name} in {source} must not be negative, but is {value}.")
+        if SETTINGS[name].metadata["positive"] and not value:
+            raise FaceLLMError(f"{name} in {source} must be above 0.")
         clean[name] = value
     recipe = Recipe(**clean)
-    for name in ("rank", "alpha", "batch", "cutoff", "micro_tokens", "learning_rate", "log_every", "max_grad_norm"):
-        if not getattr(recipe, name):
-            raise FaceLLMError(f"{name} in {source} must be above 0.")
     if recipe.weighting != "token" and not recipe.packed:
         raise FaceLLMError(
             f"weighting in {source} is {recipe.weighting}, which packed training alone knows; leave out --plain."
@@ -145,21 +135,21 @@ def check(values: dict[str, Any], source: str = "the settings") -> Recipe:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """One flag for each setting; flags not given are absent from the namespace, so that the recipe decides."""
     group = parser.add_argument_group("settings (they override the recipe)")
-    for field in dataclasses.fields(Recipe):
-        kind = type(field.default)
-        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": HELP[field.name]}
+    for name, setting in SETTINGS.items():
+        kind, choices = type(setting.default), setting.metadata["choices"]
+        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": setting.metadata["help"]}
         if kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         else:
-            options.update(type=kind, choices=CHOICES.get(field.name), metavar=None if field.name in CHOICES else "N")
-        group.add_argument(f"--{field.name.replace('_', '-')}", **options)
+            options.update(type=kind, choices=choices or None, metavar=None if choices else "N")
+        group.add_argument(f"--{name.replace('_', '-')}", **options)
     group.add_argument(
         "--plain", dest="packed", action="store_false", default=argparse.SUPPRESS, help="same as --no-packed"
     )
 
 
 def from_flags(args: argparse.Namespace) -> Recipe:
-    given = {f.name: getattr(args, f.name) for f in dataclasses.fields(Recipe) if hasattr(args, f.name)}
+    given = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
     return load_recipe(args.recipe, given)
 
 

@@ -13,7 +13,7 @@ import yaml
 from facellm.errors import FaceLLMError
 from tests.paths import ROOT
 from train.lora.packs import Pack
-from train.lora.recipe import HELP, RECIPES, Recipe, add_flags, check, dump, from_flags, load_recipe, names
+from train.lora.recipe import RECIPES, SETTINGS, Recipe, add_flags, check, dump, from_flags, load_recipe, names
 from train.lora.trainer import StepPlan
 
 # arXiv 2507.10300, section on training: LoRA r=16, alpha=32, no dropout, learning rate 1e-5 falling by a cosine without
@@ -82,7 +82,7 @@ def test_flags_override_the_recipe_and_unknown_recipes_are_told(tmp_path):
     args = parser.parse_args(["--recipe", "paper", "--batch", "12", "--plain", "--no-gradient-checkpointing"])
     expected = dataclasses.replace(load_recipe("paper"), batch=12, packed=False, gradient_checkpointing=False)
     assert from_flags(args) == expected
-    assert set(HELP) == {field.name for field in dataclasses.fields(Recipe)}
+    assert all(setting.metadata["help"] for setting in SETTINGS.values())
     with pytest.raises(FaceLLMError, match="There is no recipe best; choose laptop, nano, paper"):
         load_recipe("best")
     (tmp_path / "mine.yaml").write_text("rank: 4\nlearning_rate: 1e-3\n")

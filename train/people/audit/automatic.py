@@ -61,7 +61,12 @@ class Fact:
 
 @dataclass(frozen=True)
 class Known:
-    """facts: by their names in `evaluation.claims`.  age: years from-to of the label's group, None where unknown."""
+    """What is known of an image.
+
+    Attributes:
+        facts: By their names in `train.faces.claims`.
+        age: Years from-to of the label's group; None where unknown.
+    """
 
     facts: Mapping[str, Fact]
     age: tuple[int, int] | None = None
