@@ -1,8 +1,4 @@
-"""The data set's card and plot.
-
-Input: the manifest that train.dataset.output makes. Output: Markdown with the front matter that the Hugging Face hub
-and `datasets` read, and a PNG. What this file does not know: rows, answers, files.
-"""
+"""The data set's card, in Markdown with front matter for the Hugging Face hub and `datasets`, and its plot."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from facellm.attributes import attribute
+from train.reports.plots import save_png
 from train.teachers.checks import REASONS
 
 _KINDS = {"age": "Age group", "gender": "Gender", "race": "Ethnicity"}
@@ -92,11 +89,9 @@ def _markdown(head: list[str], rows: list[list[Any]]) -> str:
 
 def plot(manifest: Mapping[str, Any], path: Path) -> None:
     """Bars: images by age group, gender and ethnicity (splits stacked), answers by their number of words."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 7), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2).ravel()
     for axis, (kind, title) in zip(axes, _KINDS.items(), strict=False):
         bottom: list[int] | None = None
@@ -113,6 +108,4 @@ def plot(manifest: Mapping[str, Any], path: Path) -> None:
     axes[3].set_title("Length of the answers")
     axes[3].set_xlabel("words")
     axes[3].set_ylabel("answers")
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", dpi=110)
-    partial.replace(path)
+    save_png(figure, path)

@@ -1,9 +1,7 @@
 """`python -m train dataset`: asks a teacher eight questions about every labelled face and writes the training set.
 
-Input: images with labels for age, gender and ethnicity; a model behind an OpenAI-compatible server, or the measured
-teacher. Output: a folder with every answer as it came (answers.jsonl) and the data set made of the good ones
-(train.dataset.output). What this file does not know: how a label is read, how a server is asked, what makes an answer
-good.
+The folder holds every answer as it came (`train.teachers.store`) and the data set made of the good ones
+(`train.dataset.output`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Takes over the answers of other folders, such as the shards that several machines wrote.
 
-Input: folders with an answers.jsonl, an open AnswerStore. Output: their records in the store: answers, kept or not,
-faults and costs. Every line is known by its place and content, so that a merge that is killed or repeated adds what is
-missing and nothing twice. What this file does not know: what a record holds.
+Answers, kept or not, faults and costs are taken over. Every line is known by its place and content, so that a merge
+that is killed or repeated adds what is missing and nothing twice.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The flags of `python -m train dataset`, laid over the recipe's part for it, and checked.
-
-Input: the command line; the part `dataset` of a recipe file. Output: a namespace in which every setting has its value.
-What this file does not know: what the settings do.
-"""
+"""The flags of `python -m train dataset`, laid over the recipe's part for it, and checked."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""From stored answers to a data set that trainers read as it is: LLaMA-Factory, Hugging Face `datasets`, adapters.data.
+"""From stored answers to a data set that trainers read as it is: LLaMA-Factory, Hugging Face `datasets`, `train lora`.
 
-Input: label rows, attributes, the open store. Output, in one folder:
+One folder:
 
     dataset.json, dataset_val.json   ShareGPT conversations with a column `images`
     dataset_info.json                LLaMA-Factory's description of both
@@ -8,23 +8,22 @@ Input: label rows, attributes, the open store. Output, in one folder:
     images/                          the images (hard links where the file system allows them, else copies)
     manifest.json, README.md, distributions.png   digests and counts, the data-set card, its plot
 
-Every file appears by temporary name and rename, in the labels' order. An image's answers are all in one split, chosen
-by the image's own digest: it stays there when the set grows. What this file does not know: teachers, checks.
+Every file appears whole, in the labels' order. An image's answers are all in one split, chosen by the image's own
+digest: it stays there when the set grows.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from facellm.errors import FaceLLMError
+from facellm.files import atomic_open, atomic_path, file_digest, write_json, write_text
 from facellm.labels import AGE_GROUPS, GENDERS
 from train.dataset.data_card import card, plot
 from train.faces.label_files import RACES
@@ -53,10 +52,12 @@ def write(out: Path, plan: Plan, store: AnswerStore, source: str, val: float) ->
     _check_some_training_row(plan, store, val)
     with ExitStack() as files:
         share = {split: files.enter_context(_JsonList(out / name)) for split, name in SHAREGPT.items()}
-        lines = {split: files.enter_context(_replacing(out / name)) for split, name in JSONL.items()}
+        lines = {split: files.enter_context(atomic_open(out / name)) for split, name in JSONL.items()}
         for row in plan.rows:
             split, name, any_kept = split_of(row.digest, val), f"images/{row.file}", False
-            for record in _answers(plan, store, row):
+            for attribute in plan.attributes:
+                if (record := store.kept(plan.request(row, attribute))) is None:
+                    continue
                 any_kept = True
                 share[split].add(_conversation(record, name))
                 lines[split].write(json.dumps(_line(record, row, name), ensure_ascii=False) + "\n")
@@ -71,7 +72,10 @@ def write(out: Path, plan: Plan, store: AnswerStore, source: str, val: float) ->
         for name in (SHAREGPT["val"], JSONL["val"]):
             (out / name).unlink()
     splits = [split for split in SHAREGPT if images[split]]
-    _dump(out / "dataset_info.json", {_entry_name(split): _entry(SHAREGPT[split]) for split in splits})
+    write_json(
+        out / "dataset_info.json",
+        {NAME if split == "train" else f"{NAME}_{split}": _entry(SHAREGPT[split]) for split in splits},
+    )
     files_written = [*(SHAREGPT[s] for s in splits), *(JSONL[s] for s in splits), "dataset_info.json"]
     wanted = len(plan.rows) * len(plan.attributes)
     made = sum(counts.values())
@@ -101,20 +105,12 @@ def write(out: Path, plan: Plan, store: AnswerStore, source: str, val: float) ->
         "cost_usd": round(store.spent, 4) if plan.price else None,
         "people": {split: _table(people[split]) for split in splits},
         "words": {str(low): lengths[low] for low in sorted(lengths)},
-        "sha256": {name: _digest(out / name) for name in files_written},
+        "sha256": {name: file_digest(out / name) for name in files_written},
     }
-    _dump(out / "manifest.json", manifest)
-    with _replacing(out / "README.md") as file:
-        file.write(card(manifest, JSONL))
+    write_json(out / "manifest.json", manifest)
+    write_text(out / "README.md", card(manifest, JSONL))
     plot(manifest, out / "distributions.png")
     return manifest
-
-
-def _answers(plan: Plan, store: AnswerStore, row: LabelRow) -> Iterator[dict[str, Any]]:
-    for attribute in plan.attributes:
-        record = store.kept(plan.request(row, attribute))
-        if record:
-            yield record
 
 
 def _check_some_training_row(plan: Plan, store: AnswerStore, val: float) -> None:
@@ -148,10 +144,6 @@ def _line(record: Mapping[str, Any], row: LabelRow, image: str) -> dict[str, Any
     }
 
 
-def _entry_name(split: str) -> str:
-    return NAME if split == "train" else f"{NAME}_{split}"
-
-
 def _entry(file: str) -> dict[str, Any]:
     """LLaMA-Factory reads the column `images`; under any other name it trains without a word and without an image."""
     return {
@@ -170,32 +162,19 @@ def _table(people: Counter) -> dict[str, dict[str, int]]:
 def _link(source: Path, target: Path) -> None:
     if target.exists() and target.stat().st_size == source.stat().st_size:
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.unlink(missing_ok=True)
-    try:
-        os.link(source.resolve(), partial)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(source, partial)
-    partial.replace(target)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[str]]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with atomic_path(target) as partial:
+        partial.unlink(missing_ok=True)
+        try:
+            partial.hardlink_to(source.resolve())
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(source, partial)
 
 
 class _JsonList:
     """A JSON list that is written element by element, so that the set need not fit into memory."""
 
     def __init__(self, path: Path) -> None:
-        self._context, self._first = _replacing(path), True
+        self._context, self._first = atomic_open(path), True
 
     def __enter__(self) -> _JsonList:
         self._file = self._context.__enter__()
@@ -209,16 +188,3 @@ class _JsonList:
     def __exit__(self, *error: Any) -> None:
         self._file.write("\n]\n")
         self._context.__exit__(*error)
-
-
-def _dump(path: Path, value: Mapping[str, Any]) -> None:
-    with _replacing(path) as file:
-        file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -1,11 +1,11 @@
 """What a text claims about a face: gender, age, ethnicity, expression, pose, mouth, eyes, light, sharpness, and shapes.
 
-Input: an answer's text. Output: facts with their values, an age range, and what is wrong with the text by itself: two
-values of one fact, repeated sentences. What this file does not know: labels, images, models.
+Also finds what is wrong with a text by itself: two values of one fact, repeated sentences. Labels, images and models
+are not its business.
 
 Patterns are whole words in any case. A clause that hedges ("could be", "not clear", "White or Asian would both fit")
 makes no claim but for the words that carry gender anyway (man, she) and a mouth "slightly open", and what a denial
-reaches ("not smiling", "no sign of anger or fear") is none either. Unusual wordings are missed: what is found is a
+reaches ("not smiling", "no sign of anger or fear") is none either. Unusual wordings are missed, so what is found is a
 lower bound.
 """
 

@@ -1,8 +1,7 @@
-"""What is known of one face image, in words: the measured teacher's eyes.
+"""What may be said of one face image, fact by fact: the measured teacher's eyes.
 
-Input: labels, mesh and pixel measurements (`train.faces.measures`), and the tuned encoder's own heads, whose
-confidence decides what may be said outright. A measurement in the middle of its range is None.
-Output: `Facts`. Knows no wording beyond single terms.
+Facts come from labels, from mesh and pixel measurements (`train.faces.measures`), and from the tuned encoder's own
+heads, whose confidence decides what may be said outright. A measurement in the middle of its range gives None.
 """
 
 from __future__ import annotations

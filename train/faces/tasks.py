@@ -1,7 +1,5 @@
 """The multiple-choice tasks that labelled faces allow: labels, wordings, options. One list for corpus and benchmark.
 
-Input: a label and a random generator. Output: options in shuffled order and the place of the right one. What this file
-does not know: images, files, prompts, which split a face belongs to.
 The rules follow FaceXBench: four options; age groups from the neighbourhood of the right one; for gender, the two
 labels, "Both" and "None of the above".
 """
@@ -27,10 +25,16 @@ NAMED_ETHNICITIES = ETHNICITIES[:4]  # "Others" names nobody
 class Task:
     """One kind of question.
 
-    name: key.  category, sub_category: FaceXBench's names.  description: FaceXBench's `prepend_text`, in own words
-    where ours differs.  questions: wordings, equivalent.  labels: what may be right, as the data names it.
-    words: label -> text of the option.  decoys: options that are never right, always shown.
-    neighbours: wrong options come from the labels next to the right one (labels are in order).
+    Attributes:
+        name: Key.
+        category: FaceXBench's name.
+        sub_category: FaceXBench's name.
+        description: FaceXBench's `prepend_text`, in other words where the task differs.
+        questions: Equivalent wordings.
+        labels: What may be right, as the data names it.
+        words: Label -> text of the option.
+        decoys: Options that are never right and always shown.
+        neighbours: Whether wrong options come from the labels next to the right one (labels are in order).
     """
 
     name: str
@@ -44,10 +48,16 @@ class Task:
     neighbours: bool = False
 
     def options_for(self, label: str, rng: random.Random) -> tuple[list[str], int]:
-        """Four options in random order, and the index of the right one (0 to 3).
+        """Draws the options of one question.
 
-        With `neighbours`, the options are a run of four adjacent labels that contains the right one, every such run
-        equally likely. Raises FaceLLMError for a label that this task does not ask about.
+        With `neighbours`, they are a run of four adjacent labels that contains the right one, every such run equally
+        likely.
+
+        Returns:
+            Four options in random order, and the index of the right one (0 to 3).
+
+        Raises:
+            FaceLLMError: For a label that this task does not ask about.
         """
         if label not in self.labels:
             raise FaceLLMError(f"The task {self.name!r} has no label {label!r}; it knows {', '.join(self.labels)}.")
@@ -63,7 +73,7 @@ class Task:
         return options, options.index(self.words[label])
 
     def question_for(self, rng: random.Random) -> str:
-        """One of the wordings."""
+        """Returns one of the wordings."""
         return rng.choice(self.questions)
 
 

@@ -1,6 +1,6 @@
 """Puts nano together: the tuned tower, a projector and a small Qwen2 decoder in one InternVL, with its processor.
 
-Input: the work folder (`encoder.pt`, `corpus/tokenizer.json`). Output: transformers objects; nothing is trained here.
+Nothing is trained here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The measured figures of nano, written into its model card, the README and `results.json` (which the page shows).
 
-Input: `calibration.json` beside the weights, folders that `train evaluate --both` and `train freetext` wrote, the JSON
-of `tests.bench.bench_nano`. Output: the parts of the documents between `<!-- NAME -->` and `<!-- /NAME -->`; what
-stands around them is written by hand. Measures nothing itself.
+Only what stands between `<!-- NAME -->` and `<!-- /NAME -->` is replaced; what stands around it is written by hand.
+Nothing is measured here.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ explain. That doubles this part in the place where the decoder already looks for
 believe, and lets a linear reader of the mean tell a pose (docs/research/nano.md has the figures).
 
 `python -m train.nano projector`: changes the projector in `work/base`, adds figures to `projector.jsonl`. Run twice, it
-makes louder twice: begin with the base that `train.nano base` wrote. What it does not know: words, and the decoder.
+makes louder twice: begin with the base that `train.nano base` wrote.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The last stage of nano: base, adapter and calibration copied into the folder that the package ships.
 
-Input: `work/base` and an adapter folder from `train lora`. Output: `facellm/nano` in Hugging Face format. Weights are
-stored in bf16, sharded under 20 MB; the model card is written by hand and stays.
+Weights are stored in bf16, sharded under 20 MB; the model card is written by hand and stays.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Nano's tokenizer, trained on its own corpus.
-
-Input: the folder of the corpus. Output: `tokenizer.json` in it.
-"""
+"""Nano's tokenizer, trained on its own corpus and written as `tokenizer.json` beside it."""
 
 from __future__ import annotations
 

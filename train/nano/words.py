@@ -6,8 +6,7 @@ the right word in half of the answers about light and was never said (docs/resea
 trained: on face answers with an adapter beside the pictures of OTHER faces, so that words are learnt and nothing about
 faces, and on the base's own pairs without, so that the base keeps to its own words.
 
-`python -m train.nano words`: changes the embeddings in `work/base`, writes losses to `words.jsonl`. What it does not
-know: what the words say.
+`python -m train.nano words`: changes the embeddings in `work/base`, writes losses to `words.jsonl`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Is a teacher's answer fit to be learnt? Finds refusals, leaked hints, contradictions, cut and ill-formed answers.
 
-Input: the text, how the server says it ended, the face's labels, the same image's other answers. Output: reasons, none
-for a good answer. What this file does not know: pictures; a wrong statement that no label covers passes.
-The patterns are words, so each is narrow: a good answer set aside is asked again and paid twice.
+Pictures are not looked at: a wrong statement that no label covers passes. The patterns are words, so each is narrow: a
+good answer set aside is asked again and paid twice.
 """
 
 from __future__ import annotations
@@ -85,10 +84,19 @@ def check(
     others: Iterable[str] = (),
     least: int = MIN_WORDS,
 ) -> list[str]:
-    """Keys of REASONS for what is wrong with an answer; empty for a good one.
+    """Checks one answer.
 
-    refusal: the server's own field.  finish_reason: as the server said it.  attribute: its key.
-    others: answers about the same image that are kept already.  least: words; fewer are too short.
+    Args:
+        text: The answer.
+        row: The face that it is about.
+        attribute: Key of the attribute that was asked about.
+        refusal: The server's own field.
+        finish_reason: As the server said it.
+        others: Answers about the same image that are kept already.
+        least: Words; fewer are too short.
+
+    Returns:
+        Keys of `REASONS` for what is wrong; empty for a good answer.
     """
     if refusal or finish_reason == "content_filter":
         return ["refusal"]

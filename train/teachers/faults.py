@@ -1,9 +1,7 @@
 """What a server's "no" means: try again, leave this request, or end the run with a sentence.
 
-Input: an error of the openai package, or the status and body that a batch's error file holds. Output: a `NoReply` for
-one request, or `FaceLLMError` where it holds for all (no quota, wrong key, no such model). The client's own retries do
-not tell a used-up quota from a rate limit and cap Retry-After, so they are off and this is what stands in.
-What this file does not know: prompts, prices, when to send.
+The openai client's own retries do not tell a used-up quota from a rate limit, cap Retry-After, and count no faults, so
+they are switched off, and what is decided here takes their place. Batches report the same errors in files.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""Asks a teacher everything that is still open, request by request: many at once, each answer checked and stored as it
-comes.
+"""Asks everything that is still open, request by request: many at once, each answer checked and stored as it comes.
 
-Input: a plan, an open AnswerStore. Output: records in the store, an `Outcome`. An answer that fails a check is asked
-for again, with another seed, up to a number of times over all runs; then the request is set aside. One that the server
-refuses is closed at the next answer, which shows that the settings are not what it refuses. What this file does not
-know: HTTP, label files, the data set's form.
+An answer that fails a check is asked for again, with another seed, up to a number of times over all runs; then the
+request is set aside. A request that the server refuses is closed at the next answer, which shows that the settings are
+not what it refuses.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from train.faces.label_rows import LabelRow
 from train.teachers import checks as answer_checks
 from train.teachers import prompt
 from train.teachers.faults import REFUSED, NoReply
-from train.teachers.openai import Reply, Teacher
+from train.teachers.openai import Teacher
 from train.teachers.plan import (
     Outcome,
     Plan,
@@ -144,35 +142,23 @@ class Run:
                 finish_reason=reply.finish_reason,
                 others=texts.values(),
             )
-            self._keep(row, attribute, request, reply, checks, attempt, time.monotonic() - began)
+            record = answer_record(
+                plan=self.plan,
+                row=row,
+                attribute=attribute.key,
+                question=attribute.question,
+                request=request,
+                reply=reply,
+                checks=checks,
+                attempt=attempt,
+                time=now(),
+                seconds=time.monotonic() - began,
+            )
+            self.store.append(record)
+            self.outcome.add(checks, self.plan.lacks_usage(reply.usage))
+            self._close_refused()
             if not checks:
-                texts[attribute.key] = reply.text.strip()
-
-    def _keep(
-        self,
-        row: LabelRow,
-        attribute: Attribute,
-        request: str,
-        reply: Reply,
-        checks: list[str],
-        attempt: int,
-        seconds: float,
-    ) -> None:
-        record = answer_record(
-            plan=self.plan,
-            row=row,
-            attribute=attribute.key,
-            question=attribute.question,
-            request=request,
-            reply=reply,
-            checks=checks,
-            attempt=attempt,
-            time=now(),
-            seconds=seconds,
-        )
-        self.store.append(record)
-        self.outcome.add(checks, self.plan.lacks_usage(reply.usage))
-        self._close_refused()
+                texts[attribute.key] = record["answer"]
 
     def _close_refused(self) -> None:
         for row, attribute, request, text in self._refused:

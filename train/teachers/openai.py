@@ -1,10 +1,7 @@
 """Asks a model behind any OpenAI-compatible server about an image; waits and tries again where that can help.
 
-Input: texts and an image as a data URL. Output: a `Reply` with the whole response, or `NoReply` where this request
-cannot be answered now, or `FaceLLMError` where going on is pointless (no quota, wrong key, no such model).
-
-The key comes from the environment (OPENAI_API_KEY) and is taken out of every message. What this file does not know:
-prompts, labels, files, prices; what an error means (dataset.teacher_faults); when to send (dataset.teacher_limits).
+The key comes from the environment (OPENAI_API_KEY) and is taken out of every message. What an error means is decided in
+`train.teachers.faults`, when to send in `train.teachers.rate_limits`.
 """
 
 from __future__ import annotations
@@ -31,13 +28,24 @@ _SHOWN = 8  # models that are named when the wanted one is gone
 
 @dataclass(frozen=True)
 class Settings:
-    """What the server is told. max_tokens: of an answer. timeout: seconds for a whole response. tries: per request."""
+    """What the server is told.
+
+    Attributes:
+        model: The model's name there.
+        base_url: The server.
+        detail: Resolution at which the model sees: low, high or auto.
+        max_tokens: Longest answer.
+        temperature: None for the server's default.
+        seed: The first try's; each further one adds 1.
+        timeout: Seconds for a whole response.
+        tries: Sends of a request until the server answers.
+    """
 
     model: str
     base_url: str = OPENAI_URL
     detail: str = "high"
     max_tokens: int = 700
-    temperature: float | None = None  # None: the server's default
+    temperature: float | None = None
     seed: int = 0
     timeout: float = 120.0
     tries: int = 8
@@ -45,12 +53,12 @@ class Settings:
     teacher: ClassVar[str] = "openai"
 
     def identity(self) -> dict[str, Any]:
-        """What of these shapes an answer."""
+        """Returns what of these shapes an answer."""
         names = ("model", "base_url", "detail", "max_tokens", "temperature", "seed")
         return {name: getattr(self, name) for name in names}
 
     def body(self, system: str, question: str, image: str, attempt: int) -> dict[str, Any]:
-        """The request's JSON.  image: a data URL.  attempt: added to the seed, so that asking again brings another."""
+        """Returns the request's JSON; `attempt` is added to the seed, so that asking again brings another answer."""
         content = [
             {"type": "text", "text": question},
             {"type": "image_url", "image_url": {"url": image, "detail": self.detail}},
@@ -76,7 +84,7 @@ class Reply:
 
 
 def reply_of(data: Mapping[str, Any]) -> Reply:
-    """From a chat completion's JSON.  Raises NoReply ("malformed") where it is none."""
+    """Reads a chat completion's JSON.  Raises NoReply ("malformed") where it is none."""
     try:
         choice = data["choices"][0]
         message = choice["message"]
@@ -95,7 +103,11 @@ def base_url(given: str | None) -> str:
 
 
 def read_key(url: str) -> str:
-    """The key from the environment. Servers other than OpenAI's may do without.  Raises FaceLLMError."""
+    """Reads the key from the environment; servers other than OpenAI's may do without.
+
+    Raises:
+        FaceLLMError: Where OpenAI's own server is to be asked without a key.
+    """
     key = os.environ.get("OPENAI_API_KEY", "").strip()
     if not key and url == OPENAI_URL:
         raise FaceLLMError(
@@ -106,7 +118,13 @@ def read_key(url: str) -> str:
 
 
 def no_answer(count: int, again: bool, last: str) -> FaceLLMError:
-    """The sentence that ends a run after so many requests in a row.  again: they may succeed later.  last: a fault."""
+    """Returns the error that ends a run after `count` requests without an answer in a row.
+
+    Args:
+        count: How many.
+        again: Whether they may succeed later.
+        last: The last fault, in words.
+    """
     advice = (
         "run the same command again when the server is well"
         if again
@@ -118,7 +136,7 @@ def no_answer(count: int, again: bool, last: str) -> FaceLLMError:
 
 
 def transport_errors() -> type[Exception]:
-    """What the client's HTTP library raises while a response is read piece by piece."""
+    """Returns what the client's HTTP library raises while a response is read piece by piece."""
     try:
         from httpx2 import HTTPError  # openai 3
     except ImportError:
@@ -129,13 +147,15 @@ def transport_errors() -> type[Exception]:
 class Teacher:
     """An open connection to the server; an async context manager.
 
-    on_fault: called with (kind, text) for every try that failed, also where a later one succeeds.
-    answered: whether a question was ever answered with these settings; until then a refusal may be their fault.
+    Attributes:
+        answered: Whether a question was ever answered with these settings; until then a refusal may be their fault.
+        limits: When the next request may be sent.
     """
 
     def __init__(
         self, settings: Settings, connections: int, on_fault: Callable[[str, str], None], answered: bool = False
     ) -> None:
+        """Opens the client; `on_fault` is called with (kind, text) for every try that failed."""
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         try:
@@ -168,10 +188,16 @@ class Teacher:
         await self.client.close()
 
     async def check_model(self, alternatives: tuple[str, ...] = ()) -> str | None:
-        """A remark where the server lists no models, or says that ours is going to be shut down.
+        """Looks for the model in the server's list.
 
-        alternatives: models to name when ours is gone and the server has them.
-        Raises FaceLLMError where it lists its models and ours is missing.
+        Args:
+            alternatives: Models to name when ours is gone and the server has them.
+
+        Returns:
+            A remark where the server lists no models, or says that ours is going to be shut down; else None.
+
+        Raises:
+            FaceLLMError: Where the server lists its models and ours is missing.
         """
         import openai
 
@@ -219,9 +245,18 @@ class Teacher:
         return ""
 
     async def ask(self, system: str, question: str, image: str, attempt: int = 0, tokens: int = 0) -> Reply:
-        """image: a data URL.  attempt: see Settings.body.  tokens: what the request counts against the minute's limit.
+        """Asks one question about an image.
 
-        Raises NoReply for this request, FaceLLMError for all.
+        Args:
+            system: The system prompt.
+            question: The question.
+            image: A data URL.
+            attempt: As in `Settings.body`.
+            tokens: What the request counts against the minute's limit.
+
+        Raises:
+            NoReply: Where this request brings no answer.
+            FaceLLMError: Where none will.
         """
         body = self.settings.body(system, question, image, attempt)
         reply = await self.patiently(lambda: self._once(body, tokens))
@@ -229,7 +264,7 @@ class Teacher:
         return reply
 
     async def patiently(self, once: Callable[[], Any]) -> Any:
-        """The result of `once()`, tried again after each NoReply that may pass, up to the settings' number of tries."""
+        """Returns the result of `once()`, tried again after each NoReply that may pass, up to the settings' tries."""
         for number in range(1, self.settings.tries + 1):
             try:
                 made = await once()
@@ -257,7 +292,7 @@ class Teacher:
         return reply_of(data)
 
     async def call(self, awaitable: Any, timeout: float | None = None) -> Any:
-        """A call of the client, its errors as NoReply or FaceLLMError.  timeout: seconds (default: the settings')."""
+        """Awaits a call of the client for `timeout` seconds at most; its errors become NoReply or FaceLLMError."""
         import openai
 
         timeout = timeout or self.settings.timeout

@@ -1,7 +1,6 @@
-"""What is to be asked of a teacher, what that may cost, and how an image is sent.
+"""What is to be asked of a teacher, what that may cost, how an image is sent, and what is stored of an answer.
 
-Input: label rows, attributes, a teacher's settings. Output: `Plan`: requests by identity, those still open, estimates.
-What this file does not know: servers, answers, the data set's form.
+The same for every teacher and every way of asking; it touches no server.
 """
 
 from __future__ import annotations
@@ -34,8 +33,18 @@ JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be asked. settings: of a teacher; has its name (`teacher`), a `model` and an `identity()`, the JSON
-    values that shape an answer.  tries: paid answers a request may take in all.  max_cost: USD of all runs, or None."""
+    """What is to be asked.
+
+    Attributes:
+        rows: The faces.
+        attributes: What is asked about each.
+        settings: Of a teacher: its name (`teacher`), a `model`, and `identity()`, the JSON values that shape an answer.
+        price: USD per token; None where it is not known.
+        max_cost: USD that all runs together may cost; None for no limit.
+        concurrency: Requests at once.
+        tries: Paid answers that a request may take in all.
+        prompt_version: Of the wording.
+    """
 
     rows: Sequence[LabelRow]
     attributes: Sequence[Attribute]
@@ -47,7 +56,7 @@ class Plan:
     prompt_version: str = prompt.PROMPT_VERSION
 
     def request(self, row: LabelRow, attribute: Attribute) -> str:
-        """The request's identity: digest of everything that shapes its answer."""
+        """Returns the request's identity, a digest of everything that shapes its answer."""
         return identity(
             image=row.digest,
             attribute=attribute.key,
@@ -57,19 +66,19 @@ class Plan:
         )
 
     def open_requests(self, store: AnswerStore) -> Iterator[tuple[LabelRow, list[tuple[Attribute, str]]]]:
-        """Image by image: the attributes still to be asked, with their identities."""
+        """Yields, image by image, the attributes still to be asked with their identities."""
         for row in self.rows:
             wanted = [(attribute, self.request(row, attribute)) for attribute in self.attributes]
             if still := [(a, r) for a, r in wanted if store.is_open(r, self.tries)]:
                 yield row, still
 
     def kept_texts(self, store: AnswerStore, row: LabelRow) -> dict[str, str]:
-        """Attribute key -> the answer that is kept, for one image."""
+        """Returns the answers about one image that are kept, by attribute key."""
         found = {a.key: store.kept(self.request(row, a)) for a in self.attributes}
         return {key: record["answer"] for key, record in found.items() if record}
 
     def dearest(self, question: str) -> float:
-        """The most USD that a request may cost: the dearest image, every token of the answer used."""
+        """Returns the most USD that a request may cost: the dearest image, every token of the answer used."""
         if self.price is None:
             return 0.0
         seen = image_tokens(*DEAREST_IMAGE, self.settings.detail, self.settings.model)
@@ -77,12 +86,14 @@ class Plan:
         return self.price.estimate(read, self.settings.max_tokens)
 
     def lacks_usage(self, usage: Mapping[str, Any] | None) -> bool:
-        """Whether an answer has a price, but its server does not say what was used."""
+        """Returns whether an answer has a price, but its server does not say what was used."""
         return self.price is not None and self.price.cost(usage) is None
 
     def cost(self, usage: Mapping[str, Any] | None, question: str) -> float | None:
-        """USD of an answer, None where no price is known. Without usage it is charged as the dearest that it can be,
-        so that max_cost binds all the same."""
+        """Returns an answer's USD; None where no price is known.
+
+        Without usage it is charged as the dearest that it can be, so that max_cost binds all the same.
+        """
         if self.price is None:
             return None
         cost = self.price.cost(usage)
@@ -98,16 +109,27 @@ def stopped_at_max_cost(spent: float, limit: float) -> FaceLLMError:
 
 @dataclass
 class Outcome:
-    """Counts of one run. asked: answers that came.  failed: requests without an answer, left for the next run."""
+    """Counts of one run.
+
+    Attributes:
+        asked: Answers that came.
+        kept: Answers that passed the checks.
+        unpriced: Answers that came without usage.
+        failed: Requests without an answer, left for the next run.
+        faults: Kind -> tries that brought nothing.
+        reasons: Check -> answers that failed it.
+        seconds: How long the run took.
+        stopped: Whether the user stopped it.
+    """
 
     asked: int = 0
     kept: int = 0
-    unpriced: int = 0  # answers that came without usage
+    unpriced: int = 0
     failed: int = 0
-    faults: Counter = field(default_factory=Counter)  # kind -> tries that brought nothing
-    reasons: Counter = field(default_factory=Counter)  # check -> answers that failed it
+    faults: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
-    stopped: bool = False  # by the user
+    stopped: bool = False
 
     def add(self, checks: Sequence[str], lacks_usage: bool = False) -> None:
         self.asked += 1
@@ -117,9 +139,10 @@ class Outcome:
 
 
 def data_url(path: Path, digest: str) -> str:
-    """The image as it is sent: the file itself where it holds nothing but upright pixels, else a new JPEG.
+    """Returns the image as it is sent: the file itself where it holds nothing but upright pixels, else a new JPEG.
 
-    Raises FaceLLMError if the file is no longer the one that was checked.
+    Raises:
+        FaceLLMError: If the file is no longer the one that was checked.
     """
     raw = read_image(path, digest)
     with Image.open(io.BytesIO(raw)) as image:
@@ -133,7 +156,7 @@ def data_url(path: Path, digest: str) -> str:
 
 
 def read_image(path: Path, digest: str) -> bytes:
-    """The file's bytes.  Raises FaceLLMError if they are no longer those that were checked."""
+    """Returns the file's bytes.  Raises FaceLLMError if they are no longer those that were checked."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -144,14 +167,14 @@ def read_image(path: Path, digest: str) -> bytes:
 
 
 def request_tokens(row: LabelRow, settings: Any, question: str) -> int:
-    """Tokens that one request reads, by estimate. The image's size is read from its file's head."""
+    """Estimates the tokens that one request reads; the image's size is read from its file's head."""
     with Image.open(row.path) as image:
         seen = image_tokens(*image.size, settings.detail, settings.model)
     return text_tokens(prompt.SYSTEM) + seen + text_tokens(question)
 
 
 def estimate(plan: Plan, store: AnswerStore | None) -> tuple[int, int, int]:
-    """(requests that are open, tokens that they read, tokens that their answers take), without asking anything."""
+    """Returns the number of open requests, the tokens that they read, and those that their answers take."""
     requests = read = 0
     for row, still in plan.open_requests(store or AnswerStore(Path())):
         first = prompt.question(still[0][0], row)
@@ -175,7 +198,7 @@ def answer_record(
     seconds: float,
     more: Mapping[str, Any] = {},
 ) -> dict[str, Any]:
-    """The line that is stored for one answer, whichever way it came.  seconds: that it took, 0 where not known."""
+    """Returns the line that is stored for one answer, whichever way it came; `seconds` is 0 where not known."""
     settings = plan.settings
     return {
         "kind": "answer",
@@ -216,7 +239,7 @@ def refusal_record(
     time: str,
     more: Mapping[str, Any] = {},
 ) -> dict[str, Any]:
-    """The line that closes a request which the server refuses. It costs nothing.  text: what the server said."""
+    """Returns the line that closes a request which the server refuses, saying `text`. It costs nothing."""
     return answer_record(
         plan=plan,
         row=row,

@@ -1,7 +1,6 @@
-"""What asking a teacher costs: from the server's usage field, and as an estimate before anything is asked.
+"""What asking a teacher costs in US dollars, from the server's usage field and as an estimate beforehand.
 
-Input: a model's name or a price given by the user, usage, image sizes. Output: US dollars, tokens. What this file does
-not know: discounts, taxes, servers that bill in another way; give those a price of your own.
+Discounts and taxes are not counted; servers that bill in another way need a price given by the user.
 """
 
 from __future__ import annotations

@@ -60,4 +60,3 @@ def hint(row: LabelRow) -> str:
 def question(attribute: Attribute, row: LabelRow) -> str:
     """Returns the attribute's question as it is stored, and the hint as a note in brackets."""
     return f"{attribute.question}\n[Note: the person is {hint(row)}.]"
-

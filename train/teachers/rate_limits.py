@@ -1,8 +1,7 @@
 """When the next request may be sent: the server's limits of requests and tokens a minute, and pauses that it asked for.
 
-Input: the headers of every response (`x-ratelimit-*`), tokens that a request is going to take. Output: a wait. Two
-token buckets, filled at the limit's rate and never fuller than the server says they are; without such headers they do
-not bind. What this file does not know: HTTP, requests, what a token is.
+Two token buckets are filled at the limit's rate and never fuller than the server's `x-ratelimit-*` headers say;
+without such headers they do not bind.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the base model of nano learns: fluent language, coarse facts of a picture, and how multiple choice works.
 
 Shallow about faces by design, as a general model is next to a specialised one: man, woman or child, smiling or not,
-frontal or not, bright or dark, sharp or not. Input: `Facts` and a random generator. Output: conversations.
+frontal or not, bright or dark, sharp or not.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Questions in the visitor's own words, and the measured teacher's answers: attributes, short ones, follow-ups, JSON.
 
-Input: `Facts` and a random generator. Output: conversations, each a list of (question, answer) turns.
+Every function returns a conversation: a list of (question, answer) turns.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Pictures of faces as the tower is to meet them: whole crops, changed ones, and what is measured on their pixels.
+"""Pictures of faces as the tower is to meet them: whole crops, augmented ones, and ones in other light or focus.
 
-Input: uint8 crops and their mesh measurements. Output: pixels in 0..1 at the tower's size, and the measurements that go
-with them. Knows no labels and no model.
+Measurements change with the pixels; labels and models are unknown here.
 """
 
 from __future__ import annotations

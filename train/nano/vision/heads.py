@@ -1,7 +1,6 @@
 """Heads for a tower that has none: what it takes to go on from shipped weights, which hold no heads.
 
-Input: the tower's pooled tokens and what is known of the faces. Output: the fitted heads inside a `FaceNet`. The tower
-itself stays as it is; tuning both together is `train.nano.vision.tuning`.
+The tower itself stays as it is; tuning both together is `train.nano.vision.tuning`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What the tower is tuned on, as tensors, and the joint loss over all of it.
-
-Input: `data.Faces`, a batch's rows and pixels. Output: targets, weighted loss terms, the rows of an epoch.
-"""
+"""What the tower is tuned on, as tensors, the joint loss over all of it, and the rows of an epoch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The vision tower with one head for each thing that is known of a face.
 
-Input: normalised pixels. Output: logits and values. How it is trained: `train.nano.vision.tuning`.
 The heads see only the mean of the patch tokens, which is all of the image that the decoder will be given too.
+`train.nano.vision.tuning` trains both.
 """
 
 from __future__ import annotations

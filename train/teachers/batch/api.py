@@ -1,8 +1,7 @@
-"""The calls of OpenAI's Batch API that a run needs, each tried again where that can help and safe to repeat.
+"""The calls of OpenAI's Batch API that a run needs, each tried again where that can help and is safe.
 
-Input: an open Teacher, a part. Output: ids, the server's words, files on disk. Uploading twice costs nothing; creating
-a batch twice would be paid twice, so where it is in doubt whether one was created, the server's list is searched for
-its name first. What this file does not know: requests, answers, when to call.
+Uploading twice costs nothing; creating a batch twice would be paid twice, so where it is in doubt whether one was
+created, the server's list is searched for its name first.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Asks a teacher everything that is still open by OpenAI's Batch API: half the price, within a day.
 
-Input: a plan, an open AnswerStore. Output: records in the store, an `Outcome`, as dataset.teacher_run gives them. Open
-requests are written into files within the API's limits, uploaded and submitted; when a batch ends, however it ends,
-what it brought is checked and stored, and what is still open goes into the next. Every step is on disk before the next
-begins (`batch_parts`): a run that was stopped or killed goes on with the same command, and no batch is paid twice.
-What this file does not know: HTTP, label files, the data set's form.
+Open requests are written into files within the API's limits, uploaded and submitted; when a batch ends, however it
+ends, what it brought is checked and stored, and what is still open goes into the next. Every step is on disk before the
+next begins (`train.teachers.batch.parts`): a run that was stopped or killed goes on with the same command, and no batch
+is paid twice.
 """
 
 from __future__ import annotations

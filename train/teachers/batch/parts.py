@@ -1,9 +1,8 @@
 """The batches that are on their way, on disk: what each holds and how far it has come.
 
-Input: open requests of a plan. Output, in OUT/batches: NAME.jsonl, the file that is uploaded, and NAME.json, the state,
-replaced whole at every step, so that a run that is killed goes on from there. NAME is random and goes to the server
-as the batch's metadata: one that was submitted just before a kill is found again by it.
-What this file does not know: servers, answers.
+OUT/batches has NAME.jsonl, the file that is uploaded, and NAME.json, the state, replaced whole at every step, so that a
+run that is killed goes on from there. NAME is random and goes to the server as the batch's metadata: one that was
+submitted just before a kill is found again by it.
 """
 
 from __future__ import annotations

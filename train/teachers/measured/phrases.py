@@ -1,7 +1,4 @@
-"""Phrases and sentence building that all of the measured teacher's answers share.
-
-Input: `Facts`, a random generator. Output: pieces of text. Knows no question.
-"""
+"""Phrases and sentence building that all of the measured teacher's answers share."""
 
 from __future__ import annotations
 

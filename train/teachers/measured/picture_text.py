@@ -1,8 +1,7 @@
 """The measured teacher about the picture: light and quality, what it is worth as evidence, the whole in short.
 
-Every function takes `Facts` and a random generator and returns one plain paragraph; every fact has one place.
-Light and sharpness that are not stated are said to be in between, other facts are left out (`train.teachers.measured.person_text`
-says why). Wording is the project's own.
+Every function takes `Facts` and a random generator and returns one plain paragraph; every fact has one place. Light and
+sharpness that are not stated are said to be in between, other facts are left out (`person_text` says why).
 """
 
 from __future__ import annotations

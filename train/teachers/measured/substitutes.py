@@ -1,8 +1,7 @@
 """What the measured teacher writes where nano's wording would say more than was measured.
 
-Input: a label row and `Facts`. Output: one plain paragraph, or None where nothing was measured that would answer the
-question. Nano's writers (`train.teachers.measured.wording`) were made for faces with a mesh, an encoder's opinion and its five
-ethnic groups; here labels are stated as they are, and without a mesh nothing is said of what a mesh would show.
+The writers of `train.teachers.measured.wording` were made for faces with a mesh, an encoder's opinion and five ethnic
+groups. Here labels are stated as they are, and without a mesh nothing is said of what a mesh would show.
 """
 
 from __future__ import annotations

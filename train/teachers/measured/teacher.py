@@ -1,9 +1,7 @@
 """The teacher that needs no API: writes answers from a face's labels and from what was measured of its picture.
 
-Input: label rows; pixel statistics, which this file measures; face-mesh measurements from a `measurements.csv`, where
-there is one (columns `file`, `found` and those of `train.faces.measures.MEASUREMENTS`). Output: `Reply` per request, None
-where nothing was measured that would answer it. Wording and thresholds are those that FaceLLM-nano learns from
-(`train.nano`); train.teachers.measured.substitutes has what those leave open. What this file does not know: stores, checks.
+It measures pixels itself and reads face-mesh measurements from a `measurements.csv`, where there is one. Wording and
+thresholds are those that FaceLLM-nano learns from; `train.teachers.measured.substitutes` words what those leave open.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Writes everything that is still open with the measured teacher: the same store, checks and outcome as for a paid one.
 
-Input: a plan, an open AnswerStore, a MeasuredTeacher. Output: records in the store, an `Outcome`. A request for which
-nothing was measured is closed at once; an answer that fails a check is worded anew, up to the plan's number of tries.
-What this file does not know: pixels, wording, the data set's form.
+A request for which nothing was measured is closed at once; an answer that fails a check is worded anew, up to the
+plan's number of tries.
 """
 
 from __future__ import annotations
