@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facellm.attributes import read_switch
 from facellm.errors import FaceLLMError
-from facellm.weights.registry import DTYPES, MODELS, QUANTIZATIONS
+from facellm.weights.registry import DTYPES, MODELS, QUANTIZATIONS, split_revision
 
 if TYPE_CHECKING:
     from facellm.api import Questions
@@ -145,6 +146,12 @@ class ModelOptions:
 
     def open_weights(self, base: bool | None = True) -> LoadedModel:
         """Opens the weights alone, for what works on them without the engine. Arguments and errors are as in `open`."""
+        name = split_revision(self.model)[0]
+        place = MODELS[name.lower()].base if name.lower() in MODELS else name
+        if name != "auto" and not all(Path(p).expanduser().is_dir() for p in (place, self.adapter or ".")):
+            from facellm.client.proxies import check_proxies
+
+            check_proxies()  # what is no folder comes from the hub
         from facellm.weights.load import open_model
 
         return open_model(

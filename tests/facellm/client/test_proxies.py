@@ -4,6 +4,7 @@ import pytest
 
 from facellm import FaceLLMError, connect
 from facellm.client.proxies import check_proxies, proxy_for
+from facellm.model_options import ModelOptions
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -61,8 +62,9 @@ def test_a_proxy_that_cannot_be_used_is_named(monkeypatch, environment, says):
 def test_what_other_libraries_would_fail_on(monkeypatch, name, value):
     check_proxies()
     monkeypatch.setenv(name, value)
-    with pytest.raises(FaceLLMError, match="proxy settings cannot be used"):
-        check_proxies()
+    for use in (check_proxies, ModelOptions(model="owner/name").open_weights):
+        with pytest.raises(FaceLLMError, match="proxy settings cannot be used"):
+            use()
 
 
 def test_a_server_here_needs_no_proxy(monkeypatch, server):
