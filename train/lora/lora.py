@@ -161,15 +161,20 @@ def train(
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         final = trainer.last_evaluation or trainer.evaluate()
+        trainer.save_model(str(out / "adapter.part"))
+        if not first:
+            return {}
+        figures = log.figures(final)
+        artifacts.finish(out, recipe, base, dataset, figures)
     except (MemoryError, RuntimeError) as error:
         if out_of_memory(error):
             raise FaceLLMError(_out_of_memory(recipe)) from None
         raise
-    trainer.save_model(str(out / "adapter.part"))
-    if not first:
-        return {}
-    figures = log.figures(final)
-    artifacts.finish(out, recipe, base, dataset, figures)
+    except OSError as error:
+        raise FaceLLMError(
+            f"{out} cannot be written into any more ({error.strerror or error}); free some space there, and the same "
+            "command goes on from the last checkpoint."
+        ) from None
     return figures
 
 

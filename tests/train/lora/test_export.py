@@ -138,3 +138,11 @@ def test_an_evaluation_is_asked_for_even_where_one_is_finished(tmp_path, monkeyp
 def test_ranks_are_numbers(text):
     with pytest.raises(FaceLLMError, match="different whole numbers"):
         ablate.read_ranks(text)
+
+
+def test_a_base_is_named_as_others_find_it():
+    from train.lora.base_model import base_folder, public_name
+
+    assert public_name("8b") == "OpenGVLab/InternVL3-8B-hf" and public_name("/some/folder") == "/some/folder"
+    assert public_name("nano") == "facellm/nano"
+    assert base_folder("facellm/nano").name == "nano"  # found from any directory
