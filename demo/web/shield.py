@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import time
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.runtime.options import Options
 from demo.web.limits import WINDOW, Limits
+
+log = logging.getLogger("facellm.demo")
 
 # Bytes of a body: where photos are sent (20 MB and what multipart adds; MCP writes them in base64), and elsewhere.
 # JSON is parsed in the event loop, where 2 MB take some 20 ms; twenty turns of a conversation take 40 kB.
@@ -95,9 +98,11 @@ class Shield:
                 await self.app(scope, body.receive, answer)
         except Refused as error:
             body.refused = body.refused or error
-        except Exception:
-            if not body.refused:
-                raise
+        except Exception as error:  # forged requests fail in many ways inside Gradio; each costs one line of the log
+            if not (body.refused or body.gone):
+                log.error("%s %.200s failed (%s: %.200s)", scope["method"], scope["path"], type(error).__name__, error)
+                status = 400 if isinstance(error, (UnicodeError, RecursionError)) else 500
+                body.refused = Refused(status, "The request could not be handled: check what it holds.")
         if body.refused and not begun:
             headers = {"Retry-After": f"{WINDOW:.0f}", "Connection": "close"} | self._headers
             await PlainTextResponse(str(body.refused), body.refused.status, headers)(scope, receive, send)
@@ -131,6 +136,7 @@ class _Body:
 
     def __init__(self, receive: Receive, most: int, limits: Limits, client: str) -> None:
         self.refused: Refused | None = None
+        self.gone = False  # the client went before its request was whole
         self._receive, self._most, self._limits, self._client = receive, most, limits, client
         self._bytes, self._ends, self._whole = 0, time.monotonic() + BODY_SECONDS, False
 
@@ -141,6 +147,7 @@ class _Body:
             message = await asyncio.wait_for(self._receive(), max(0.0, self._ends - time.monotonic()))
         except (TimeoutError, asyncio.TimeoutError):
             raise self._refuse(Refused(408, "The request did not arrive in time: try again.")) from None
+        self.gone = message["type"] == "http.disconnect"
         if message["type"] == "http.request":
             self._whole = not message.get("more_body", False)
             size = len(message.get("body", b""))

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.demo.conftest import eventually
-from tests.demo.test_browser import DONE, set_slider, tab
+from tests.demo.pages import DONE, set_slider, tab
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.browser

@@ -153,6 +153,19 @@ def test_an_ipv6_client_is_its_network():
     assert counted.spend("2001:db8:0:1::1", "asks")
 
 
+def test_what_fails_inside_costs_one_line_of_the_log(caplog):
+    async def failing(scope, receive, send):
+        raise RuntimeError("inside")
+
+    async def malformed(scope, receive, send):
+        "\ud800".encode()
+
+    answer = ask(Shield(failing, Options()), "/gradio_api/queue/join", "POST")
+    assert answer.status_code == 500 and "inside" not in answer.text
+    assert len(caplog.records) == 1 and caplog.records[0].exc_info is None
+    assert ask(Shield(malformed, Options()), method="POST").status_code == 400
+
+
 def test_a_closing_page_turns_new_requests_away():
     app = Shield(inner, Options())
     app.closing = True
