@@ -55,7 +55,8 @@ def serve(options: Options) -> None:
 
         def ready() -> None:
             print(f"FaceLLM is at {server.url}", flush=True)
-            ctx.host.start()
+            if not spaces.ZERO:
+                ctx.host.start()
 
         server.ready, server.gone = ready, lambda: shutil.rmtree(folder, ignore_errors=True)
         server.run()
@@ -82,7 +83,8 @@ def ended_by_signals() -> Iterator[None]:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, end)
-    if hasattr(signal, "SIGHUP"):  # uvicorn knows this one not, so it is handed on as one that it does
+    # uvicorn does not know SIGHUP, so it is handed on as one that it does; nohup's wish to outlive the terminal stands.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     with contextlib.suppress(KeyboardInterrupt):
         yield

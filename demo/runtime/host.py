@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -161,10 +161,10 @@ class Host:
 
     def stream(
         self, view: FaceView, rows: Sequence[Row], sampling: Sampling, cancel: threading.Event, tiles: int = 1
-    ) -> Iterator[Delta]:
-        """Yields the text of all rows as it grows. Closing the iterator or setting `cancel` stops within one token."""
+    ) -> Generator[Delta, None, None]:
+        """Yields the text of all rows as it grows. Closing the generator or setting `cancel` stops within one token."""
         source = lease.stream if spaces.ZERO else self.model.stream
-        return source(view, rows, sampling, cancel, tiles)
+        yield from source(view, rows, sampling, cancel, tiles)
 
     def profiles(self, view: FaceView, variants: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
         """Scores all labels in one pass; every model there is for None.

@@ -61,6 +61,8 @@ class Shield:
     def __init__(self, app: ASGIApp, options: Options, limits: Limits | None = None) -> None:
         self.app, self.limits, self.closing = app, limits or Limits(), False
         self._hosts, self._origins = set(options.allow_host), set(options.allow_origin)
+        if options.space:
+            self._origins.add("https://huggingface.co")
         self._any_host = "*" in self._hosts or (not self._hosts and not _is_loopback(options.host))
         self._headers = {
             "Content-Security-Policy": _POLICY.format(ancestors=_HUB if options.space else "'self'"),
