@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Sequence
 
 import torch
+from transformers import DynamicCache
 
-from facellm.engine.kv_cache import PrefixCache, RowsCache, common_prefix
+from facellm.engine.kv_cache import PrefixCache, common_prefix, copy_row, filled_cache
 from facellm.engine.network import Network
 from facellm.engine.sampling import Sampler
 from facellm.engine.sequence import RunningSequence
@@ -33,7 +34,7 @@ def prefill_prefix(
     adapters: Sequence[bool],
     image_key: Hashable,
     prefixes: PrefixCache,
-) -> RowsCache:
+) -> DynamicCache:
     """Prefills the prefix that several prompts about one image share.
 
     Args:
@@ -57,7 +58,7 @@ def prefill_prefix(
         )
         for layer in range(network.layers if known else 0)
     ]
-    cache = RowsCache(network.layers, start)
+    cache = filled_cache(start)
     if known < len(prefix):
         rows, device = len(adapters), network.device
         seen = list(prefix[:known]).count(network.image_token)
@@ -66,7 +67,7 @@ def prefill_prefix(
         positions = torch.arange(known, len(prefix), device=device).expand(rows, -1)
         network.forward(embeddings, causal(rows, len(prefix) - known, known, device), positions, cache, adapters)
         for row, owner in enumerate(owners):
-            prefixes.put(owner, prefix, cache.copy(row))
+            prefixes.put(owner, prefix, copy_row(cache, row))
     return cache
 
 

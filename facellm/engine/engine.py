@@ -162,7 +162,7 @@ class Engine:
             features = self.features.encode(network, {key: pixels})[key]
             prefix = prefill_prefix(network, prompts[0][:shared], features, kinds, key, self.prefixes)
             packed = [PackedRow([s.prompt[shared:]], [labels[s.index % len(items)]], shared) for s in group]
-            prefix.select([kinds.index(a) for a in adapters], shared + max(len(row.ids) for row in packed))
+            prefix.batch_select_indices(torch.tensor([kinds.index(a) for a in adapters], device=network.device))
             found = score_rows(network, packed, adapters, prefix)
             scores.update((s.index, values[0]) for s, values in zip(group, found, strict=True))
 

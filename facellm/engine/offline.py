@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from facellm.engine.features import FeatureStore
-from facellm.engine.kv_cache import RowsCache
+from facellm.engine.kv_cache import filled_cache
 from facellm.engine.network import Network, eos_ids, networks_of
 from facellm.engine.prompts import label_ids, prompt_ids
 from facellm.engine.scoring import PackedRow, score_rows
@@ -113,7 +113,7 @@ class OfflineEngine:
                 network,
                 [row for _, row in rows],
                 self._adapters(variant, len(rows)),
-                RowsCache(network.layers),
+                filled_cache(),
                 self._image_features([asks[members[0]] for members, _ in rows], network),
             )
             seconds = (time.perf_counter() - started) / sum(len(members) for members, _ in rows)

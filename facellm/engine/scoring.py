@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from transformers import DynamicCache
 
-from facellm.engine.kv_cache import RowsCache, common_prefix
+from facellm.engine.kv_cache import common_prefix
 from facellm.engine.network import Network
 
 HEAD_ROWS = 256  # positions whose logits are computed at once: 256 x 151,674 float32 are 155 MB
@@ -71,7 +72,7 @@ def score_rows(
     network: Network,
     rows: Sequence[PackedRow],
     adapters: Sequence[bool],
-    cache: RowsCache,
+    cache: DynamicCache,
     features: torch.Tensor | None = None,
 ) -> list[list[list[float]]]:
     """Scores all labels of all rows in one pass.
@@ -86,7 +87,7 @@ def score_rows(
     Returns:
         For each row, question and label the sum of its tokens' log-probabilities in nats.
     """
-    device, cached = network.device, cache.length
+    device, cached = network.device, cache.get_seq_length()
     n, width = len(rows), max(len(row.ids) for row in rows)
     ids = torch.full((n, width), rows[0].ids[-1])  # the padding: any token but a placeholder, and prompts end with text
     positions = torch.zeros(n, width, dtype=torch.long)

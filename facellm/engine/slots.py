@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from transformers import DynamicCache
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from facellm.engine.kv_cache import GROW, KeyValues, RowsCache
+from facellm.engine.kv_cache import KeyValues
+
+GROW = 64  # tokens added to a full buffer: a copy every 64 steps instead of at every step
 
 
 class _Slots(CacheLayerMixin):
@@ -73,7 +76,7 @@ class SlotsCache(Cache):
 
     # -- rows come ----------------------------------------------------------------------------------------------
 
-    def enter(self, prefix: RowsCache, sources: Sequence[int], width: int) -> None:
+    def enter(self, prefix: DynamicCache, sources: Sequence[int], width: int) -> None:
         """Opens the next slots for new rows. Call `settle` or `abandon` after the next forward pass.
 
         Args:
@@ -81,18 +84,19 @@ class SlotsCache(Cache):
             sources: For each new row its row in `prefix`.
             width: Tokens of each new row that the next forward pass writes behind the prefix.
         """
-        first, columns = len(self.lengths), prefix.length
+        first, columns = len(self.lengths), prefix.get_seq_length()
         last = first + len(sources)
         self._reserve(last, columns + width)
         index = torch.tensor(sources, device=self._device)
-        for layer, before in zip(self.layers, prefix.layers, strict=True):
-            if columns and not layer.is_initialized:
-                layer.lazy_initialization(before.keys, before.values)
-            if layer.is_initialized:
-                for new, old in ((layer.keys, before.keys), (layer.values, before.values)):
-                    if columns:
-                        new[first:last, :, :columns] = old[:, :, :columns].index_select(0, index)
-                    new[first:last, :, columns:] = 0  # whoever was in this slot may have overflowed
+        if columns:
+            for layer, before in zip(self.layers, prefix.layers, strict=True):
+                if not layer.is_initialized:
+                    layer.lazy_initialization(before.keys, before.values)
+                layer.keys[first:last, :, :columns] = before.keys.index_select(0, index)
+                layer.values[first:last, :, :columns] = before.values.index_select(0, index)
+        for layer in self.layers:
+            if layer.is_initialized:  # whoever was in these slots may have overflowed
+                layer.keys[first:last, :, columns:] = layer.values[first:last, :, columns:] = 0
         self._window = (first, last, columns, columns + width)
 
     def settle(self, lengths: Sequence[int]) -> None:

@@ -1,10 +1,10 @@
-"""Row caches, stored prefixes and features: right contents, bounded size."""
+"""Stored prefixes and features: right contents, bounded size."""
 
 import pytest
 import torch
 
 from facellm.engine.features import FeatureStore
-from facellm.engine.kv_cache import GROW, PrefixCache, RowsCache, common_prefix, size_in_bytes
+from facellm.engine.kv_cache import PrefixCache, common_prefix, copy_row, filled_cache, size_in_bytes
 
 
 def tokens(n, count, start=0):
@@ -13,29 +13,12 @@ def tokens(n, count, start=0):
     return values.expand(n, 2, count, 3) + 100 * torch.arange(n).view(n, 1, 1, 1)
 
 
-def test_update_appends_and_grows():
-    cache = RowsCache(2)
-    k, v = cache.update(tokens(2, 5), tokens(2, 5) + 0.5, 0)
-    assert torch.equal(k, tokens(2, 5)) and torch.equal(v, tokens(2, 5) + 0.5)
-    buffer = cache.layers[0].keys
-    for i in range(GROW):
-        k, _ = cache.update(tokens(2, 1, 5 + i), tokens(2, 1, 5 + i), 0)
-    assert torch.equal(k, tokens(2, 5 + GROW))
-    assert cache.layers[0].keys is buffer  # no copy within GROW steps
-    cache.update(tokens(2, 1, 5 + GROW), tokens(2, 1, 5 + GROW), 0)
-    assert cache.length == cache.get_seq_length(0) == 6 + GROW
-    assert torch.equal(cache.layers[0].keys[:, :, : 6 + GROW], tokens(2, 6 + GROW))
-
-
-def test_select_repeats_and_drops_rows():
-    cache = RowsCache(1, [(tokens(2, 4), tokens(2, 4))])
-    cache.select([1, 0, 1], capacity=10)
-    assert cache.layers[0].keys.shape == (3, 2, 10, 3)
-    assert torch.equal(cache.layers[0].keys[:, :, :4], tokens(2, 4)[[1, 0, 1]])
-    cache.select([2])
-    kept = cache.copy(0)
+def test_a_copied_row_is_its_own():
+    cache = filled_cache([(tokens(2, 4), tokens(2, 4) + 0.5)])
+    kept = copy_row(cache, 1)
     cache.layers[0].keys.zero_()
-    assert torch.equal(kept[0][0], tokens(2, 4)[1:2])
+    assert torch.equal(kept[0][0], tokens(2, 4)[1:2]) and torch.equal(kept[0][1], tokens(2, 4)[1:2] + 0.5)
+    assert filled_cache().get_seq_length() == 0
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from facellm.engine.kv_cache import GROW, RowsCache
-from facellm.engine.slots import SlotsCache
+from facellm.engine.kv_cache import filled_cache
+from facellm.engine.slots import GROW, SlotsCache
 
 CPU = torch.device("cpu")
 
@@ -21,7 +21,7 @@ def marked(rows, count, value):
 
 def enter(cache, prefix, suffix, lengths, layers=2):
     """New rows: `prefix` tokens in common, `suffix` written, `lengths` of them real."""
-    before = RowsCache(layers, [(prefix, prefix + 0.5)] * layers if prefix.shape[2] else None)
+    before = filled_cache([(prefix, prefix + 0.5)] * layers if prefix.shape[2] else ())
     cache.enter(before, [0] * len(suffix), suffix.shape[2])
     for layer in range(layers):
         keys, _ = cache.update(suffix, suffix + 0.5, layer)
@@ -93,7 +93,7 @@ def test_rows_that_could_not_be_written_leave_the_others_alone():
     cache = SlotsCache(2, CPU)
     enter(cache, marked(1, 1, 0.0), marked(1, 2, 10.0), [3])
     before = cache.copy(0)
-    cache.enter(RowsCache(2, [(marked(1, 1, 0.0),) * 2] * 2), [0, 0, 0], 500)
+    cache.enter(filled_cache([(marked(1, 1, 0.0),) * 2] * 2), [0, 0, 0], 500)
     cache.abandon()
     assert cache.lengths == [3]
     for (k, v), (k0, v0) in zip(cache.copy(0), before, strict=True):
@@ -116,7 +116,7 @@ def test_memory_that_runs_out_while_growing_leaves_the_rows_right(monkeypatch, f
 
     with monkeypatch.context() as patched, pytest.raises(torch.OutOfMemoryError):
         patched.setattr(torch.Tensor, "new_zeros", new_zeros)
-        cache.enter(RowsCache(2, [(marked(1, 1, 0.0),) * 2] * 2), [0, 0, 0], 500)
+        cache.enter(filled_cache([(marked(1, 1, 0.0),) * 2] * 2), [0, 0, 0], 500)
     cache.abandon()
     cache.advance()
     for layer in range(2):
