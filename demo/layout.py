@@ -54,9 +54,10 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
     ctx = Context(options, host or Host(options), Votes(options.votes))
     with GuardedBlocks(title="FaceLLM: understanding faces", analytics_enabled=False) as page:
         with gr.Row(elem_id="header"):
-            gr.HTML(render("brand", title=texts.TITLE, tagline=texts.TAGLINE), elem_id="brand")
+            gr.HTML(render("brand", title=texts.TITLE), elem_id="brand")
             state = gr.HTML(pill(ctx.host.status, {}), elem_id="model-state")
             gr.HTML(render("theme_button"), elem_id="theme-box")
+        intro = gr.HTML(about.introduction({}), elem_id="intro")
         retry = gr.Button("Load the model again", size="sm", visible=False, elem_id="model-retry")
         gr.HTML(render("consent"), elem_id="consent")
         with gr.Row(equal_height=False, elem_id="body"):
@@ -79,7 +80,7 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
         api.build(ctx)
         panel.wire(ctx.photos, settings.look(raw))
         _clear_with_photo(ctx, panel, [chatting, describing, comparing, profiling])
-        _watch_loading(ctx, page, state, retry, card, [chatting.variant, describing.variant])
+        _watch_loading(ctx, page, (state, intro, retry, card), [chatting.variant, describing.variant])
 
         def linked(request: gr.Request) -> Updates:
             tab, attribute = open_link(request.query_params, ctx.sensitive)
@@ -124,22 +125,22 @@ def _clear_with_photo(ctx: Context, panel: photo.PhotoPanel, tabs: list[Tab]) ->
 
 
 def _watch_loading(
-    ctx: Context, page: gr.Blocks, state: gr.HTML, retry: gr.Button, card: gr.HTML, variants: list[gr.Radio]
+    ctx: Context, page: gr.Blocks, shown: tuple[gr.HTML, gr.HTML, gr.Button, gr.HTML], variants: list[gr.Radio]
 ) -> None:
     """Every visitor sees the model's loading until it is ready or has failed; then it can be tried again.
 
     A model behind a server is looked at for as long as the page is open: it may go away and come back.
 
     Args:
-        state: Shows how things stand.
-        retry: Tries again.
-        card: About's card of the model.
+        shown: How things stand, the page's first sentence, the button that tries again, About's card of the model.
         variants: The tabs' model switches.
     """
+    state, intro, retry, card = shown
 
     def shown_now(s: Status, trouble: str = "") -> Updates:
         return {
             state: pill(s, ctx.host.card(), trouble),
+            intro: about.introduction(ctx.host.card()),
             retry: gr.update(visible=s.state == "failed" and not trouble),
             card: about.card_html(ctx),
             **{variant: variant_choices(ctx.host.variants) for variant in variants},
@@ -151,12 +152,12 @@ def _watch_loading(
             await asyncio.sleep(0.5)
         yield shown_now(s)
 
-    def look(shown: str) -> Updates:
+    def look(before: str) -> Updates:
         now = shown_now(ctx.host.status, ctx.host.trouble())
         # Else there is nothing new to announce to a screen reader.
-        return now if now[state] != shown else {state: gr.skip()}
+        return now if now[state] != before else {state: gr.skip()}
 
-    outputs = [state, retry, card, *variants]
+    outputs = [*shown, *variants]
     if ctx.options.backend_url:
         timer = gr.Timer(LOOK_EVERY)
         timer.tick(look, [state], outputs, queue=False, **PRIVATE)

@@ -1,7 +1,7 @@
 """Every sentence of the page that more than one file needs, in one place."""
 
 TITLE = "FaceLLM"
-TAGLINE = "Ask about a face. Compare with the base model. See how sure it is."
+PAPER = "https://arxiv.org/abs/2507.10300"
 
 PHOTO_FIRST = (
     "Choose a photo first: drop one, take one, or click an example (after half an hour without use it is forgotten)."

@@ -13,6 +13,7 @@ from demo.page import texts
 from demo.page.plots import table
 from demo.page.render import render
 from demo.runtime.context import Context
+from facellm.weights.registry import MODELS
 
 # Written by the measuring commands (`python -m train evaluate`): a list of {"metric", "facellm", "base", ...} rows.
 RESULTS = Path(__file__).parents[2] / "facellm" / "nano" / "results.json"
@@ -63,6 +64,20 @@ def figures(path: Path = RESULTS) -> str:
 
 def _figure(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, (int, float)) else "—" if value is None else str(value)
+
+
+def introduction(card: Mapping[str, Any]) -> str:
+    """One sentence on what this is and which model is loaded, with links to read more."""
+    name = str(card.get("name", ""))
+    spec = MODELS.get(name)
+    size = spec.decoder + spec.other if spec is not None else 0
+    return render(
+        "introduction",
+        name=f"FaceLLM-{name}" if spec is not None else name,
+        size=f"{size / 1e9:.1f} billion" if size >= 1e9 else f"{size / 1e6:.0f} million" if size else "",
+        embedded=spec is not None and spec.adapter is not None,
+        paper=texts.PAPER,
+    )
 
 
 def card_html(ctx: Context) -> str:

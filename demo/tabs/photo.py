@@ -126,9 +126,8 @@ class PhotoPanel:
             placeholder=f"# Add a photo\ndrop it here or click to choose\n{texts.PHOTO_HINT}",
         )
         # Takes what is dropped or pasted anywhere on the page, also while a photo is shown; the page's script fills it.
-        self.dropped = gr.UploadButton(
-            "Photo", file_types=["image"], type="filepath", visible="hidden", elem_id="dropped"
-        )
+        # Of any type: a file that is no picture is refused here, in a sentence that stays.
+        self.dropped = gr.UploadButton("Photo", type="filepath", visible="hidden", elem_id="dropped")
         self.notice = gr.HTML("", elem_id="photo-notice", js_on_load=_ON_REFUSED)
         self.gallery = gr.HTML(_gallery(), elem_id="examples", js_on_load=_CLICK % {"name": "example"})
         self.shown = gr.HTML("", elem_id="stage", visible=False, js_on_load=_CLICK % {"name": "face"})

@@ -34,7 +34,7 @@ def chat_while_the_model_loads(page, scripted) -> None:
 def attributes_in_mid_answer(page, scripted) -> None:
     tab(page, "Attributes")
     page.click("#attributes-go")
-    page.wait_for_selector(f"#card-detail .answer >> text={scripted.FIRST}")
+    page.wait_for_selector(f".card .answer >> text={scripted.FIRST}")
 
 
 def comparison_in_mid_answer(page, scripted) -> None:

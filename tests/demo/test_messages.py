@@ -96,17 +96,15 @@ def test_a_stop_gives_a_waiting_question_back(with_photo, scripted):
     assert len(scripted.asked) == 1
 
 
-@pytest.mark.parametrize(
-    "broken", ["", '{"age": 30, "gender": "Female"}', "open " * 12], ids=["empty", "json", "repeated"]
-)
+BROKEN = {"empty": "", "json": '{"age": 30, "gender": "Female"}', "repeated": "open " * 12}
+SHOWN = {"Face chat": "#chat .bot.message", "Attributes": "#card-pose", "Compare": ".side.facellm"}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=list(BROKEN))
 def test_broken_text_is_never_shown_as_an_answer(with_photo, scripted, broken):
     page = with_photo()
     scripted.text = broken
-    for title, shown in (
-        ("Face chat", "#chat .bot.message"),
-        ("Attributes", "#card-pose"),
-        ("Compare", ".side.facellm"),
-    ):
+    for title, shown in SHOWN.items():
         start(page, title)
         stays(page, shown, texts.BROKEN)
         assert not broken or broken.strip() not in page.locator(shown).inner_text()

@@ -63,7 +63,8 @@ def test_a_picture_can_be_pasted_while_another_is_shown(with_photo):
           const blob = await new Promise((done) => canvas.toBlob(done, 'image/png'));
           const data = new DataTransfer();
           data.items.add(new File([blob], 'pasted.png', {type: 'image/png'}));
-          document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true}));
+          const told = {clipboardData: data, bubbles: true, cancelable: true};
+          document.body.dispatchEvent(new ClipboardEvent('paste', told));
         }"""
     )
     page.wait_for_selector("#stage >> text=/1 face found/")

@@ -28,6 +28,8 @@ document.addEventListener('click', (event) => {
     remembered('facellm-consent', '1');
     document.documentElement.classList.add('consent-read');
   }
+  const opens = event.target.closest('[data-open]');
+  if (opens) document.querySelector(`#tabs [role=tab][data-tab-id=${opens.dataset.open}]`)?.click();
   if (event.target.closest('#theme')) {
     look = document.body.classList.contains('dark') ? 'light' : 'dark';
     remembered('facellm-theme', look);
