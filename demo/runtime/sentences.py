@@ -13,11 +13,11 @@ from facellm.errors import FaceLLMError, out_of_memory
 
 log = logging.getLogger("facellm.demo")
 
-# An absolute path within a sentence, in quotes or bare, where a space belongs to it if a separator follows in the next
-# word; a URL's path is none.
+# An absolute path within a sentence, in quotes or bare, where a space belongs to it if a separator follows soon; a
+# URL's path is none.
 _QUOTED = re.compile(r"""(?<=['"])(?:[A-Za-z]:[\\/]|/)[^'"]+(?=['"])""")
 _PART = r"[^\s'\",;:()]"
-_BARE = re.compile(rf"(?<![\w:/\\.~-])(?:[A-Za-z]:[\\/]|/)(?:{_PART}|\s(?={_PART}*[\\/]))*(?<![\s.])")
+_BARE = re.compile(rf"(?<![\w:/\\.~-])(?:[A-Za-z]:[\\/]|/)(?:{_PART}|\s(?=(?:\w+\s){{0,2}}\w{_PART}*[\\/]))*(?<![\s.])")
 
 
 def sentence(error: BaseException) -> str:

@@ -35,7 +35,8 @@ def http(here):
 def pick(here, http, session: str) -> None:
     """That visitor clicks an example portrait."""
     listener = next(i for i, fn in here.page.fns.items() if fn.name == "picked")
-    event = {"session_hash": session, "fn_index": listener, "data": [], "event_data": {"example": "collins.jpg"}}
+    event = {"session_hash": session, "fn_index": listener, "data": ["face"]}
+    event["event_data"] = {"example": "collins.jpg"}
     assert http.post("/queue/join", json=event).status_code == 200
     with http.stream("GET", "/queue/data", params={"session_hash": session}) as told:
         assert any("process_completed" in line for line in told.iter_lines())
