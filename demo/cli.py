@@ -35,7 +35,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "facellm-demo") -> int:
     except FaceLLMError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 2
-    return 0
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # all is cleaned up; waiting for the threads and the teardown of torch and Gradio can take seconds
 
 
 def serve(options: Options) -> None:

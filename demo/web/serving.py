@@ -19,6 +19,7 @@ from typing import Any
 import fastapi
 import gradio as gr
 import uvicorn
+from starlette.routing import Mount
 
 from demo.runtime.context import Context
 from demo.web import sessions
@@ -27,7 +28,7 @@ from demo.web.shield import Shield
 
 MAX_FILE = "20mb"
 # Seconds: for answers that are stopped to send their last words; for connections to end after that; for all of it.
-LAST_WORDS, LINGER, AT_MOST = 4.0, 2, 9.0
+LAST_WORDS, LINGER, AT_MOST = 4.0, 2, 8.0
 
 
 class PageServer(uvicorn.Server):
@@ -77,7 +78,9 @@ class PageServer(uvicorn.Server):
             show_error=False,
             **(look or {}),
         )
-        self.app, self._page, self._ctx = page.app, page, ctx
+        # The page knows another, of before it was mounted; its `close` has to end the streams of this one.
+        self.app = page.app = next(route.app for route in outer.routes if isinstance(route, Mount))
+        self._page, self._ctx = page, ctx
         self._shield = Shield(outer, options, limits)
         self._listener = listener
         self._thread: threading.Thread | None = None
