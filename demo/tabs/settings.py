@@ -6,7 +6,7 @@ import gradio as gr
 
 from demo.runtime.parameters import MAX_NEW_TOKENS, MAX_SYSTEM, MAX_TILES
 
-# Above it the embedded models' words fall apart (docs/demo.md); the API allows what other servers allow.
+# Of the slider. Sampling above it lets small models' words fall apart; the API allows what other servers allow.
 MAX_TEMPERATURE = 1.0
 
 
