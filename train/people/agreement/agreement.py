@@ -69,8 +69,8 @@ def agreement(
     """
     from train.people.agreement.shared_facts import compare
 
-    usable_folder(out)
     read = read_pairs(synthetic, human)
+    usable_folder(out)
     for line in read.left_out:
         print(line, file=sys.stderr)
     found: dict[str, Any] = {
