@@ -11,8 +11,8 @@ only; attention alone gathers them into small padded blocks (`Blocks`), whose co
     logits, targets = packed_forward(model, batch, image_features=features)        # (answer tokens, vocabulary), same
     loss = answer_loss(logits, targets, tokens=answer_tokens_of_the_whole_step)
 
-`image_features` are what the projector returns; gradients flow into them. Decoders must take a dict of masks by layer
-type (Qwen2, so every InternVL3); those with sliding windows are refused.
+`image_features` are what the projector returns; gradients flow into them. Decoders are Qwen2 (every InternVL3) or
+Llama; those with sliding windows are refused.
 """
 
 from __future__ import annotations
@@ -225,7 +225,8 @@ def packed_forward(
     out = model(
         input_ids=batch["input_ids"],
         position_ids=batch["position_ids"],
-        attention_mask={"full_attention": None},  # a dict is taken as it is: no T x T mask is built
+        # A mask of four dimensions is taken as it is by Qwen2 and by Llama, and packed attention does not read it.
+        attention_mask=torch.zeros(1, 1, 1, 1, device=labels.device),
         logits_to_keep=keep,
         use_cache=False,
         packed=batch["packed"].to(labels.device),
