@@ -23,7 +23,7 @@ def card(manifest: Mapping[str, Any], files: Mapping[str, str]) -> str:
         front += [f"  - split: {names[split]}", f"    path: {files[split]}"]
     front.append("---")
     count = f"{manifest['written']} questions and answers about {sum(manifest['images'].values())} images."
-    text = _measured(count, manifest) if manifest["teacher"] == "measured" else _asked(count, manifest)
+    text = {"measured": _measured, "seen": _seen}.get(manifest["teacher"], _asked)(count, manifest)
     if not manifest["complete"]:
         open_now = manifest["wanted"] - manifest["written"] - manifest["set_aside"]
         text.append(f"**Not complete:** {open_now} of {manifest['wanted']} questions are not answered yet.")
@@ -78,6 +78,19 @@ def _measured(count: str, manifest: Mapping[str, Any]) -> list[str]:
         "not measured is not said, and questions that nothing measured would answer are left out.",
         f"- labels: `{manifest['labels']}`\n- teacher: `measured`, seed {manifest['settings']['seed']}\n"
         f"- wording: `{manifest['prompt_version']}`\n"
+        f"- held out for validation, by image: {manifest['val_fraction']:.1%}",
+    ]
+
+
+def _seen(count: str, manifest: Mapping[str, Any]) -> list[str]:
+    settings = manifest["settings"]
+    return [
+        "# Descriptions of faces by a model that saw them",
+        f"{count} A vision-language model looked at each picture once and wrote tags and a caption, for some faces the "
+        "eight answers themselves. **No person wrote or checked them.** Every other answer was composed by rules from "
+        "the tags, the caption, the labels and measurements of the picture; what is not known is not said.",
+        f"- labels: `{manifest['labels']}`\n- teacher: `seen`, tags `{settings['tags']}`, written answers "
+        f"`{settings['answers'] or 'none'}`, seed {settings['seed']}\n- wording: `{manifest['prompt_version']}`\n"
         f"- held out for validation, by image: {manifest['val_fraction']:.1%}",
     ]
 

@@ -89,7 +89,7 @@ def main(argv: list[str]) -> int:
 
 
 def _plan(args: argparse.Namespace, labels: Labels, attributes: Any, url: str, price: Any) -> tuple[Plan, Any]:
-    """The plan, and the measured teacher where it is that. A shard is every N-th line."""
+    """The plan, and the teacher where it needs no server. A shard is every N-th line."""
     rows = labels.rows
     if args.shard:
         part, parts = args.shard
@@ -104,6 +104,12 @@ def _plan(args: argparse.Namespace, labels: Labels, attributes: Any, url: str, p
         teacher = MeasuredTeacher(labels.rows, args.images, args.out, args.measurements, args.seed)
         plan = Plan(rows, attributes, teacher.settings, tries=args.reask + 1, prompt_version=WORDING_VERSION)
         return plan, teacher
+    if args.teacher == "seen":
+        from train.teachers.seen import seen_teacher
+
+        teacher = seen_teacher.SeenTeacher(labels.rows, args.images, args.seen, args.seed)
+        version = seen_teacher.WORDING_VERSION
+        return Plan(rows, attributes, teacher.settings, tries=args.reask + 1, prompt_version=version), teacher
     settings = Settings(
         model=args.model,
         base_url=url,
@@ -176,8 +182,8 @@ def _show(labels: Labels, skip_bad: bool) -> None:
 
 def _estimate(plan: Plan, store: AnswerStore | None, batch: bool) -> None:
     wanted = len(plan.rows) * len(plan.attributes)
-    if plan.settings.teacher == "measured":
-        _say(f"{len(plan.rows)} images, {wanted} answers by the measured teacher, nothing to pay.")
+    if plan.settings.teacher != "openai":
+        _say(f"{len(plan.rows)} images, {wanted} answers by the {plan.settings.teacher} teacher, nothing to pay.")
         return
     if batch:
         plan = dataclasses.replace(plan, price=plan.price and plan.price.by_batch())

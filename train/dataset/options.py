@@ -17,11 +17,13 @@ from train.teachers.batch.batches import POLL_SECONDS
 from train.teachers.batch.parts import MOST_REQUESTS
 from train.teachers.openai import OPENAI_URL, Settings
 
-TEACHERS = ("openai", "measured")
+TEACHERS = ("openai", "measured", "seen")
 _EPILOG = """\
 Teachers: `openai` is any model that sees images behind a server with OpenAI's chat completions, asked one question a
 request, told each face's labels. `measured` needs no server: it writes from the labels and from what can be measured of
-the picture, and leaves out what was not measured. Without --teacher it is `openai` where OPENAI_API_KEY or a base URL
+the picture, and leaves out what was not measured. `seen` needs none either: it composes answers from the tags and
+captions that a vision-language model wrote at one look at each picture (--seen).
+Without --teacher it is `openai` where OPENAI_API_KEY or a base URL
 is set, else `measured`; every row says which it was.
 
 The key is read from the environment variable OPENAI_API_KEY and nowhere else; other servers may do without one.
@@ -93,6 +95,8 @@ def parser() -> argparse.ArgumentParser:
     add("--reask", type=int, default=2, metavar="N", help="new answers after one that failed a check (default 2)")
     add("--measurements", type=Path, help="face-mesh measurements for the measured teacher (default: measurements.csv "
         "in or beside the images, if there is one)")  # fmt: skip
+    add("--seen", type=Path, help="folder with seen.csv for the teacher `seen` (default: the images' folder, or seen/ "
+        "in or beside it)")  # fmt: skip
     add = made.add_argument_group("how it is asked").add_argument
     add("--concurrency", type=int, default=32, metavar="N", help="requests at once (default 32)")
     add("--timeout", type=float, default=Settings.timeout, metavar="S", help="seconds for a response (default 120)")
@@ -126,8 +130,8 @@ def read(argv: list[str]) -> argparse.Namespace:
     if args.teacher is None:
         known = os.environ.get("OPENAI_API_KEY", "").strip() or args.base_url or os.environ.get("OPENAI_BASE_URL")
         args.teacher = "openai" if known else "measured"
-    if args.teacher == "measured" and args.batch:
-        raise FaceLLMError("--batch is for a server; the measured teacher needs none: leave out one of the two.")
+    if args.teacher != "openai" and args.batch:
+        raise FaceLLMError(f"--batch is for a server; the {args.teacher} teacher needs none: leave out one of the two.")
     part = load(args.recipe)
     if args.model in (None, part.model):
         args.price = args.price or part.price or None

@@ -1,0 +1,1 @@
+"""The words by which a sentence claims something about a face, as patterns."""

@@ -1,0 +1,1 @@
+"""Words and phrases for one face, chosen once so that everything said of it agrees."""

@@ -1,0 +1,1 @@
+"""A teacher that composes answers from what a vision-language model saw."""
