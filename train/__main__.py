@@ -47,6 +47,11 @@ VERBS = {
         "jinja2 scipy statsmodels",
         "check what a model writes about labelled faces against the labels",
     ),
+    "chat": (
+        "train.chat.chat",
+        "jinja2 scipy statsmodels yaml",
+        "ask a model what people ask about faces, and score its answers",
+    ),
     "agreement": (
         "train.people.agreement.agreement",
         "jinja2 matplotlib scipy sklearn statsmodels yaml",
