@@ -1,0 +1,216 @@
+"""The whole way of mini on a few made-up faces: tower at two resolutions, connector, a folder that opens."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, InternVLVisionConfig, InternVLVisionModel, LlamaConfig, LlamaForCausalLM
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+import facellm
+from facellm.weights.fingerprint import encoder_digest
+from tests.tiny import make_processor
+from tests.train.mini.face_data import write_data
+from train.lora.feature_cache import FeatureCache
+from train.mini import assemble, connector, dense, dense_facts, handover, manifest, ship, word_slots
+from train.mini.vision import readings, token_cache, tower, tuning
+from train.seen.known import split, tags
+
+LOW_PX, HIGH_PX = 56, 84
+
+
+def tiny_config(side: int) -> InternVLVisionConfig:
+    """The tower's width and patches in five thin layers."""
+    return InternVLVisionConfig(
+        hidden_size=384,
+        intermediate_size=32,
+        num_hidden_layers=5,
+        num_attention_heads=6,
+        patch_size=14,
+        image_size=side,
+        use_mean_pooling=False,
+        layer_norm_eps=1e-6,
+    )
+
+
+def write_decoder(folder: Path) -> None:
+    """A Llama of two layers with the tokenizer of the tiny models."""
+    tokenizer = make_processor().tokenizer
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory):
+    data, work = write_data(tmp_path_factory.mktemp("data")), tmp_path_factory.mktemp("work")
+    patch = pytest.MonkeyPatch()
+    patch.setattr(split.read_splits, "__defaults__", (6,))
+    for module in (tower, assemble):
+        patch.setattr(module, "vision_config", tiny_config)
+    patch.setattr(tuning, "load_tower", lambda _, side: InternVLVisionModel(tiny_config(side)))
+    low = tuning.Cycle("low", LOW_PX, 1e-3, 1e-2, 1.0, ((0.5, 8), (1.0, 16)), batch=8)
+    high = tuning.Cycle("high", HIGH_PX, 1e-3, 1e-2, 0.5, ((1.0, 20),), after="low", batch=8, no_face=2)
+    patch.setattr(tuning, "CHECKPOINT_SECONDS", 0.0)
+    patch.setattr(tuning, "LOG_STEPS", 2)
+    for cycle in (low, high):
+        tuning.train(data, Path("unused.onnx"), work, cycle=cycle, steps=4)
+    write_decoder(work / "decoder")
+    patch.setattr(connector, "CHECKPOINT_SECONDS", 0.0)
+    figures = connector.train(data, work, work / "decoder", tuning.newest(work), steps=12, slot_epochs=3, limit=12)
+    yield data, work, figures
+    patch.undo()
+
+
+def test_each_cycle_logs_losses_and_figures(made) -> None:
+    lines = [json.loads(line) for line in (made[1] / "tower.jsonl").read_text().splitlines()]
+    for name in ("low", "high"):
+        own = [line for line in lines if line["cycle"] == name]
+        assert "all" in own[0] and "gender" in own[-1]["val"] and "glasses_yes_no" in own[-1]["val"]
+
+
+def test_a_stopped_cycle_goes_on_where_it_was(made) -> None:
+    data, work, _ = made
+    before = torch.load(work / "tower-low.last.pt", weights_only=False)
+    cycle = tuning.Cycle("low", LOW_PX, 1e-3, 1e-2, 1.0, ((1.0, 16),), batch=8)
+    tuning.train(data, Path("unused.onnx"), work, cycle=cycle, steps=before["step"] + 2)
+    line = json.loads((work / "tower.jsonl").read_text().splitlines()[-1])
+    assert line["step"] == before["step"] + 2
+
+
+def test_positions_are_interpolated_between_sides(made) -> None:
+    net = tower.load(made[1] / "tower-low.pt", HIGH_PX)
+    assert tower.side_of(net.state_dict()) == HIGH_PX
+    assert net.tokens(torch.zeros(1, 3, HIGH_PX, HIGH_PX)).shape == (1, 36, 384)
+
+
+def test_the_features_are_what_the_model_in_the_folder_computes(made) -> None:
+    data, work, _ = made
+    model = facellm.load(str(work / "base")).loaded.model
+    net = tower.load(tuning.newest(work))
+    shown = connector.prepare(data, work, net, HIGH_PX, 12)
+    name = shown.faces.names[shown.val[:1]]
+    pixels = torch.from_numpy(shown.faces.pixels[shown.val[:1]])
+    normal = tower.normalise(tower.whole(pixels, HIGH_PX).pixels)
+    with torch.no_grad():
+        seen = model.get_image_features(pixel_values=normal.to(model.dtype)).pooler_output.float()
+        cached = model.model.multi_modal_projector(shown.features.of(name).to(model.dtype)).float()
+    assert torch.allclose(seen.flatten(), cached.flatten(), atol=0.05)
+
+
+def test_no_test_face_is_ever_shown(made) -> None:
+    data, work, _ = made
+    kept_back = {name for name, own in split.read_splits(data).items() if own == split.TEST}
+    named = json.loads((work / f"features-{HIGH_PX}" / "index.json").read_text())["names"]
+    assert kept_back and not kept_back & set(named)
+
+
+def test_the_base_answers_through_the_package(made, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (90, 90), (200, 180, 160)).save(tmp_path / "face.png")
+    model = facellm.load(str(made[1] / "base"))
+    assert model.ask(str(tmp_path / "face.png"), "Is she wearing glasses?").text is not None
+    assert (made[1] / "base" / "video_preprocessor_config.json").exists()
+    assert "balanced" in made[2]
+
+
+def test_slots_teach_what_the_features_tell(made) -> None:
+    lines = [json.loads(line) for line in (made[1] / "connector.jsonl").read_text().splitlines()]
+    assert set(lines[0]["slots"]) <= set(dense_facts.FACTS) and lines[-1]["val"]
+    share = word_slots.layout(18, 36)
+    assert torch.equal(share.sum(1), torch.ones(18)) and (share > 0).sum() == 36
+    assert torch.equal(word_slots.layout(18, 9).sum(1), torch.ones(18))
+
+
+def test_the_tokenizer_survives(made) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(made[1] / "base")
+    assert tokenizer.decode(tokenizer("Is she wearing glasses?")["input_ids"]) == "Is she wearing glasses?"
+
+
+def test_packed_pairs_of_a_llama_get_the_logits_they_would_get_alone(made) -> None:
+    data, work, _ = made
+    shown = connector.prepare(data, work, tower.load(tuning.newest(work)), HIGH_PX, 12)
+    model, processor = facellm.load(str(work / "base"), dtype="float32").loaded.model, make_processor(HIGH_PX)
+    connector.use_packed_attention(model)
+    draw, row, name = random.Random(0), int(shown.train[0]), str(shown.faces.names[shown.train[0]])
+    told = [
+        dense.fact_list(processor, shown.places(row), shown.weights, draw),
+        dense.caption(processor, shown.captions[name], draw),
+    ]
+    with torch.no_grad():
+        packs = connector.pack(told, image=name, image_token_id=processor.image_token_id)
+        together, targets = connector.forward(model, packs, shown)
+        made_of = model.model.multi_modal_projector(shown.features.of(shown.faces.names[[row]]))
+        alone = []
+        for ids, labels in told:
+            out = model(
+                input_ids=torch.tensor([ids]),
+                mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=made_of)},
+            )
+            alone.append(out.logits[0][torch.nonzero(torch.tensor(labels)[1:] >= 0)[:, 0]])
+    assert len(targets) == sum(len(logits) for logits in alone)
+    assert torch.allclose(together, torch.cat(alone), atol=1e-3)
+
+
+def test_readings_are_probabilities_of_words(made) -> None:
+    data, work, _ = made
+    assert tuning.believe(data, work, tuning.newest(work)) == len(readings.read(work / "readings.npz"))
+    one = readings.read(work / "readings.npz")["utkface/val/0.jpg"]
+    assert set(one) == {*tags.FIELDS, "gender", "race", "age_group", "expression_label"}
+    assert all(sum(words.values()) == pytest.approx(1, abs=0.02) for words in one.values())
+    assert list(one["glasses"]) == list(tags.WORDS["glasses"])
+
+
+def test_the_table_counts_faces_and_pictures_without_one(made) -> None:
+    data, work, _ = made
+    figures = tuning.measure(data, work, tuning.newest(work), HIGH_PX)
+    assert {"gender", "head_pose", "faces_missed", "none_corner", "none_chart"} <= set(figures)
+
+
+def test_the_features_are_handed_to_train_lora(made, tmp_path: Path) -> None:
+    work = made[1]
+    cached = token_cache.load(work / f"features-{HIGH_PX}")
+    assert handover.write(cached, work / "base", tmp_path / "features") == len(cached.row_of)
+    model = facellm.load(str(work / "base"))
+    mark = encoder_digest(model.loaded.model, model.loaded.processor)
+    cache = FeatureCache(tmp_path / "features", mark)
+    assert set(cache.rows) == set(cached.row_of) and cache.array.shape[1:] == (9, 32)
+
+
+def test_what_is_shipped_and_the_decoder_are_the_whole_model(made, tmp_path: Path) -> None:
+    work = made[1]
+    sizes = ship.ship(work / "base", tmp_path / "shipped")
+    assert {"config.json", "tokenizer.json", "video_preprocessor_config.json", ship.WEIGHTS} <= set(sizes)
+    wanted = {}
+    for shard in (work / "base").glob("*.safetensors"):
+        wanted |= load_file(shard)
+    joined = ship.join(tmp_path / "shipped", work / "decoder")
+    assert set(joined) == set(wanted) - {"lm_head.weight"}
+    assert all(torch.equal(joined[name].to(torch.bfloat16), wanted[name].to(torch.bfloat16)) for name in joined)
+
+
+def test_the_manifest_names_data_stages_and_no_place(made, tmp_path: Path) -> None:
+    data, work, _ = made
+    manifest.note(work, "connector", {"data": data, "work": work, "limit": 12, "tower": work / "t.pt"}, {"a": 1}, 60)
+    written = manifest.write(data, work, tmp_path / "manifest.json")
+    assert "utkface/labels.csv" in written["data"] and written["packages"]["torch"]
+    assert written["stages"][-1]["arguments"] == {"limit": 12, "tower": "t.pt"}
+    assert str(work) not in (tmp_path / "manifest.json").read_text()

@@ -1,0 +1,1 @@
+"""What mini's decoder is taught to say: conversations about each face, and plain text."""
