@@ -251,7 +251,7 @@ def test_command_on_the_tiny_model(faces, tiny, tmp_path, capsys, monkeypatch):
     [
         (None, [], "no fairface_label_*.csv"),
         ("missing.csv", [], "cannot be read"),
-        ("file,age,gender\nval/0.jpg,20-29,Male\n", [], "no column 'race'"),
+        ("file,age,gender\nval/0.jpg,20-29,Male\n", [], "no column `race`"),
         ("file,age,gender,race\nval/0.jpg,old,Male,White\n", [], "None of the 1 rows"),
         ("file,age,gender,race\nval/0.jpg,20-29,Male,White\nval/1.jpg,20-29,Male,White\n", [], "at least two"),
         ("labels.csv", ["--attributes", "demographic,ears"], "no attribute 'ears'"),
