@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import sys
-import tomllib
 from importlib import metadata
 from pathlib import Path
+
+import tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = "# Written from pyproject.toml by `make requirements`; edit that file.\n"

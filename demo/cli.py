@@ -19,7 +19,7 @@ from demo.runtime.options import Options, check_mcp, read_options
 from demo.web import heap
 from demo.web.uploads import private_folder
 from facellm.errors import FaceLLMError
-from facellm.ports import listen
+from facellm.server.ports import listen
 from facellm.weights.registry import resolve
 
 

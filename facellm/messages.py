@@ -1,4 +1,4 @@
-"""The only place that builds a conversation, for inference and training alike, and its text by a model's template."""
+"""The only place that builds a conversation, for inference and training alike, and turns it into token ids."""
 
 from __future__ import annotations
 
@@ -118,3 +118,31 @@ def expand_image(processor: Any, text: str, tiles: int = 1, images: int = 1) -> 
         raise FaceLLMError(f"The conversation must hold {count}; please do not write {token} in a question.")
     run = f"{processor.start_image_token}{token * (processor.image_seq_length * tiles)}{processor.end_image_token}"
     return text.replace(token, run)
+
+
+def prompt_ids(processor: Any, messages: Sequence[dict[str, Any]], *, images: int = 1, tiles: int = 1) -> list[int]:
+    """Renders a conversation as a prompt.
+
+    Args:
+        processor: The model's.
+        messages: From `build_messages`.
+        images: How many images the conversation holds.
+        tiles: How many tiles each of them is.
+
+    Returns:
+        Token ids, open for the answer, with a placeholder for every image token.
+
+    Raises:
+        FaceLLMError: Where the conversation does not hold that many images.
+    """
+    return text_ids(processor, expand_image(processor, render(processor, messages), tiles, images))
+
+
+def label_ids(processor: Any, label: str) -> list[int]:
+    """Returns the token ids of a label as a whole answer: with the EOS token, so that "10" does not beat "10-19"."""
+    return [*text_ids(processor, label.strip()), processor.tokenizer.eos_token_id]
+
+
+def text_ids(processor: Any, text: str) -> list[int]:
+    """Returns the token ids of a text, with nothing added."""
+    return processor.tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -22,13 +22,12 @@ from facellm.engine.decode import Batch, prefill_prefix
 from facellm.engine.features import FeatureStore
 from facellm.engine.kv_cache import PrefixCache, common_prefix
 from facellm.engine.network import eos_ids, networks_of
-from facellm.engine.prompts import label_ids, prompt_ids
 from facellm.engine.sampling import Sampling
 from facellm.engine.scheduler import MAX_ROWS, BatchQueue, Scheduler
 from facellm.engine.scoring import PackedRow, score_rows
 from facellm.engine.sequence import Request, RunningSequence
 from facellm.errors import FaceLLMError
-from facellm.messages import build_messages
+from facellm.messages import build_messages, label_ids, prompt_ids
 from facellm.results import VARIANTS, Answer, Delta, Row
 
 if TYPE_CHECKING:

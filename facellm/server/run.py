@@ -12,8 +12,8 @@ from facellm.api import FaceLLM
 from facellm.attributes import sensitive_allowed
 from facellm.errors import FaceLLMError
 from facellm.model_options import ModelOptions
-from facellm.ports import free_port, listen
 from facellm.server.app import make_app
+from facellm.server.ports import free_port, listen
 
 GRACE = 5  # seconds that open answers get when the server is stopped
 # Seconds. Longer than proxies and clients keep an idle connection (60 s in nginx): who closes first must not be the

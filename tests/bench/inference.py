@@ -22,9 +22,8 @@ from PIL import Image
 
 from facellm.api import FaceLLM
 from facellm.attributes import ATTRIBUTES
-from facellm.engine.prompts import prompt_ids, text_ids
 from facellm.engine.sampling import Sampling
-from facellm.messages import build_messages
+from facellm.messages import build_messages, prompt_ids, text_ids
 from facellm.profile import fields_for
 from facellm.results import Row
 from tests import tiny

@@ -1,7 +1,7 @@
 """The question-answer pairs of one image in a benchmarked training step, as token ids and labels.
 
 `attributes`: the eight attribute questions with random answers of GPT-4o's usual lengths, as FairFaceGPT has them.
-`taught`: what nano is trained on (train.nano.language.corpus), of a face whose facts are drawn at random; no picture is seen.
+`taught`: what nano is trained on (train.nano.language.corpus), of a face whose facts are drawn at random.
 What this file does not know: models, steps, time.
 """
 

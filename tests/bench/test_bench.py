@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from facellm.engine.engine import Engine
-from facellm.engine.prompts import prompt_ids
 from facellm.engine.sampling import Sampling
-from facellm.messages import build_messages
+from facellm.messages import build_messages, prompt_ids
 from facellm.results import Row
 from tests import tiny
 from tests.bench import __main__ as bench

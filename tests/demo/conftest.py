@@ -22,7 +22,7 @@ from demo.runtime.options import Options
 from demo.runtime.photos import EXAMPLES
 from demo.web.serving import PageServer
 from demo.web.uploads import private_folder
-from facellm.ports import listen
+from facellm.server.ports import listen
 from tests.demo.scripted import Scripted
 from tests.paths import ROOT
 from tests.served import InThread

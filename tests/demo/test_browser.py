@@ -103,9 +103,7 @@ def test_chat_streams_and_answers_can_be_regenerated_edited_undone_liked_cleared
     page.wait_for_function("document.querySelectorAll('#chat .bot.message').length == 2")
     asked = page.locator("#chat .user.message").all_inner_texts()
     kept = [texts.STARTERS["structure"], "Are the eyes open?"]
-    assert [q.strip() for q in asked] == kept, (
-        "nothing but the edited one"
-    )
+    assert [q.strip() for q in asked] == kept, "nothing but the edited one"
 
     before = likes(site)
     page.get_by_label("Like", exact=True).last.click()

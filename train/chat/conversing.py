@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from facellm.engine.offline import ROWS, Ask, OfflineEngine
-from facellm.engine.prompts import prompt_ids
-from facellm.messages import build_messages
+from facellm.messages import build_messages, prompt_ids
 from train import journal
 from train.chat.selection import Question
 

@@ -19,11 +19,10 @@ from facellm.engine import model_thread
 from facellm.engine.decode import Batch
 from facellm.engine.engine import Engine
 from facellm.engine.network import Network
-from facellm.engine.prompts import prompt_ids
 from facellm.engine.sampling import Sampler, Sampling
 from facellm.engine.slots import SlotsCache
 from facellm.errors import out_of_memory
-from facellm.messages import build_messages
+from facellm.messages import build_messages, prompt_ids
 from facellm.results import Row
 from facellm.weights.load import open_model
 from tests import tiny

@@ -274,9 +274,7 @@ def test_sentences_about_the_run(world, trained, tmp_path, monkeypatch):
     other = make_tiny_internvl(tmp_path / "other", seed=5)
     told(lambda: lora.train(world[0], other, out, recipe(), device="cpu"), "another base", str(world[1]))
     told(lambda: lora.train(*world, out, recipe(rank=4), device="cpu"), "rank=16, not 4")
-    told(
-        lambda: lora.train(make_data(tmp_path / "d", 4), world[1], out, recipe(), device="cpu"), "on other data"
-    )
+    told(lambda: lora.train(make_data(tmp_path / "d", 4), world[1], out, recipe(), device="cpu"), "on other data")
     shutil.rmtree(out / "checkpoints")
     told(lambda: lora.train(world[0], other, out, recipe(), device="cpu"), "feature cache", "another encoder")
 

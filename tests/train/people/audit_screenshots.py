@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 from demo.runtime.photos import EXAMPLES
 from facellm.attributes import attribute
-from facellm.ports import free_port
+from facellm.server.ports import free_port
 from tests.demo.conftest import CHROMIUM_ARGUMENTS, PATIENCE
 from tests.demo.screenshots import OUT, save
 from tests.train.people.test_audit_browser import press

@@ -394,7 +394,10 @@ def features_only(folder: Path) -> Path:
         (["SET", "--annotator", "auto"], "kept for the automatic checks"),
         (["SET", "--annotator", " Majority "], 'The name "majority" is kept for the report'),
         (["SET", "--measurements", "x.csv"], "give --auto too"),
-        (["SET", "--auto", "--measurements", "x.csv"], "The file x.csv cannot be read: No such file or directory; check --measurements"),
+        (
+            ["SET", "--auto", "--measurements", "x.csv"],
+            "The file x.csv cannot be read: No such file or directory; check --measurements",
+        ),
         (["SET", "--labels", "x.csv"], "The file x.csv cannot be read: No such file or directory; check --labels"),
         (["SET", "--report", "OUT"], "holds no mark yet"),
         (["SET", "--port", "99999999"], "is not a port"),

@@ -42,7 +42,8 @@ def test_the_prompt_changes_with_its_version_only():
 def test_the_measured_wording_changes_with_its_version_only():
     texts = []
     for changes in (
-        {}, {"gender": 0.5, "race": 0.5, "grey": 0.2}, {"expression": "surprise", "mouth": 0.4}, {"yaw": 30.0, "side": 0.6},
+        {}, {"gender": 0.5, "race": 0.5, "grey": 0.2}, {"expression": "surprise", "mouth": 0.4},
+        {"yaw": 30.0, "side": 0.6},
         {"yaw": -30.0, "pitch": 25.0, "years": 70}, {"smile": 0.2, "years": 1, "grey": 0.75},
         {"shapes": {"face_ratio": 0.5, "jaw_ratio": 0.5, "nose_width": 0.9, "lip_thickness": 0.9, "brow_raise": 0.9}},
     ):  # fmt: skip

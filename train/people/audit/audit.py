@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from facellm.errors import FaceLLMError
-from facellm.ports import free_port
+from facellm.server.ports import free_port
 from train.people.audit.items import read_items
 from train.people.audit.judgements import AUTO, AuditStore, check_person
 from train.people.audit.sample import draw

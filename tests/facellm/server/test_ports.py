@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from facellm.errors import FaceLLMError
-from facellm.ports import free_port
+from facellm.server.ports import free_port
 
 
 def test_a_taken_port_is_named_and_the_default_one_moves_on():
