@@ -33,7 +33,6 @@ RESAMPLES = 1000
 LEAST_TRAIT = 10  # images that must, and must not, show a trait
 
 
-
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m train bias", description=__doc__.split("\n")[0])
     add_options(p)
