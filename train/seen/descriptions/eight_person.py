@@ -144,7 +144,13 @@ def structure(truth: Truth, voice: Voice, rng: random.Random) -> str | None:
     elif truth.value("eyes") == "closed":
         upper = pick((f"{above} lie above closed eyes", f"the eyes are closed under {above}"))
     else:
-        kind = looked or (f"{eyes} eyes" if eyes else pick(("the eyes", "the open eyes")))
+        kind = looked or (
+            f"{eyes} eyes"
+            if eyes
+            else "the open eyes"
+            if truth.value("eyes", sure=True) == "open" and rng.random() < 0.5
+            else "the eyes"
+        )
         upper = pick((f"{above} lie above {kind}", f"{above} frame {kind}", f"{kind} sit under {above}"))
         if not brows and above == "the brows":
             upper = f"{voice.they} has {looked}" if looked else None
@@ -152,7 +158,7 @@ def structure(truth: Truth, voice: Voice, rng: random.Random) -> str | None:
     if nose:
         parts.append(pick((f"the nose is {pick(NOSES[nose])}", f"{their} nose looks {pick(NOSES[nose])}")))
     if lips:
-        shown = "" if truth.value("mouth") != "open" else pick((" and parted", ", slightly apart", ""))
+        shown = "" if truth.value("mouth", sure=True) != "open" else pick((" and parted", ", slightly apart", ""))
         if truth.value("facial_hair") in ("moustache", "beard", "goatee"):
             shown = ""
         parts.append(f"the lips are {pick(LIPS[lips])}{shown}")

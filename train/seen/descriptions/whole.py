@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 
 from train.seen.descriptions import forms
-from train.seen.known import caption
+from train.seen.known import ages, caption
 from train.seen.known.truth import Truth
 from train.seen.words.lexicon import Voice
 from train.seen.words.spin import raised, spin
@@ -45,7 +45,7 @@ def write(truth: Truth, voice: Voice, rng: random.Random, blind: bool = False) -
 
     blind: begins with what the picture is, for somebody who cannot see it.
     """
-    told = caption.mended(truth.face.caption, truth.years, voice.decade) if truth.face.caption else None
+    told = ages.mended(truth.face.caption, truth.years, voice.decade) if truth.face.caption else None
     if told:
         return _filled([caption.with_article(told)], truth, voice, rng, blind)
     first = forms.one_sentence(truth, voice, rng)

@@ -30,7 +30,9 @@ HEAD: dict[str, dict[str, Value]] = {
             None,
             True,
         ),
-        "sunglasses": value(r"sun ?glasses|shades|dark glasses|(?:dark|tinted) lenses"),
+        "sunglasses": value(
+            r"sun ?glasses|shades(?! (?:the|his|her|their|over|of)\b)|dark glasses|(?:dark|tinted) lenses"
+        ),
         "none": value(r"eyes? (?:is|are|look) (?:uncovered|bare|free)"),
     },
     "headwear": {
