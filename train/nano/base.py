@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from facellm.files import atomic_path
+from facellm.weights.device import cpu_has_fast_bfloat16
 from train.lora.conversations import Example, tokenize
 from train.lora.packed_attention import answer_loss, answer_weights, collate, packed_forward, use_packed_attention
 from train.lora.packs import Pack, pack
@@ -84,7 +85,7 @@ def make_optimizers(model: torch.nn.Module, rate: float) -> list[torch.optim.Opt
 
 def step_loss(model: Any, tokens: Tokens, group: list[Pack], weighting: str = "token") -> tuple[torch.Tensor, int]:
     batch = collate(group)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_fast_bfloat16()):
         features = model.model.multi_modal_projector(tokens(batch["images"]))
         logits, targets = packed_forward(model, batch, image_features=features)
     return answer_loss(logits, targets, weights=answer_weights(batch["labels"], weighting)), len(targets)

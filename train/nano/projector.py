@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from transformers import InternVLForConditionalGeneration
 
+from facellm.weights.device import cpu_has_fast_bfloat16
 from train.faces.facts import pose_of
 from train.faces.measures import MEASUREMENTS, YAW_FRONTAL_DEG, YAW_TURNED_DEG
 from train.nano.base import Tokens
@@ -130,7 +131,7 @@ def train(folder: Path, work: Path, *, epochs: int = EPOCHS, seed: int = 0) -> d
     for _ in range(steps):
         chosen = np.sort(rng.choice(rows, batch, p=draws / draws.sum()))
         picked = tokens(chosen)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_fast_bfloat16()):
             change = (new(picked) - old(picked)).float()
         means, wish = change.mean(1), wished[chosen]
         said = reader((before[chosen] + means - centre) / READER_SCALE)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from facellm.weights.device import cpu_has_fast_bfloat16
 from train.faces.measures import PIXEL_STATS
 from train.nano.vision import faces as data
 from train.nano.vision.augment import IMAGE_PX, centre, normalise
@@ -64,7 +65,7 @@ def predict(model: FaceNet, faces: data.Faces, rows: np.ndarray) -> dict[str, to
     outputs: list[dict[str, torch.Tensor]] = []
     for start in range(0, len(rows), 128):
         raw = torch.from_numpy(faces.pixels[np.sort(rows[start : start + 128])])
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_fast_bfloat16()):
             outputs.append({k: v.float() for k, v in model(normalise(centre(raw))).items()})
     return {name: torch.cat([out[name] for out in outputs]) for name in HEADS}
 

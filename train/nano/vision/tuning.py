@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from facellm.files import atomic_path
+from facellm.weights.device import cpu_has_fast_bfloat16
 from train.nano.vision import faces as data
 from train.nano.vision.augment import IMAGE_PX, augment, erase, normalise
 from train.nano.vision.pretrained import load_tower
@@ -159,7 +160,7 @@ def train(
             model.train()
             pixels, mesh = augment(torch.from_numpy(faces.pixels[rows]), targets.mesh[index], rng, cycle.strength)
             target = targets.at(index, mesh, pixels)
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_fast_bfloat16()):
                 erased = erase(pixels, rng, 0.25 * cycle.strength)
                 out = model(normalise(erased), keep=cycle.kept if done < cycle.all_from else None)
             terms = loss_of({name: value.float() for name, value in out.items()}, target, cycle.weights)

@@ -16,6 +16,7 @@ import torch
 
 from facellm.files import atomic_path
 from facellm.labels import EXPRESSIONS
+from facellm.weights.device import cpu_has_fast_bfloat16
 from train.faces.measures import YAW_TURNED_DEG, cheek_difference, pixel_stats
 from train.nano.vision import augment, heads
 from train.nano.vision import faces as data
@@ -60,7 +61,7 @@ def encode(folder: Path, work: Path, *, tower: Path | None = None, batch: int = 
         else:
             pixels = augment.retouch(raw, rng) if view == "retouched" else augment.centre(raw)
         pixels = (pixels * 255).round().clamp(0, 255) / 255  # as a decoded picture has them
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_fast_bfloat16()):
             hidden = model.tower(augment.normalise(pixels)).last_hidden_state[:, 1:]
         found = {
             "pooled": hidden.float().mean(1).numpy(),
