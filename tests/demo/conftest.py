@@ -219,7 +219,7 @@ def slowly(site, monkeypatch):
                     time.sleep(0.05)
                 yield delta
                 grown[delta.row] += 100 if delta.done else 1
-                if seen.hold and min(grown) >= 4:
+                if seen.hold and min(grown) >= 8:  # enough to be drawn, however fast they came
                     seen.wait(cancel)
         finally:
             source.close()
