@@ -15,6 +15,7 @@ import pytest
 
 from demo.web import uploads
 from facellm.errors import FaceLLMError
+from facellm.server.ports import free_port
 from tests.demo.web.apart import Apart, holds
 
 
@@ -123,7 +124,7 @@ def test_a_shared_gradio_folder_of_another_user_is_not_touched(tmp_path):
     shared = tmp_path / "temp" / "gradio"
     shared.mkdir(parents=True)
     shared.chmod(0o755)
-    with Apart(tmp_path, "--port", "17862") as page:
+    with Apart(tmp_path, "--port", str(free_port("127.0.0.1", 17862))) as page:
         answer = httpx.post(timeout=120, url=f"{page.url}/gradio_api/upload", files={"files": ("face.jpg", b"photo")})
         assert answer.status_code == 200
         (path,) = answer.json()
