@@ -249,13 +249,3 @@ def eventually(true: Callable[[], bool], seconds: float = PATIENCE / 1000, what:
 @pytest.fixture
 def portrait() -> Path:
     return EXAMPLES / "collins.jpg"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that drives the browser may be repeated once: on a busy machine a status line was seen not to come.
-
-    pytest counts what was repeated as "rerun" in its summary.
-    """
-    for item in items:
-        if "/demo/" in item.nodeid and {"browser", "visit", "with_photo"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.flaky(reruns=1))
