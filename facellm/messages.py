@@ -98,7 +98,7 @@ def _template(processor: Any, template: str, messages: list[dict[str, Any]], gen
     )
 
 
-def expand_image(processor: Any, text: str, tiles: int = 1, images: int = 1) -> str:
+def expand_image(processor: Any, text: str, tiles: int | Sequence[int] = 1, images: int = 1) -> str:
     """Replaces each image placeholder by <img>, `tiles` x image_seq_length placeholders, </img>.
 
     This gives the text that InternVLProcessor makes of the pixels, without needing the pixels.
@@ -106,7 +106,7 @@ def expand_image(processor: Any, text: str, tiles: int = 1, images: int = 1) -> 
     Args:
         processor: The model's.
         text: A rendered conversation.
-        tiles: How many tiles each image is.
+        tiles: How many tiles each image is: one number for all, or one for each.
         images: How many images the conversation holds.
 
     Raises:
@@ -116,18 +116,25 @@ def expand_image(processor: Any, text: str, tiles: int = 1, images: int = 1) -> 
     if text.count(token) != images:
         count = "one image" if images == 1 else f"{images} images"
         raise FaceLLMError(f"The conversation must hold {count}; please do not write {token} in a question.")
-    run = f"{processor.start_image_token}{token * (processor.image_seq_length * tiles)}{processor.end_image_token}"
-    return text.replace(token, run)
+    counts = [tiles] * images if isinstance(tiles, int) else tiles
+    runs = (
+        f"{processor.start_image_token}{token * (processor.image_seq_length * count)}{processor.end_image_token}"
+        for count in counts
+    )
+    first, *others = text.split(token)
+    return first + "".join(run + other for run, other in zip(runs, others, strict=True))
 
 
-def prompt_ids(processor: Any, messages: Sequence[dict[str, Any]], *, images: int = 1, tiles: int = 1) -> list[int]:
+def prompt_ids(
+    processor: Any, messages: Sequence[dict[str, Any]], *, images: int = 1, tiles: int | Sequence[int] = 1
+) -> list[int]:
     """Renders a conversation as a prompt.
 
     Args:
         processor: The model's.
         messages: From `build_messages`.
         images: How many images the conversation holds.
-        tiles: How many tiles each of them is.
+        tiles: How many tiles each of them is: one number for all, or one for each.
 
     Returns:
         Token ids, open for the answer, with a placeholder for every image token.

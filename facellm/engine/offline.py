@@ -19,6 +19,7 @@ from facellm.engine.features import FeatureStore
 from facellm.engine.kv_cache import filled_cache
 from facellm.engine.network import Network, eos_ids, networks_of
 from facellm.engine.scoring import PackedRow, score_rows
+from facellm.errors import FaceLLMError
 from facellm.messages import build_messages, label_ids, prompt_ids
 from facellm.weights.load import LoadedModel
 
@@ -37,12 +38,15 @@ class Ask:
         images: Keys of the images, in order; may be empty.
         labels: Texts to score.
         numbered: Whether "Image 1:", "Image 2:" stand before the images, where there are several.
+        verbatim: Whether the prompt is put as it stands, with its outer blanks and control tokens, which a published
+            harness keeps; otherwise they are taken out, as everywhere.
     """
 
     prompt: str
     images: tuple[Hashable, ...] = ()
     labels: tuple[str, ...] = ()
     numbered: bool = True
+    verbatim: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,34 +67,52 @@ class Generated:
 class OfflineEngine:
     """Scores and generates for an opened model. Not safe to use from several threads."""
 
-    def __init__(self, loaded: LoadedModel, load: Callable[[Any], Any], rows: int = ROWS) -> None:
+    def __init__(self, loaded: LoadedModel, load: Callable[[Any], Any], rows: int = ROWS, tiles: int = 1) -> None:
         """Starts with no image features.
 
         Args:
             loaded: The opened model.
             load: Gives the RGB PIL image of a key.
             rows: The most rows in a pass.
+            tiles: 1, or the most tiles of the grid that an image is cut into by its shape (a thumbnail follows).
         """
-        self.loaded, self.load, self.rows = loaded, load, rows
+        self.loaded, self.load, self.rows, self.tiles = loaded, load, rows, tiles
         self.processor, self.tokenizer = loaded.processor, loaded.processor.tokenizer
         self.networks = networks_of(loaded)
         self.features = FeatureStore(FEATURE_BYTES)
         self._eos = sorted(eos_ids(loaded))
+        self._tile_counts: dict[Hashable, int] = {}
 
     def ids(self, ask: Ask) -> list[int]:
         """Returns the token ids of a question's prompt.  Raises FaceLLMError for an empty one."""
-        messages = build_messages(ask.prompt, image=False)
+        if ask.verbatim:
+            messages: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "text", "text": ask.prompt}]}]
+        else:
+            messages = build_messages(ask.prompt, image=False)
         images: list[dict[str, str]] = []
         for number in range(1, len(ask.images) + 1):
             if ask.numbered and len(ask.images) > 1:
                 images.append({"type": "text", "text": f"Image {number}: "})
             images.append({"type": "image"})
         messages[0]["content"][:0] = images
-        return prompt_ids(self.processor, messages, images=len(ask.images))
+        tiles = [self.tile_count(key) for key in ask.images]
+        return prompt_ids(self.processor, messages, images=len(ask.images), tiles=tiles)
+
+    def tile_count(self, key: Hashable) -> int:
+        """Returns how many tiles an image becomes, its thumbnail included."""
+        if self.tiles == 1:
+            return 1
+        if key not in self._tile_counts:
+            width, height = self.load(key).size
+            self._tile_counts[key] = self.processor.tile_count(height, width, self.tiles)
+        return self._tile_counts[key]
 
     def fault(self, ask: Ask, variant: str, new_tokens: int = 8) -> str | None:
         """Returns why a question cannot be asked, as a clause; None where it can."""
-        length, limit = len(self.ids(ask)) + new_tokens, self.networks[variant].max_positions
+        try:
+            length, limit = len(self.ids(ask)) + new_tokens, self.networks[variant].max_positions
+        except FaceLLMError as error:
+            return str(error).rstrip(".")
         return f"it needs {length} tokens, and the model has {limit}" if length > limit else None
 
     def score(self, asks: Sequence[Ask], variant: str) -> Iterator[tuple[int, list[float], float]]:
@@ -126,7 +148,7 @@ class OfflineEngine:
         Args:
             asks: The questions.
             variant: "base" or "facellm".
-            max_new_tokens: The longest answer, in tokens.
+            max_new_tokens: The longest answer, in tokens; it also ends where the model's positions do.
 
         Yields:
             Index of the question and its answer, in the order of the passes.
@@ -179,7 +201,7 @@ class OfflineEngine:
         return torch.cat([found[key] for key in keys]) if keys else None
 
     def _pixels(self, key: Hashable) -> torch.Tensor:
-        return self.processor.pixels(self.load(key))
+        return self.processor.pixels(self.load(key), self.tiles)
 
     def _adapters(self, variant: str, rows: int) -> list[bool]:
         return [variant == "facellm" and self.networks[variant].switch is not None] * rows
@@ -195,15 +217,17 @@ class OfflineEngine:
         for i, prompt in enumerate(prompts):  # left padding: every row's next token stands in the last column
             ids[i, width - len(prompt) :], mask[i, width - len(prompt) :] = torch.tensor(prompt), 1
         embeddings = network.embed(ids.to(network.device), self._image_features(asks, network))
+        rooms = [min(max_new_tokens, network.max_positions - len(prompt)) for prompt in prompts]
         switch = network.switch
         with nullcontext() if switch is None else switch.rows(self._adapters(variant, n), network.device):
             rows = network.model.generate(
-                inputs_embeds=embeddings, attention_mask=mask.to(network.device), max_new_tokens=max_new_tokens,
+                inputs_embeds=embeddings, attention_mask=mask.to(network.device), max_new_tokens=max(rooms),
                 do_sample=False, num_beams=1, repetition_penalty=1.0, temperature=None, top_p=None, top_k=None,
                 pad_token_id=pad, eos_token_id=self._eos,
             ).tolist()  # fmt: skip
         found = []
-        for row in rows:
+        for row, room in zip(rows, rooms, strict=True):
+            row = row[:room]
             stop = next((k for k, token in enumerate(row) if token in self._eos), None)
             # Bytes that are no character are left out, as the engine does.
             text = self.tokenizer.decode(row[:stop], skip_special_tokens=True).replace("\ufffd", "").strip()

@@ -64,6 +64,15 @@ class FaceProcessor(InternVLProcessor):
         Returns:
             (t, 3, side, side) float32, 1 <= t <= tiles + 1.
         """
-        grid = {"crop_to_patches": True, "min_patches": 1, "max_patches": tiles}
-        options = grid if tiles > 1 else {"crop_to_patches": False}
-        return self.image_processor(images=[image], return_tensors="pt", **options)["pixel_values"]
+        return self.image_processor(images=[image], return_tensors="pt", **_grid(tiles))["pixel_values"]
+
+    def tile_count(self, height: int, width: int, tiles: int) -> int:
+        """Returns how many tiles `pixels` makes of an image, from its size in px alone."""
+        return self.image_processor.get_number_of_image_patches(height, width, _grid(tiles))
+
+
+def _grid(tiles: int) -> dict[str, Any]:
+    """The image processor's options for a grid of at most `tiles` tiles."""
+    if tiles == 1:
+        return {"crop_to_patches": False}
+    return {"crop_to_patches": True, "min_patches": 1, "max_patches": tiles}

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from PIL import Image, ImageOps
+
 from facellm.errors import FaceLLMError
 from facellm.vision.images import load_image
 from train import journal
 from train.evaluate.facexbench import Question
-from train.evaluate.prompts import LETTERS, setting_prompt
+from train.evaluate.prompts import LETTERS, published_prompt, setting_prompt
 
 METHODS = ("generate", "likelihood")
 NEW_TOKENS = {"zero-shot": 16, "in-context": 16, "chain-of-thought": 256}
@@ -85,22 +87,36 @@ def rotated(question: Question, by: int) -> tuple[tuple[str, ...], str]:
 
 
 class ModelAnswerer:
-    """Answers with an opened model. detect: look for the face and show its crop instead of the image as it is."""
+    """Answers with an opened model."""
 
     def __init__(
         self, loaded: Any, setting: str = "zero-shot", *, detect: bool = False, marks: bool = True,
-        new_tokens: int | None = None, rows: int | None = None,
+        new_tokens: int | None = None, rows: int | None = None, tiles: int = 1, as_published: bool = False,
     ) -> None:  # fmt: skip
+        """Encodes nothing yet.
+
+        Args:
+            loaded: The opened model.
+            setting: Of `SETTINGS`.
+            detect: Whether to look for the face and show its crop instead of the image as it is.
+            marks: Whether "Image 1:" and so on stand before several images.
+            new_tokens: The longest generated answer; None takes the setting's.
+            rows: Questions in one forward pass; None takes the engine's.
+            tiles: The most tiles of an image, the thumbnail not counted.
+            as_published: Whether prompts and pixels are those of the published harness, to the character.
+        """
         from facellm.engine.offline import ROWS, OfflineEngine
 
-        self.setting, self.marks, self.detect = setting, marks, detect
+        self.setting, self.marks, self.detect, self.as_published = setting, marks, detect, as_published
         self.new_tokens = new_tokens or NEW_TOKENS[setting]
         self.variants: tuple[str, ...] = loaded.variants
         self._faults: dict[Path, str | None] = {}
         self._method: str | None = None
-        self.batched = OfflineEngine(loaded, self._load, rows or ROWS)
+        self.batched = OfflineEngine(loaded, self._load, rows or ROWS, tiles)
 
     def _load(self, path: Path) -> Any:
+        if self.as_published:
+            return published_image(path)
         if not self.detect:
             return load_image(path, lenient=True)
         from facellm.vision.faces import view_face
@@ -114,14 +130,16 @@ class ModelAnswerer:
             self.batched.features.clear()
             self._method = arm.method
         asks, kept = [], []
-        new_tokens = self.new_tokens if arm.method == "generate" else 8
+        # An answer may end where the model's positions do; a question that leaves no room for one is not asked.
+        new_tokens = min(self.new_tokens, NEW_TOKENS[self.setting]) if arm.method == "generate" else 8
+        write = published_prompt if self.as_published else setting_prompt
         for question in questions:
             options, _ = rotated(question, arm.rotation)
-            prompt = setting_prompt(self.setting, question.text, options, dict(question.texts))
+            prompt = write(self.setting, question.text, options, dict(question.texts))
             images = () if arm.blind else question.images
             labels = tuple(LETTERS[: len(options)]) if arm.method == "likelihood" else ()
-            ask = Ask(prompt, images, labels, self.marks)
-            fault = self.batched.fault(ask, arm.variant, new_tokens) or self._unreadable(images)
+            ask = Ask(prompt, images, labels, self.marks, self.as_published)
+            fault = self._unreadable(images) or self.batched.fault(ask, arm.variant, new_tokens)
             if fault:
                 yield Reply(question.key, "", error=fault)
                 continue
@@ -140,13 +158,28 @@ class ModelAnswerer:
         for path in images:
             if path not in self._faults:
                 try:
-                    load_image(path, lenient=True)
+                    published_image(path) if self.as_published else load_image(path, lenient=True)
                     self._faults[path] = None
                 except FaceLLMError as error:
                     self._faults[path] = str(error).rstrip(".")
             if self._faults[path]:
                 return self._faults[path]
         return None
+
+
+def published_image(path: Path) -> Image.Image:
+    """Returns a benchmark's image as transformers loads it for the published harness: upright, RGB, its own size.
+
+    `load_image` would make one above 2,048 px smaller, which can change its tiles, and lay transparency on white.
+
+    Raises:
+        FaceLLMError: Where it cannot be decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise FaceLLMError(f"{path.name!r} is damaged or incomplete: save it again.") from None
 
 
 def read_replies(path: Path) -> dict[str, Reply]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from facellm.errors import FaceLLMError
 from train import journal
-from train.evaluate import evaluation_report, facexbench, summary
+from train.evaluate import evaluation_report, facexbench, published, summary
 from train.evaluate.answering import METHODS, Answerer, Arm, ModelAnswerer, Reply, run_arm
 from train.evaluate.extraction import SCORERS
 from train.evaluate.overlap import hashes, report_overlap
@@ -27,6 +27,8 @@ from train.opening import about, add_options, check_positive, open_chosen
 from train.outputs import progress, usable_folder, write_files
 from train.reports.pages import html, markdown
 
+MOST_TILES = published.TILES  # InternVLProcessor's own limit
+
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m train evaluate", description=__doc__.split("\n")[0])
@@ -34,10 +36,15 @@ def parser() -> argparse.ArgumentParser:
     add_options(p)
     p.add_argument("--setting", choices=SETTINGS, default="zero-shot")
     p.add_argument(
-        "--method", choices=(*METHODS, "both"), default="generate",
-        help="generate an answer and read its letter; or compare the letters' likelihoods; or both",
+        "--method", choices=(*METHODS, "both"),
+        help="generate an answer and read its letter (default); or compare the letters' likelihoods; or both",
     )  # fmt: skip
-    p.add_argument("--scorer", choices=tuple(SCORERS), default="ours", help="how a letter is read from an answer")
+    p.add_argument("--scorer", choices=tuple(SCORERS), help="how a letter is read from an answer (ours)")
+    p.add_argument(
+        "--as-published", action="store_true",
+        help="FaceXBench's and FaceLLM's own protocol: prompt, 12 tiles, 2,048 new tokens, their scorer",
+    )  # fmt: skip
+    p.add_argument("--tiles", type=int, help="cut an image into at most so many tiles and a thumbnail, 1 to 12 (1)")
     p.add_argument("--limit", type=int, help="at most so many questions of each file, the first ones")
     p.add_argument("--permute", action="store_true", help="also ask with the options moved on, to find letter bias")
     p.add_argument("--blind", action="store_true", help="also ask without any image: what the text alone gives away")
@@ -54,7 +61,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
-    check_positive(args, "limit", "max_new_tokens", "rows")
+    check_positive(args, "limit", "max_new_tokens", "rows", "tiles")
+    if args.as_published:
+        published.adopt(args)
+    if args.tiles is not None and args.tiles > MOST_TILES:
+        raise FaceLLMError(f"--tiles is {args.tiles}; it must be between 1 and {MOST_TILES}.")
+    if args.detect and (args.tiles or 1) > 1:
+        raise FaceLLMError("--tiles are for whole images, and --detect shows one face's crop; leave out one of them.")
+    method, tiles = args.method or "generate", args.tiles or 1
     shard = Shard.parse(args.shard) if args.shard else None
     benchmark = facexbench.read(args.benchmark)
     if args.merge:
@@ -63,15 +77,16 @@ def main(argv: list[str]) -> int:
     loaded, variants = open_chosen(args)
     answerer = ModelAnswerer(
         loaded, args.setting, detect=args.detect, marks=not args.no_marks, new_tokens=args.max_new_tokens,
-        rows=args.rows,
+        rows=args.rows, tiles=tiles, as_published=args.as_published,
     )  # fmt: skip
-    settings = {
+    settings = {  # what is as it always was is not named, so that runs of earlier releases go on
         **about(loaded, args), "setting": args.setting, "detect": args.detect, "marks": not args.no_marks,
         "max_new_tokens": answerer.new_tokens, "benchmark": benchmark.digest,
+        **({"tiles": tiles} if tiles > 1 else {}), **({"as_published": True} if args.as_published else {}),
     }  # fmt: skip
     evaluate(
         benchmark, answerer, args.out, settings, variants=variants,
-        methods=METHODS if args.method == "both" else (args.method,), scorer=args.scorer, limit=args.limit,
+        methods=METHODS if method == "both" else (method,), scorer=args.scorer or "ours", limit=args.limit,
         permute=args.permute, blind=args.blind, overlap=args.overlap, shard=shard, progress=progress("questions"),
     )  # fmt: skip
     return _told(args)
@@ -96,7 +111,8 @@ def _merged(args: argparse.Namespace, benchmark: facexbench.Benchmark) -> int:
     evaluate(
         benchmark, NoOne(), args.out, merged.settings,
         variants=[v for v in ("base", "facellm") if any(arm.variant == v for arm in arms)],
-        methods=[m for m in METHODS if any(arm.method == m for arm in arms)], scorer=args.scorer, limit=args.limit,
+        methods=[m for m in METHODS if any(arm.method == m for arm in arms)],
+        scorer=args.scorer or ("published" if merged.settings.get("as_published") else "ours"), limit=args.limit,
         permute=any(arm.rotation for arm in arms), blind=any(arm.blind for arm in arms), overlap=args.overlap,
         retry=False,
     )  # fmt: skip

@@ -5,21 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from train.evaluate import published
 from train.reports.pages import NAMES, Report, Table, p_value, percent
 from train.reports.plots import COLOURS, figure, svg
 
-# FaceXBench, zero-shot, per cent: FaceLLM paper (arXiv 2507.10300); "random" from FaceXBench (arXiv 2501.10360).
-# Only what is known to us stands here; the images are FaceXBench's own, so other benchmarks compare in form only.
-PUBLISHED: dict[str, dict[str, float]] = {
-    "FaceLLM-38B": {
-        "overall": 60.52, "age": 54.4, "gender": 90.2, "race": 69.6, "expression": 67.0, "headpose": 36.8,
-    },
-    "FaceLLM-8B": {"overall": 56.14, "age": 46.0, "gender": 86.2, "race": 63.4, "expression": 65.8, "headpose": 33.8},
-    "FaceLLM-1B": {"overall": 38.86},
-    "GPT-4o": {"overall": 50.50},
-    "random": {"overall": 25.10},
-}  # fmt: skip
-PUBLISHED_TASKS = ("overall", "age", "gender", "race", "expression", "headpose")
 LISTED = 20  # questions about images that were trained on; results.json has them all
 
 
@@ -33,6 +22,8 @@ def report(results: dict[str, Any]) -> Report:
             f"{results['asked']} questions{part}, {settings.get('setting', 'zero-shot')}, scorer {results['scorer']}. "
             "Per cent right with Wilson 95 % intervals in brackets; gains by Agresti and Min's interval, p by "
             "McNemar's test, over sub-tasks by Holm. An answer that names no option counts as wrong.",
+            published.used(results),
+            published.comparable(results),
             *_warnings(results),
         ],
         tables=list(_tables(results)),
@@ -126,14 +117,14 @@ def _scores(models: dict[str, Any], pair: dict[str, Any] | None, method: str) ->
 def _published(models: dict[str, Any]) -> Table:
     rows = []
     for variant, numbers in models.items():
-        groups = (numbers["overall"] if task == "overall" else numbers["tasks"].get(task) for task in PUBLISHED_TASKS)
+        groups = (numbers["overall"] if task == "overall" else numbers["tasks"].get(task) for task in published.COLUMNS)
         values = (group["accuracy"]["value"] if group else None for group in groups)
         rows.append([f"{NAMES[variant]} (this run)", *("-" if v is None else f"{100 * v:.1f}" for v in values)])
-    for name, published in PUBLISHED.items():
-        cells = (f"{published[task]:.1f}" if task in published else "-" for task in PUBLISHED_TASKS)
+    for name, row in published.ROWS.items():
+        cells = (f"{row[task]:.1f}" if task in row else "-" for task in published.COLUMNS)
         rows.append([f"{name} (published, FaceXBench)", *cells])
     title = "Beside the published rows (other images unless this benchmark is FaceXBench itself)"
-    return Table(title, ["", *PUBLISHED_TASKS], rows)
+    return Table(title, ["", *published.COLUMNS], rows)
 
 
 def _failures(results: dict[str, Any]) -> Table:

@@ -14,6 +14,7 @@ THINK_FIRST = (
     "Please think step by step about what is visible, then finish with a line of the form 'Answer: X', "
     "where X is the letter of the correct option."
 )
+SHOWN_AS_PUBLISHED = 4  # options that FaceXBench's evaluate.py puts into a prompt; it has no letter for a fifth
 SETTINGS = ("zero-shot", "in-context", "chain-of-thought")
 
 
@@ -56,3 +57,11 @@ def setting_prompt(setting: str, question: str, options: Sequence[object], texts
         postpend=THINK_FIRST if setting == "chain-of-thought" else texts.get("postpend_text") or "",
         context=texts.get("context") or "",
     )
+
+
+def published_prompt(setting: str, question: str, options: Sequence[object], texts: dict[str, str]) -> str:
+    """The prompt as FaceXBench's `evaluate.py` builds it, to the character: a newline ends every part, the last too.
+
+    Args and errors as of `setting_prompt`; what stands behind the fourth option is left out, as there.
+    """
+    return setting_prompt(setting, question, options[:SHOWN_AS_PUBLISHED], texts) + "\n"
