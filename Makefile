@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # The demo needs no network unless ARGS or the environment name another model (a later --model wins) or a server.
-EMBEDDED := $(if $(FACELLM_MODEL)$(FACELLM_BACKEND_URL)$(findstring --backend-url,$(ARGS)),,--model nano)
+EMBEDDED := $(if $(FACELLM_MODEL)$(FACELLM_BACKEND_URL)$(findstring --backend-url,$(ARGS)),,--model embedded)
 
 .PHONY: demo test lint bench requirements constraints clean
 

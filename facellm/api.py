@@ -225,7 +225,8 @@ def load(
     """Opens a FaceLLM in this process. What is left out is chosen; `.report` says how, and why.
 
     Args:
-        name: "auto", "nano", "1b", "2b", "8b", "14b", "38b", a folder or a hub id (each may end in @revision).
+        name: "auto", "embedded" (the best that needs no hub), "nano", "1b", "2b", "8b", "14b", "38b", a folder or a hub
+            id (each may end in @revision).
         adapter: A PEFT folder or hub id for a base, or a merged FaceLLM.
         quantization: "none", "int8" or "nf4".
         device: "cuda", "cuda:1", "mps" or "cpu".

@@ -44,7 +44,8 @@ def add_model_options(
         variable = f" [FACELLM_{name.upper()}]" if environment else ""
         group.add_argument(option, help=text + variable, **keywords)
 
-    add("--model", f"{', '.join(MODELS)}, auto, a folder or owner/name on the hub (default {default})", metavar="M")
+    names = f"{', '.join(MODELS)}, embedded, auto, a folder or owner/name on the hub (default {default})"
+    add("--model", names, metavar="M")
     add("--adapter", "LoRA adapter, or merged FaceLLM to stand beside the base", metavar="A")
     add(
         "--quantization",
@@ -65,8 +66,8 @@ class ModelOptions:
     """Which model is asked, and how it is opened.
 
     Attributes:
-        model: A name of the registry, a folder or a hub id, or "auto"; behind `backend_url` the served names of base
-            and FaceLLM with a comma between them, or "auto".
+        model: A name of the registry, a folder or a hub id, "embedded" or "auto"; behind `backend_url` the served
+            names of base and FaceLLM with a comma between them, or "auto".
         adapter: Folder or hub id of a LoRA adapter, or of a merged FaceLLM.
         quantization: "none", "int8" or "nf4"; None leaves it to the model and the device.
         device: "cuda", "cuda:1", "mps" or "cpu"; None takes the best there is.
@@ -148,7 +149,9 @@ class ModelOptions:
         """Opens the weights alone, for what works on them without the engine. Arguments and errors are as in `open`."""
         name = split_revision(self.model)[0]
         place = MODELS[name.lower()].base if name.lower() in MODELS else name
-        if name != "auto" and not all(Path(p).expanduser().is_dir() for p in (place, self.adapter or ".")):
+        if name not in ("auto", "embedded") and not all(
+            Path(p).expanduser().is_dir() for p in (place, self.adapter or ".")
+        ):
             from facellm.client.proxies import check_proxies
 
             check_proxies()  # what is no folder comes from the hub

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facellm.errors import FaceLLMError
+from facellm.weights import split_checkpoint
 
 if TYPE_CHECKING:
     from facellm.weights.processor import FaceProcessor
@@ -116,13 +117,15 @@ def _cached(name: str, revision: str | None, patterns: list[str]) -> bool:
 def model_folder(name: str, revision: str | None = None, subfolder: str = "") -> Path:
     """Returns the folder that holds a model's config.json: the checkpoint itself or its subfolder `model`.
 
+    A checkpoint that ships without its decoder is put together with it first (`split_checkpoint.whole`).
+
     Raises:
         FaceLLMError: Where there is none, and as `fetch` does.
     """
     folder = fetch(name, revision, subfolder)
     for place in (folder / subfolder, folder, folder / SUBFOLDER):
         if (place / "config.json").is_file():
-            return place
+            return split_checkpoint.whole(place) if split_checkpoint.is_split(place) else place
     if not folder.is_dir() or not any(folder.iterdir()):
         raise FaceLLMError(f"There is no model in {folder}: the folder is missing or empty.")
     if (folder / "adapter_config.json").is_file():

@@ -19,9 +19,10 @@ from facellm.weights import checkpoint, offload
 from facellm.weights.adapter import attach
 from facellm.weights.adapter_switch import AdapterSwitch
 from facellm.weights.device import choose_dtype, device_facts
+from facellm.weights.fetch import Unfetched
 from facellm.weights.processor import FaceProcessor
 from facellm.weights.quantization import check_quantized, quantization_config
-from facellm.weights.registry import DTYPES, GIB, QUANTIZATIONS, Source, choose, resolve
+from facellm.weights.registry import DTYPES, EMBEDDED, GIB, QUANTIZATIONS, Source, choose, resolve
 
 logger = logging.getLogger("facellm.weights.load")
 
@@ -113,10 +114,11 @@ def open_model(
     base: bool | None = True,
     offload_encoder: bool = False,
 ) -> LoadedModel:
-    """Opens a model. "auto" falls back to nano where the hub cannot be reached or does not hand the model out.
+    """Opens a model. "auto" and "embedded" fall back to nano where the network does not hand their choice out.
 
     Args:
-        name: A name of the registry, a folder or a hub id, each with an optional @revision, or "auto".
+        name: A name of the registry, a folder or a hub id, each with an optional @revision, "auto", or "embedded" for
+            the best of `registry.EMBEDDED`.
         adapter: A PEFT LoRA for the base, or a merged FaceLLM checkpoint to stand beside it. With one "auto" does not
             fall back, because the adapter would not fit nano.
         quantization: One of `registry.QUANTIZATIONS`; None takes "nf4" for 8b and up on CUDA, "none" elsewhere.
@@ -141,13 +143,15 @@ def open_model(
     if facts.kind == "mps" and quantization not in (None, "none"):
         raise FaceLLMError(f"{quantization} needs a CUDA GPU or a CPU; on Apple GPUs use --quantization none.")
     wanted, reason = str(name).strip(), "it was asked for"
-    automatic = wanted == "auto"
-    if automatic:
+    automatic = wanted in ("auto", "embedded")
+    if wanted == "embedded":
+        wanted, reason = EMBEDDED[0], "it is the best that needs no hub"
+    elif automatic:
         wanted, reason = choose(facts, quantization, _copies(adapter, base))
     source = resolve(wanted, adapter)
     try:
         found = _find(source, base)
-    except (checkpoint.Unreachable, checkpoint.Unavailable) as error:
+    except (checkpoint.Unreachable, checkpoint.Unavailable, Unfetched) as error:
         if not automatic or wanted == "nano" or adapter is not None:
             raise
         logger.warning("nano is opened, because %s could not be fetched: %s", wanted, error)
@@ -248,6 +252,8 @@ def _find(source: Source, base: bool | None) -> _Found:
     base_folder = None
     if source.base and (base or merged is None):
         base_folder = checkpoint.model_folder(source.base, source.base_revision)
+        if adapter and adapter.is_relative_to(source.base):  # shipped with a base that is opened from the cache
+            adapter = base_folder / adapter.relative_to(source.base)
     if base_folder and merged:
         cost = checkpoint.stored_bytes(merged)
         notes.append(

@@ -8,6 +8,7 @@ from pathlib import Path
 from facellm.errors import FaceLLMError
 
 NANO = Path(__file__).resolve().parents[1] / "nano"
+MINI = Path(__file__).resolve().parents[1] / "mini"  # without its decoder, which is fetched once
 GIB = 2**30
 QUANTIZATIONS = ("none", "int8", "nf4")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -99,15 +100,27 @@ MODELS: dict[str, ModelSpec] = {
             cache_bytes=7_680,
             cpu_dtype="float32",
         ),
+        ModelSpec(
+            "mini",
+            str(MINI),
+            adapter=str(MINI / "adapter"),
+            decoder=106_168_320,
+            other=51_500_000,
+            cache_bytes=23_040,
+            cpu_dtype="float32",
+        ),
         _internvl3("1b", "1B", 24, 896, 4864, 128, 310_000_000, subfolder="model"),
         _internvl3("2b", "2B", 28, 1536, 8960, 256, 312_000_000, tuned=False),
         _internvl3("8b", "8B", 28, 3584, 18944, 512, 337_000_000, cuda_quantization="nf4"),
         _internvl3("14b", "14B", 48, 5120, 13824, 1024, 352_000_000, cuda_quantization="nf4", tuned=False),
         _internvl3("38b", "38B", 64, 5120, 27648, 1024, 5_600_000_000, cuda_quantization="nf4", presumed=True),
     )
+    if spec.name != "mini" or (MINI / "config.json").is_file()
 }
 # `auto` only proposes sizes whose FaceLLM is known to exist.
 AUTO_SIZES = ("8b", "1b")
+# What works without the hub, best first; the last needs nothing but this package.
+EMBEDDED = tuple(name for name in ("mini", "nano") if name in MODELS)
 
 
 @dataclass(frozen=True)
@@ -164,7 +177,7 @@ def resolve(name: str, adapter: str | None = None) -> Source:
         FaceLLMError: For a name that is none of these.
     """
     plain, revision = split_revision(name)
-    spec = MODELS.get(plain.lower())
+    spec = MODELS.get(EMBEDDED[0] if plain == "embedded" else plain.lower())
     if spec is not None:
         hub = not Path(spec.base).is_absolute()
         if revision and not hub:
@@ -196,7 +209,7 @@ def resolve(name: str, adapter: str | None = None) -> Source:
 
 
 def choose(device: Device, quantization: str | None = None, copies: int = 2) -> tuple[str, str]:
-    """Chooses the model that `auto` takes: on CUDA the largest of AUTO_SIZES that fits, on MPS 1b, otherwise nano.
+    """Chooses what `auto` takes: on CUDA the largest of AUTO_SIZES that fits, on MPS 1b, else the first of EMBEDDED.
 
     Args:
         device: What is known of it.
@@ -214,7 +227,7 @@ def choose(device: Device, quantization: str | None = None, copies: int = 2) -> 
             need = spec.needed_bytes(quantization or spec.cuda_quantization, copies) / GIB
             if need <= free:
                 return name, f"{device.name or 'the GPU'} has {free:.1f} GiB free and {name} needs {need:.1f} GiB"
-        return "nano", f"{device.name or 'the GPU'} has only {free:.1f} GiB free"
+        return EMBEDDED[0], f"{device.name or 'the GPU'} has only {free:.1f} GiB free"
     if device.kind == "mps":
         return "1b", "Apple GPU found"
-    return "nano", "no GPU found"
+    return EMBEDDED[0], "no GPU found"

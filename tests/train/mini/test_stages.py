@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from transformers import AutoTokenizer, InternVLVisionConfig, InternVLVisionMode
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 import facellm
+from facellm.weights.fetch import FOLDER
 from facellm.weights.fingerprint import encoder_digest
+from facellm.weights.split_checkpoint import OWN_WEIGHTS, whole
 from tests.tiny import make_processor
 from tests.train.mini.face_data import write_data
 from train.lora.feature_cache import FeatureCache
@@ -198,11 +201,14 @@ def test_the_features_are_handed_to_train_lora(made, tmp_path: Path) -> None:
 def test_what_is_shipped_and_the_decoder_are_the_whole_model(made, tmp_path: Path) -> None:
     work = made[1]
     sizes = ship.ship(work / "base", tmp_path / "shipped")
-    assert {"config.json", "tokenizer.json", "video_preprocessor_config.json", ship.WEIGHTS} <= set(sizes)
+    assert {"config.json", "tokenizer.json", "video_preprocessor_config.json", OWN_WEIGHTS} <= set(sizes)
     wanted = {}
     for shard in (work / "base").glob("*.safetensors"):
         wanted |= load_file(shard)
-    joined = ship.join(tmp_path / "shipped", work / "decoder")
+    (tmp_path / "cache").mkdir()
+    shutil.copytree(work / "decoder", tmp_path / "cache" / FOLDER)
+    place = whole(tmp_path / "shipped", tmp_path / "cache")
+    joined = {name: tensor for shard in place.glob("*.safetensors") for name, tensor in load_file(shard).items()}
     assert set(joined) == set(wanted) - {"lm_head.weight"}
     assert all(torch.equal(joined[name].to(torch.bfloat16), wanted[name].to(torch.bfloat16)) for name in joined)
 
