@@ -1,8 +1,8 @@
-"""`python -m facellm`: see `facellm.cli`."""
+"""`python -m facellm`: see `facellm.cli.main`."""
 
 import sys
 
-from facellm.cli import main
+from facellm.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

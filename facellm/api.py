@@ -8,13 +8,14 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facellm.attributes import Attribute, select
 from facellm.errors import FaceLLMError
-from facellm.profile import Profile, fields_for, read_calibration, softmax
+from facellm.profile import Field, Profile, fields_for, read_calibration, softmax
 from facellm.results import VARIANTS, Answer, Comparison, Delta, Report, Row
 from facellm.vision.faces import FaceView, view_face
 from facellm.vision.images import load_image
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from facellm.engine.sampling import Sampling
     from facellm.weights.load import LoadedModel, LoadReport
 
+REMOTE_CALLS = 8  # requests to a server side by side
 ImageSource = Any  # path, bytes, PIL image, numpy array, binary file, or a FaceView
 
 
@@ -146,6 +148,15 @@ class Questions(ABC):
         variant = self._one(variant)
         return self.profiles(image, (variant,), face=face, whole=whole)[variant]
 
+    def profile_many(
+        self, images: Sequence[ImageSource], variant: str | None = None, *, face: int = 0, whole: bool = False
+    ) -> list[Profile]:
+        """Returns the profile of each image, measured together: far quicker than one by one. All images are held in
+        memory, so give a long list in parts."""
+        variant = self._one(variant)
+        with ThreadPoolExecutor(REMOTE_CALLS) as pool:
+            return list(pool.map(lambda image: self.profile(image, variant, face=face, whole=whole), images))
+
     def _answers(self, view: FaceView, rows: Sequence[Row], sampling: Sampling, tiles: int) -> list[Answer]:
         answers = {d.row: d.answer for d in self.stream(view, rows, sampling, tiles=tiles) if d.answer}
         return [answers[i] for i in range(len(rows))]
@@ -201,15 +212,36 @@ class FaceLLM(Questions):
         view = self.view(image, face, whole)
         fields = fields_for(self.loaded.label_set)
         scores = self.engine.score_many(view.image, [(f.question, f.labels) for f in fields], tuple(variants))
-        found = {}
-        for variant in variants:
-            temperatures = self._temperatures.get(variant) or {}
-            probabilities = {
-                f.key: dict(zip(f.labels, softmax(values, temperatures.get(f.key, 1.0)), strict=True))
-                for f, values in zip(fields, scores[variant], strict=True)
-            }
-            found[variant] = Profile(variant, probabilities, bool(temperatures), face_of(view), view.notice)
-        return found
+        return {variant: self._profile(view, variant, fields, scores[variant]) for variant in variants}
+
+    def profile_many(
+        self, images: Sequence[ImageSource], variant: str | None = None, *, face: int = 0, whole: bool = False
+    ) -> list[Profile]:
+        from facellm.engine.offline import Ask, OfflineEngine
+
+        variant = self._one(variant)
+        self.engine.check_variant(variant)
+        views = [self.view(image, face, whole) for image in images]
+        fields = fields_for(self.loaded.label_set)
+        asks = [Ask(f.question, (i,), f.labels) for i in range(len(views)) for f in fields]
+
+        def score() -> dict[int, list[float]]:
+            engine = OfflineEngine(self.loaded, lambda i: views[i].image)
+            return {index: values for index, values, _ in engine.score(asks, variant)}
+
+        found = self.engine.scheduler.exclusive(score)
+        n = len(fields)
+        return [
+            self._profile(view, variant, fields, [found[i * n + j] for j in range(n)]) for i, view in enumerate(views)
+        ]
+
+    def _profile(self, view: FaceView, variant: str, fields: Sequence[Field], scores: Sequence[list[float]]) -> Profile:
+        temperatures = self._temperatures.get(variant) or {}
+        probabilities = {
+            f.key: dict(zip(f.labels, softmax(values, temperatures.get(f.key, 1.0)), strict=True))
+            for f, values in zip(fields, scores, strict=True)
+        }
+        return Profile(variant, probabilities, bool(temperatures), face_of(view), view.notice)
 
 
 def load(

@@ -27,3 +27,11 @@ FAIRFACE_ETHNICITIES = (
 EXPRESSIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 # Sides are the viewer's, as in every description that this project writes.
 POSES = ("frontal", "turned to the viewer's left", "turned to the viewer's right")
+
+
+def group_span(group: str) -> tuple[int, int]:
+    """Returns the first and last year of an age group: "20-29" gives (20, 29); the last group is open (to 120)."""
+    if group == AGE_GROUPS[-1]:
+        return int(AGE_GROUPS[-2].split("-")[1]) + 1, 120
+    low, high = group.split("-")
+    return int(low), int(high)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from facellm.attributes import sensitive_allowed
 from facellm.errors import FaceLLMError
-from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, FAIRFACE_ETHNICITIES, GENDERS, POSES
+from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, FAIRFACE_ETHNICITIES, GENDERS, POSES, group_span
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,33 @@ def softmax(values: Sequence[float], temperature: float = 1.0) -> list[float]:
     exps = [math.exp((v - top) / temperature) for v in values]
     total = sum(exps)
     return [e / total for e in exps]
+
+
+OLDEST = 90  # years at which the open last age group is taken to end when ages are reckoned
+
+
+def age_estimate(groups: Mapping[str, float], level: float = 0.9) -> tuple[float, float, float]:
+    """Reckons an age from the probabilities of age groups, as if each group's were spread evenly over its years.
+
+    Args:
+        groups: {age group: probability}, summing to 1; the last, open group is taken to end at `OLDEST`.
+        level: The probability that lies within the interval.
+
+    Returns:
+        The median, and the ends of the interval that leaves (1 - level) / 2 on either side, in years.
+    """
+    spans = [(p, low, min(high + 1, OLDEST)) for group, p in groups.items() for low, high in [group_span(group)]]
+
+    def quantile(share: float) -> float:
+        below = 0.0
+        for p, start, end in spans:
+            if p > 0 and below + p >= share:
+                return start + (end - start) * min(1.0, max(0.0, (share - below) / p))
+            below += p
+        return float(OLDEST)  # rounding left the sum below the share
+
+    tail = (1 - level) / 2
+    return quantile(0.5), quantile(tail), quantile(1 - tail)
 
 
 def read_calibration(folder: str | Path) -> dict[str, dict[str, float]]:

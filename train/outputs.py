@@ -5,37 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from facellm import files
-from facellm.errors import FaceLLMError
+from facellm.writable import not_written, usable_folder
 
-
-def usable_folder(folder: Path, option: str = "--out") -> Path:
-    """Makes a folder and tries to write into it, so that hours of work do not end at a read-only disk.
-
-    Args:
-        folder: The folder that results will be written into.
-        option: How the user named it, for the message.
-
-    Returns:
-        The folder.
-
-    Raises:
-        FaceLLMError: Where it cannot be made or written into.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"\0" * 4096)  # a full disk accepts an empty file
-    except OSError as error:
-        raise FaceLLMError(
-            f"{folder} cannot be written into ({error.strerror or error}); choose another {option}."
-        ) from None
-    return folder
+__all__ = ["csv_text", "progress", "usable_folder", "write_files"]
 
 
 def write_files(folder: Path, texts: Mapping[str, str], option: str = "--out") -> None:
@@ -53,10 +30,7 @@ def write_files(folder: Path, texts: Mapping[str, str], option: str = "--out") -
         try:
             files.write_text(folder / name, text)
         except OSError as error:
-            raise FaceLLMError(
-                f"{folder / name} cannot be written ({error.strerror or error}); free some space there or choose "
-                f"another {option}, and run the command again."
-            ) from None
+            raise not_written(folder / name, error, option) from None
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -170,6 +170,12 @@ class Engine:
                 self.scheduler.exclusive(partial(score, same[start : start + MAX_ROWS]))
         return {v: [scores[j * len(items) + i] for i in range(len(items))] for j, v in enumerate(variants)}
 
+    def check_variant(self, variant: str) -> None:
+        """Raises FaceLLMError where a model was not opened."""
+        if variant not in self.networks:
+            have = " and ".join(self.variants)
+            raise FaceLLMError(f"{variant!r} was not opened; {self.loaded.report.name} answers as {have} only.")
+
     def clear(self) -> None:
         """Drops all image features and stored prefixes."""
         self.scheduler.exclusive(self._free_memory)
@@ -181,9 +187,7 @@ class Engine:
         if not rows:
             raise FaceLLMError("There is no question to answer.")
         for row in rows:
-            if row.variant not in self.networks:
-                have = " and ".join(self.variants)
-                raise FaceLLMError(f"{row.variant!r} was not opened; {self.loaded.report.name} answers as {have} only.")
+            self.check_variant(row.variant)
         if not 1 <= tiles <= 12:
             raise FaceLLMError(f"tiles is {tiles}; it must be between 1 and 12.")
         started = time.perf_counter()

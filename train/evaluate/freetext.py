@@ -22,7 +22,7 @@ from typing import Any
 
 from facellm.attributes import ATTRIBUTES, Attribute
 from facellm.errors import FaceLLMError
-from facellm.labels import AGE_GROUPS
+from facellm.labels import AGE_GROUPS, group_span
 from train import journal
 from train.evaluate.extraction import is_refusal
 from train.faces.claims import AGE_SLACK, LABELLED, MEASURED, age_claim, claims, conflicts, is_cut, repeats
@@ -53,14 +53,6 @@ class Said:
     key: str
     text: str
     tokens: int
-
-
-def group_span(group: str) -> tuple[int, int]:
-    """Years that an age group covers: "20-29" -> (20, 29); the last one is open (to 120)."""
-    if group == AGE_GROUPS[-1]:
-        return int(AGE_GROUPS[-2].split("-")[1]) + 1, 120
-    low, high = group.split("-")
-    return int(low), int(high)
 
 
 def judge(text: str, known: Known) -> dict[str, bool]:

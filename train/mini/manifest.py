@@ -14,7 +14,7 @@ from typing import Any
 
 from facellm.errors import FaceLLMError
 from facellm.files import file_digest, write_json
-from train.journal import Journal, records
+from facellm.json_lines import Journal, records
 
 STAGES = "stages.jsonl"
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "pillow", "onnx", "gguf")

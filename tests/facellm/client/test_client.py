@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from facellm import ATTRIBUTES, FaceLLMError, connect
-from facellm.cli import main
+from facellm.cli.main import main
 from facellm.client import names as remote_names
 from facellm.client.answers import data_uri
 from facellm.client.likelihoods import label_score

@@ -18,7 +18,7 @@ from PIL import Image
 
 from facellm import ATTRIBUTES, FaceLLMError
 from facellm.api import FaceLLM, face_of
-from facellm.cli import main
+from facellm.cli.main import main
 from facellm.engine.scheduler import MemoryFullError
 from facellm.messages import build_messages, expand_image, render
 from facellm.policy import REMOVED

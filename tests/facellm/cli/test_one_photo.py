@@ -13,8 +13,9 @@ from dataclasses import replace
 import pytest
 
 from demo.runtime.options import read_options
-from facellm import cli as command_line
-from facellm.cli import main, show
+from facellm.cli.cards import show
+from facellm.cli.main import main
+from facellm.cli.quiet import quiet
 from facellm.policy import REMOVED
 from facellm.results import Answer, Delta
 from facellm.weights.registry import MODELS
@@ -145,7 +146,7 @@ def test_bars_of_downloads_are_for_terminals(monkeypatch, terminal):
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
     utils.enable_progress_bars()
     try:
-        command_line._quiet(verbose=False, notes=True)
+        quiet(verbose=False, notes=True)
         assert utils.are_progress_bars_disabled() is not terminal
     finally:
         utils.disable_progress_bars()
@@ -221,7 +222,7 @@ def test_as_a_process(folders, picture_file):
 
 def test_help_needs_no_torch():
     code = (
-        "import sys, contextlib, io\nfrom facellm.cli import main\n"
+        "import sys, contextlib, io\nfrom facellm.cli.main import main\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
         "    main(['ask', '--help'])\n"
         "print(sorted({'torch', 'transformers', 'numpy', 'PIL'} & set(sys.modules)))"

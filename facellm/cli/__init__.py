@@ -1,0 +1,1 @@
+"""The command line: its arguments, one photo at the terminal, and many photos into a table."""
