@@ -5,11 +5,9 @@ An option that would change the answer and is not understood is refused, never i
 
 from __future__ import annotations
 
-import base64
 import random
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import unquote
 
 from pydantic import (
     BaseModel,
@@ -27,6 +25,7 @@ from facellm.errors import FaceLLMError
 from facellm.messages import build_messages
 from facellm.results import Row
 from facellm.server.refusals import Refusal, refusal_of
+from facellm.vision import data_uri
 
 MAX_MESSAGES = 101  # a system prompt and fifty turns: far beyond any model's window
 MAX_CHARACTERS = 200_000  # of all messages together, likewise; more is not even tokenised
@@ -267,7 +266,7 @@ def parse(kind: type[Kind], body: bytes) -> Kind:
 
 
 def decode_data_uri(uri: str, param: str) -> bytes:
-    """Returns the bytes of a data URI in Base64: padded or not, wrapped, URL-safe or percent-encoded.
+    """Returns the bytes of a data URI, as `facellm.vision.data_uri` reads it.
 
     Args:
         uri: "data:image/jpeg;base64,...".
@@ -276,15 +275,10 @@ def decode_data_uri(uri: str, param: str) -> bytes:
     Raises:
         Refusal: For an address, or where the Base64 is damaged.
     """
-    head, _, data = uri.partition(",")
-    if not head.lower().startswith("data:"):
+    if not data_uri.is_data_uri(uri):
         sentence = "Images are not fetched from addresses; send the file itself as data:image/jpeg;base64,..."
         raise Refusal(sentence, param, code="invalid_image_url")
     try:
-        if not head.lower().endswith(";base64"):
-            raise ValueError
-        data = "".join(unquote(data).split()).translate({ord("-"): "+", ord("_"): "/"}).rstrip("=")
-        return base64.b64decode(data + "=" * (-len(data) % 4), validate=True)
-    except ValueError:
-        sentence = "The image's data URI is damaged; it must read data:image/jpeg;base64, and the file in Base64."
-        raise Refusal(sentence, param, code="invalid_image_url") from None
+        return data_uri.decode_data_uri(uri)
+    except FaceLLMError as error:
+        raise Refusal(str(error), param, code="invalid_image_url") from None

@@ -14,11 +14,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from facellm.errors import ImageError
+from facellm.vision.data_uri import decode_data_uri, is_data_uri
+from facellm.vision.file_kinds import is_avif, what_is
+from facellm.vision.png_chunks import SIGNATURE, without_bulk
 
-MAX_PIXELS = 50_000_000  # width x height in the file's header, checked before anything is decoded
+MAX_PIXELS = 50_000_000  # that are decoded, by the file's header, checked before anything is
+MAX_JPEG_PIXELS = (
+    250_000_000  # of a JPEG, which is decoded at 1/2, 1/4 or 1/8 of its size: a bound on the time it takes
+)
 MAX_FILE_BYTES = 256 * 2**20  # above what 50 megapixels take in any accepted format in practice
 MAX_SIDE = 2048  # px, of the image that is returned
 MIN_SIDE = 16  # px, of the shorter side; a face needs more than this to be a face
@@ -28,6 +34,8 @@ FORMATS = ("JPEG", "PNG", "WebP", "HEIC", "GIF")  # as named to users
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".gif")  # for file choosers; never trusted
 _PIL_FORMATS = ("JPEG", "PNG", "WEBP", "GIF")  # Pillow's JPEG reader hands MPO on by itself
 _DATA_FORMATS = ("BMP", "TIFF")  # of data sets, hardly of photos: read only where any image is wanted
+_JPEG = b"\xff\xd8\xff"
+_SNIFFED = 2**16  # bytes that are looked at to name what cannot be read
 _DATA_MAGIC = (b"BM", b"II*\x00", b"MM\x00*")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
@@ -43,18 +51,6 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# The first bytes of files that people do upload by mistake, so that the refusal can name what came.
-_OTHER_MAGIC = (
-    (b"%PDF", "a PDF document"),
-    (b"PK\x03\x04", "a ZIP archive or office document"),
-    (b"BM", "a BMP image"),
-    (b"II*\x00", "a TIFF image"),
-    (b"MM\x00*", "a TIFF image"),
-    (b"8BPS", "a Photoshop document"),
-    (b"<svg", "an SVG drawing"),
-    (b"\x1f\x8b", "a gzip archive"),
-)
-
 
 def load_image(
     source: str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray | BinaryIO,
@@ -64,9 +60,9 @@ def load_image(
     """Opens a picture as an upright RGB image.
 
     Args:
-        source: A path (no URL), the bytes of an image file, an open binary file, a PIL image of any mode, or an array
-            of shape (height, width) or (height, width, 1 | 3 | 4), channels last, as bool, uint8, uint16, another
-            integer type holding 0..255, or finite floats in 0..1 or 0..255.
+        source: A path or data URI (no address), the bytes of an image file, an open binary file, a PIL image of any
+            mode, or an array of shape (height, width) or (height, width, 1 | 3 | 4), channels last, as bool, uint8,
+            uint16, another integer type holding 0..255, or finite floats in 0..1 or 0..255.
         lenient: For the images of a benchmark, which are asked about as they are: any shape from 1 x 1 px on, and files
             in BMP and TIFF as well.
 
@@ -97,7 +93,9 @@ def load_image(
 
 def _from_path(source: str | os.PathLike, lenient: bool) -> Image.Image:
     text = os.fsdecode(source)
-    if text.split(":", 1)[0].lower() in ("http", "https", "ftp", "data", "s3", "gs") and ":" in text:
+    if is_data_uri(text):
+        return _decode(io.BytesIO(decode_data_uri(text)), "The image", lenient)
+    if text.split(":", 1)[0].lower() in ("http", "https", "ftp", "s3", "gs") and ":" in text:
         raise ImageError(f"{_shorten(text)!r} is an address, not a file: download the image and give its path.")
     if not text.strip():
         raise ImageError("The image's path is empty: give the path of a photo.")
@@ -136,32 +134,44 @@ def _decode(file: io.BytesIO, name: str, lenient: bool) -> Image.Image:
     if not head:
         raise ImageError(f"{name} is empty (0 bytes): choose another image.")
     formats: tuple[str, ...] = _PIL_FORMATS + _DATA_FORMATS if lenient else _PIL_FORMATS
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and not _is_avif(head):
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and not is_avif(head):
         import pillow_heif  # loads libheif: only for those who have such a photo
 
         pillow_heif.register_heif_opener()
         formats = ("HEIF",)
+    if head.startswith(SIGNATURE):
+        file = io.BytesIO(without_bulk(file.getvalue()))
     try:
-        image = Image.open(file, formats=formats)
+        if head.startswith(_JPEG):  # not by Image.open, which refuses 200 megapixels whatever is decoded of them
+            image: Image.Image = JpegImagePlugin.jpeg_factory(file, "")
+        else:
+            image = Image.open(file, formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"{name} has {_too_many_pixels()}") from None
     except Exception as error:  # Pillow's readers raise anything at hostile bytes; all of it means "not a picture"
         if _is_accepted(head) or formats == ("HEIF",) or (lenient and head.startswith(_DATA_MAGIC)):
             raise ImageError(f"{name} is damaged or incomplete: save or upload it again.") from error
         raise ImageError(
-            f"{name} is {_what_is(head)}, not an image that can be read here: "
+            f"{name} is {what_is(file.getvalue()[:_SNIFFED])}, not an image that can be read here: "
             f"use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
         ) from error
     with image:
-        return _finish(image, name, lenient, ours=True)
+        return _finish(image, name, lenient, file.getvalue())
 
 
-def _finish(image: Image.Image, name: str, lenient: bool, ours: bool = False) -> Image.Image:
+def _finish(image: Image.Image, name: str, lenient: bool, data: bytes | None = None) -> Image.Image:
     """Checks the bounds, decodes, converts and turns upright. `image` may be lazy; the result shares nothing with it.
-    Where it is `ours`, it was opened here and may be changed; a caller's is at most loaded."""
+    Where `data` is given, it was opened from these bytes here and may be changed; a caller's is at most loaded."""
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{name} is {width} x {height} px, {_too_many_pixels()}")
+    jpeg = data is not None and image.format in ("JPEG", "MPO")
+    scale = min(1.0, MAX_SIDE / max(width, height))
+    target = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if jpeg and scale < 1:
+        image.draft(image.mode, target)  # JPEG decodes at 1/2, 1/4, 1/8 for a fraction of the work
+    held = image.width * image.height if jpeg and _one_scan(data or b"", image) else width * height
+    if held > MAX_PIXELS or width * height > MAX_JPEG_PIXELS:
+        limit = MAX_JPEG_PIXELS if held <= MAX_PIXELS else MAX_PIXELS
+        raise ImageError(f"{name} is {width} x {height} px, {_too_many_pixels(limit)}")
     if min(width, height) < MIN_SIDE and not lenient:
         raise ImageError(
             f"{name} is {width} x {height} px, too small to see a face in: "
@@ -172,11 +182,7 @@ def _finish(image: Image.Image, name: str, lenient: bool, ours: bool = False) ->
             f"{name} is {width} x {height} px, too long and narrow: crop it to the part with the face "
             f"(at most {MAX_ASPECT:.0f} times as long as wide)."
         )
-    scale = min(1.0, MAX_SIDE / max(width, height))
-    target = (max(1, round(width * scale)), max(1, round(height * scale)))
     try:
-        if ours and scale < 1 and image.format in ("JPEG", "MPO"):
-            image.draft(image.mode, target)  # JPEG decodes at 1/2, 1/4, 1/8 for a fraction of the work
         image.load()
         orientation = _orientation(image)
         rgb = _to_rgb(image, name)
@@ -264,33 +270,25 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 def _is_accepted(head: bytes) -> bool:
     """True for the first bytes of a JPEG, PNG, GIF or WebP: what then cannot be opened is damaged."""
-    return head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8")) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    return head.startswith((_JPEG, b"\x89PNG", b"GIF8")) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
-def _is_avif(head: bytes) -> bool:
-    """AVIF shares HEIF's container and may carry its generic brand; libheif builds differ in whether they read it."""
-    size = int.from_bytes(head[:4], "big")
-    return b"avif" in head[8 : min(size, len(head))]
+def _one_scan(data: bytes, image: Image.Image) -> bool:
+    """Whether a JPEG's decoder holds a few rows of it at a time. Of one in several scans (progressive, or with its
+    colours apart) it holds all coefficients, at whatever size the picture is decoded."""
+    place = 2
+    while place + 4 < len(data) and not image.info.get("progressive"):
+        if data[place] != 0xFF or data[place + 1] == 0xFF:  # fill bytes
+            place += 1
+        elif data[place + 1] == 0xDA:  # the first scan: is every colour in it?
+            return data[place + 4] == len(image.getbands())
+        else:
+            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return False
 
 
-def _what_is(head: bytes) -> str:
-    for magic, what in _OTHER_MAGIC:
-        if head.startswith(magic):
-            return what
-    if head[4:8] == b"ftyp":
-        return "an AVIF image" if _is_avif(head) else "a video"
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        # The sniffed bytes may end inside a character; anything earlier is binary.
-        if error.start < len(head) - 4:
-            return "in an unknown format"
-        text = head[: error.start].decode("utf-8")
-    return "text" if text.isprintable() or all(c.isprintable() or c.isspace() for c in text) else "in an unknown format"
-
-
-def _too_many_pixels() -> str:
-    return f"more than the {MAX_PIXELS // 10**6} megapixels that are accepted: save it at a smaller size."
+def _too_many_pixels(limit: int = MAX_PIXELS) -> str:
+    return f"more than the {limit // 10**6} megapixels that are accepted: save it at a smaller size."
 
 
 def _shorten(text: str, limit: int = 120) -> str:
