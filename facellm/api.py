@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,18 @@ from facellm.attributes import Attribute, select
 from facellm.errors import FaceLLMError
 from facellm.profile import Field, Profile, fields_for, read_calibration, softmax
 from facellm.results import VARIANTS, Answer, Comparison, Delta, Report, Row
+from facellm.typed.question import Choice, TypedQuestion, parse, read_folder
 from facellm.vision.faces import FaceView, view_face
 from facellm.vision.images import load_image
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from facellm.engine.sampling import Sampling
     from facellm.weights.load import LoadedModel, LoadReport
 
 REMOTE_CALLS = 8  # requests to a server side by side
+BLANK = (124, 116, 104)  # ImageNet's mean colour
 ImageSource = Any  # path, bytes, PIL image, numpy array, binary file, or a FaceView
 
 
@@ -156,6 +161,77 @@ class Questions(ABC):
         variant = self._one(variant)
         with ThreadPoolExecutor(REMOTE_CALLS) as pool:
             return list(pool.map(lambda image: self.profile(image, variant, face=face, whole=whole), images))
+    @property
+    @abstractmethod
+    def questions(self) -> tuple[TypedQuestion, ...]:
+        """The calibrated questions that travel with the model; see `choose`."""
+
+    @abstractmethod
+    def option_scores(
+        self, view: FaceView, questions: Sequence[TypedQuestion], variants: Sequence[str], blank: bool = False
+    ) -> dict[str, list[list[float]]]:
+        """Returns for each variant, question and option the log-likelihood in nats.
+
+        Args:
+            view: What the model is shown.
+            questions: What is asked.
+            variants: Who is asked.
+            blank: Shows a blank picture of the same size in place of the photo.
+
+        Raises:
+            FaceLLMError: Where a server tells no likelihoods.
+        """
+
+    @property
+    def weights_digest(self) -> str | None:
+        """What a question's fit is bound to; None where it cannot be known, and every fit is then taken on trust."""
+        return None
+
+    def choose(
+        self,
+        image: ImageSource,
+        questions: str | TypedQuestion | Iterable[str | TypedQuestion],
+        variants: Sequence[str] | None = None,
+        *,
+        face: int = 0,
+        whole: bool = False,
+        without_picture: bool = False,
+    ) -> dict[str, list[Choice]]:
+        """Answers questions of your own by how likely the model finds each of the options.
+
+        Args:
+            image: As in the class.
+            questions: "Wears a tie?=yes,no", a `TypedQuestion`, the name of one of `self.questions`, or several.
+            variants: Who is asked; None asks all that there are.
+            face: As in the class.
+            whole: As in the class.
+            without_picture: Asks about a blank picture as well, to tell how much of an answer comes from the photo.
+
+        Returns:
+            {variant: answers in the order of the questions}.
+        """
+        given = [questions] if isinstance(questions, (str, TypedQuestion)) else list(questions)
+        known = {question.name: question for question in self.questions}
+        asked = [known.get(q) or parse(q) if isinstance(q, str) else q for q in given]
+        if not asked:
+            raise FaceLLMError("There is no question to answer.")
+        chosen = tuple(self.variants if variants is None else [self._one(v) for v in variants])
+        view = self.view(image, face, whole)
+        scores = self.option_scores(view, asked, chosen)
+        blind = self.option_scores(view, asked, chosen, blank=True) if without_picture else None
+
+        def answer(variant: str, number: int) -> Choice:
+            question = asked[number]
+
+            def read(found: dict[str, list[list[float]]]) -> tuple[dict[str, float], bool]:
+                values, fitted = question.probabilities(variant, found[variant][number], self.weights_digest)
+                return dict(zip(question.options, values, strict=True)), fitted
+
+            probabilities, calibrated = read(scores)
+            anyway = read(blind)[0] if blind else None
+            return Choice(variant, question.name, question.ask, probabilities, calibrated, anyway)
+
+        return {variant: [answer(variant, i) for i in range(len(asked))] for variant in chosen}
 
     def _answers(self, view: FaceView, rows: Sequence[Row], sampling: Sampling, tiles: int) -> list[Answer]:
         answers = {d.row: d.answer for d in self.stream(view, rows, sampling, tiles=tiles) if d.answer}
@@ -242,6 +318,29 @@ class FaceLLM(Questions):
             for f, values in zip(fields, scores, strict=True)
         }
         return Profile(variant, probabilities, bool(temperatures), face_of(view), view.notice)
+
+    @cached_property
+    def questions(self) -> tuple[TypedQuestion, ...]:
+        return read_folder(self.loaded.folder)
+
+    @cached_property
+    def weights_digest(self) -> str:
+        from facellm.weights.fingerprint import answering_digest
+
+        return answering_digest(self.loaded)
+
+    def option_scores(
+        self, view: FaceView, questions: Sequence[TypedQuestion], variants: Sequence[str], blank: bool = False
+    ) -> dict[str, list[list[float]]]:
+        shown = blank_of(view) if blank else view.image
+        return self.engine.score_many(shown, [(q.question, q.options) for q in questions], tuple(variants))
+
+
+def blank_of(view: FaceView) -> Image.Image:
+    """Returns a picture of the view's size in one colour: ImageNet's mean, which the encoder sees as zeros."""
+    from PIL import Image
+
+    return Image.new("RGB", view.image.size, BLANK)
 
 
 def load(

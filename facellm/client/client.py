@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from facellm.api import ImageSource, Questions, face_of, make_sampling
+from facellm.api import ImageSource, Questions, blank_of, face_of, make_sampling
 from facellm.client import likelihoods, names
 from facellm.client.answers import GrowingAnswer, data_uri
 from facellm.client.transport import Backend, Health
@@ -26,6 +26,8 @@ from facellm.results import VARIANTS, Delta, Row
 
 if TYPE_CHECKING:
     from facellm.engine.sampling import Sampling
+    from facellm.typed.question import TypedQuestion
+    from facellm.vision.faces import FaceView
 
 log = logging.getLogger("facellm.client")
 
@@ -232,20 +234,40 @@ class RemoteFaceLLM(Questions):
         return found
 
     def _scored(self, variant: str, address: str) -> dict[str, dict[str, float]]:
+        fields = fields_for(LABEL_SETS[0])
+        scores = self._label_scores(variant, [(f.question, f.labels) for f in fields], address)
+        return {f.key: dict(zip(f.labels, softmax(own), strict=True)) for f, own in zip(fields, scores, strict=True)}
+
+    @property
+    def questions(self) -> tuple[TypedQuestion, ...]:
+        return ()
+
+    def option_scores(
+        self, view: FaceView, questions: Sequence[TypedQuestion], variants: Sequence[str], blank: bool = False
+    ) -> dict[str, list[list[float]]]:
+        address = data_uri(blank_of(view) if blank else view.image)
+        items = [(question.question, question.options) for question in questions]
+        return {variant: self._label_scores(variant, items, address) for variant in variants}
+
+    def _label_scores(
+        self, variant: str, items: Sequence[tuple[str, Sequence[str]]], address: str
+    ) -> list[list[float]]:
+        """Log-likelihoods (nats) of the labels of each question, asked one by one."""
         if not self.vllm:
             raise FaceLLMError(
-                f"The server {self.backend.place} does not tell how likely a label is, so it gives no profile; "
+                f"The server {self.backend.place} does not tell how likely a label is, so it gives no probabilities; "
                 "`python -m facellm serve` and vLLM do."
             )
-        fields = fields_for(LABEL_SETS[0])
-        asked = [(f, label) for f in fields for label in f.labels]
-        bodies = [likelihoods.scoring_body(self._question(Row(variant, f.question), address, 1), x) for f, x in asked]
+        asked = [(number, question, label) for number, (question, labels) in enumerate(items) for label in labels]
+        bodies = [
+            likelihoods.scoring_body(self._question(Row(variant, question), address, 1), label)
+            for _, question, label in asked
+        ]
         told = self.backend.post_all("/chat/completions", bodies, _image_header(address))
-        score = {
-            (f.key, label): likelihoods.label_score(reply, label, self.backend.place)
-            for (f, label), reply in zip(asked, told, strict=True)
-        }
-        return {f.key: dict(zip(f.labels, softmax([score[f.key, x] for x in f.labels]), strict=True)) for f in fields}
+        scores: list[list[float]] = [[] for _ in items]
+        for (number, _, label), reply in zip(asked, told, strict=True):
+            scores[number].append(likelihoods.label_score(reply, label, self.backend.place))
+        return scores
 
     def _name(self, variant: str) -> str:
         if variant not in self.names:

@@ -206,7 +206,7 @@ def test_a_server_that_tells_no_likelihoods_gives_no_profile(photo):
     with InThread(Moody("Fine")) as server:
         model = connect(server.url, check=False)
         assert model.variants == ("facellm",)
-        with pytest.raises(FaceLLMError, match="gives no profile"):
+        with pytest.raises(FaceLLMError, match="gives no probabilities"):
             model.profile(photo, whole=True)
         with pytest.raises(FaceLLMError, match="'base' is not served"):
             model.compare(photo, "Hi", whole=True)
