@@ -16,7 +16,7 @@ from facellm.errors import FaceLLMError
 from facellm.weights.registry import DTYPES, MODELS, QUANTIZATIONS, split_revision
 
 if TYPE_CHECKING:
-    from facellm.api import Questions
+    from facellm.interface import Questions
     from facellm.weights.load import LoadedModel
 
 

@@ -15,8 +15,8 @@ from facellm.errors import FaceLLMError
 from facellm.results import Row
 
 if TYPE_CHECKING:
-    from facellm.api import Questions
     from facellm.engine.sampling import Sampling
+    from facellm.interface import Questions
     from facellm.results import Delta
     from facellm.vision.faces import FaceView
 

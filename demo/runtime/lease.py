@@ -13,8 +13,8 @@ from demo.runtime import spaces
 from demo.runtime.sentences import sentence
 
 if TYPE_CHECKING:
-    from facellm.api import Questions
     from facellm.engine.sampling import Sampling
+    from facellm.interface import Questions
     from facellm.profile import Profile
     from facellm.results import Delta, Row
     from facellm.vision.faces import FaceView

@@ -59,9 +59,26 @@ def profile_lines(profile: dict[str, Any]) -> Iterator[str]:
     titles = {f.key: f.title for f in FIELDS}
     for key, field in profile["fields"].items():
         yield f"{titles.get(key, key)}: {field['label']} ({field['probability']:.0%})"
-        width = max(map(len, field["probabilities"]))
-        for label, p in field["probabilities"].items():
-            yield f"  {label:<{width}}  {'█' * round(p * BAR):<{BAR}}  {p:6.1%}"
-        yield ""
+        yield from _bars(field["probabilities"])
     if not profile["calibrated"]:
         yield "These probabilities are not calibrated: no calibration.json belongs to this model."
+
+
+def choice_lines(choices: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yields the lines of `Choice.to_dict()`s: what was asked, a bar an option, and how far it can be trusted."""
+    for choice in choices:
+        yield f"{choice['ask']} {choice['option']} ({choice['probability']:.0%})"
+        yield from _bars(choice["probabilities"])
+        if blind := choice["without_picture"]:
+            anyway = max(blind, key=blind.__getitem__)
+            yield f"Without the picture the model would say {anyway}: {blind[anyway]:.0%}."
+        if not choice["calibrated"]:
+            yield "Untested: nobody has measured how often this model is right about it (facellm calibrate-question)."
+        yield ""
+
+
+def _bars(probabilities: dict[str, float]) -> Iterator[str]:
+    width = max(map(len, probabilities))
+    for label, p in probabilities.items():
+        yield f"  {label:<{width}}  {'█' * round(p * BAR):<{BAR}}  {p:6.1%}"
+    yield ""

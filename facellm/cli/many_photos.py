@@ -30,9 +30,10 @@ from facellm.files import text_digest
 from facellm.writable import usable_file
 
 if TYPE_CHECKING:
-    from facellm.api import Questions
     from facellm.engine.sampling import Sampling
+    from facellm.interface import Questions
     from facellm.profile import Profile
+    from facellm.typed.question import TypedQuestion
     from facellm.vision.faces import FaceView
 
 T = TypeVar("T")
@@ -111,6 +112,7 @@ def _settings(args: argparse.Namespace, asked: Asked) -> dict[str, Any]:
         "sensitive": asked.sensitive,
         "tiles": asked.tiles,
         **asked.sampling,
+        **({"typed": [q if isinstance(q, str) else q.to_dict() for q in asked.typed]} if asked.typed else {}),
         **model,
         **{name: getattr(args, name, None) for name in rest},
     }
@@ -127,6 +129,9 @@ def columns(asked: Asked, command: str) -> list[tuple[str, str]]:
             own += [(field.key, "text"), (f"{field.key}_probability", "float")]
             own += [(name, "float") for name in AGE if field.key == "age_group"]
         own.append(("calibrated", "bool"))
+        for question in asked.typed:
+            name = question if isinstance(question, str) else question.name
+            own += [(name, "text"), (f"{name}_probability", "float"), (f"{name}_calibrated", "bool")]
     else:
         asking = [("question", "text")] if command == "ask" else []
         own = [*asking, *((key or "answer", "text") for key, _ in asked.questions), ("cut_off", "int")]
@@ -135,7 +140,7 @@ def columns(asked: Asked, command: str) -> list[tuple[str, str]]:
 
 def _ask(args: argparse.Namespace, asked: Asked, kept: KeptRows, missing: Sequence[Photo], total: int) -> None:
     quiet(args.verbose, notes=True)
-    from facellm.api import make_sampling
+    from facellm.interface import make_sampling
 
     sampling = make_sampling(None, asked.sampling)
     model = open_chosen(args, asked.options)
@@ -155,7 +160,7 @@ def _ask(args: argparse.Namespace, asked: Asked, kept: KeptRows, missing: Sequen
 
         seen = _in_order(readers, read, missing)
         if args.command == "profile":
-            rows = _profiled(model, variant, seen)
+            rows = _profiled(model, variant, asked.typed, seen)
         else:
             rows = _answered(model, variant, asked, args.system, sampling, seen)
         with closing(seen), closing(rows):  # so that a fault ends all threads at once
@@ -179,7 +184,9 @@ def _in_order(pool: ThreadPoolExecutor, work: Callable[[T], U], items: Iterable[
             future.cancel()
 
 
-def _profiled(model: Questions, variant: str, seen: Iterable[Seen]) -> Generator[Row, None, None]:
+def _profiled(
+    model: Questions, variant: str, typed: Sequence[TypedQuestion | str], seen: Iterable[Seen]
+) -> Generator[Row, None, None]:
     chunk: list[Seen] = []
     size = 0
     for one in seen:
@@ -189,13 +196,15 @@ def _profiled(model: Questions, variant: str, seen: Iterable[Seen]) -> Generator
         chunk.append(one)
         size += 3 * one.view.image.width * one.view.image.height
         if len(chunk) >= CHUNK or size >= CHUNK_BYTES:
-            yield from _profile_chunk(model, variant, chunk)
+            yield from _profile_chunk(model, variant, typed, chunk)
             chunk, size = [], 0
     if chunk:
-        yield from _profile_chunk(model, variant, chunk)
+        yield from _profile_chunk(model, variant, typed, chunk)
 
 
-def _profile_chunk(model: Questions, variant: str, chunk: Sequence[Seen]) -> Iterator[Row]:
+def _profile_chunk(
+    model: Questions, variant: str, typed: Sequence[TypedQuestion | str], chunk: Sequence[Seen]
+) -> Iterator[Row]:
     try:
         profiles = model.profile_many([one.view for one in chunk], variant)
     except FaceLLMError as error:
@@ -205,10 +214,17 @@ def _profile_chunk(model: Questions, variant: str, chunk: Sequence[Seen]) -> Ite
             raise
         half = len(chunk) // 2
         for part in (chunk[:half], chunk[half:]):
-            yield from _profile_chunk(model, variant, part)
+            yield from _profile_chunk(model, variant, typed, part)
         return
     for one, profile in zip(chunk, profiles, strict=True):
-        yield Row(one.photo, one.stamp, {**_place(one.view), **_profile_values(profile)})
+        values = _profile_values(profile)
+        for choice in model.choose(one.view, typed, (variant,))[variant] if typed else ():
+            values |= {
+                choice.name: choice.best,
+                f"{choice.name}_probability": round(choice.probabilities[choice.best], 6),
+                f"{choice.name}_calibrated": choice.calibrated,
+            }
+        yield Row(one.photo, one.stamp, {**_place(one.view), **values})
 
 
 def _profile_values(profile: Profile) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from facellm import policy
 from facellm.attributes import attribute
-from facellm.cli.cards import profile_lines, show
+from facellm.cli.cards import choice_lines, profile_lines, show
 from facellm.cli.quiet import quiet
 from facellm.cli.request import SAMPLING, open_chosen, read_request
 from facellm.cli.terms import TITLES
@@ -35,7 +35,7 @@ def run_one(args: argparse.Namespace, out: TextIO) -> None:
 
     image = load_image(file)
     quiet(args.verbose, notes=not args.json)
-    from facellm.api import face_of, make_sampling
+    from facellm.interface import face_of, make_sampling
 
     sampling = make_sampling(None, asked.sampling)
     model = open_chosen(args, asked.options)
@@ -52,8 +52,12 @@ def run_one(args: argparse.Namespace, out: TextIO) -> None:
     if args.command == "profile":
         profile = model.profile(view, "base" if args.base else None)
         result["profile"] = profile.to_dict()
+        if asked.typed:
+            choices = model.choose(view, asked.typed, (profile.variant,), without_picture=True)[profile.variant]
+            result["choices"] = [choice.to_dict() for choice in choices]
         if not args.json:
-            out.writelines(f"{line}\n" for line in profile_lines(result["profile"]))
+            lines = [*profile_lines(result["profile"]), *choice_lines(result.get("choices", []))]
+            out.writelines(f"{line}\n" for line in lines)
     else:
         from facellm.results import Row
 

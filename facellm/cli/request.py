@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facellm import policy
 from facellm.attributes import select, sensitive_allowed
 from facellm.errors import FaceLLMError
 from facellm.model_options import ModelOptions
+from facellm.typed.question import TypedQuestion, parse, read
 from facellm.weights.registry import MODELS, split_revision
 
 if TYPE_CHECKING:
-    from facellm.api import Questions
+    from facellm.interface import Questions
 
 SAMPLING = ("max_new_tokens", "temperature", "top_p", "seed")
 
@@ -28,6 +30,7 @@ class Asked:
         sensitive: Whether ethnicity and emotion may be asked about and shown.
         sampling: What was given of SAMPLING.
         tiles: At most so many tiles of a whole image.
+        typed: Questions with options beside a profile; a text is the name of one that travels with the model.
     """
 
     questions: tuple[tuple[str | None, str], ...]
@@ -35,6 +38,7 @@ class Asked:
     sensitive: bool
     sampling: dict[str, Any]
     tiles: int
+    typed: tuple[TypedQuestion | str, ...] = ()
 
 
 def read_request(args: argparse.Namespace) -> Asked:
@@ -52,7 +56,8 @@ def read_request(args: argparse.Namespace) -> Asked:
     for _, question in questions:
         policy.check(question, sensitive)
     given = {n: getattr(args, n) for n in SAMPLING if getattr(args, n, None) is not None}
-    return Asked(questions, options, sensitive, given, tiles)
+    typed = tuple(_typed(text, sensitive) for text in getattr(args, "ask", None) or ())
+    return Asked(questions, options, sensitive, given, tiles, typed)
 
 
 def open_chosen(args: argparse.Namespace, options: ModelOptions) -> Questions:
@@ -69,6 +74,14 @@ def open_chosen(args: argparse.Namespace, options: ModelOptions) -> Questions:
     # Only who asks the base needs it beside a merged FaceLLM.
     both = True if args.command == "compare" or args.base else None
     return options.open(base=False if args.only_facellm else both)
+
+
+def _typed(text: str, sensitive: bool) -> TypedQuestion | str:
+    if "=" not in text and not Path(text).is_file():
+        return text
+    question = read(text) if Path(text).is_file() else parse(text)
+    policy.check(question.question, sensitive)
+    return question
 
 
 def _questions(args: argparse.Namespace) -> list[tuple[str | None, str]]:

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from facellm.api import ImageSource, Questions, blank_of, face_of, make_sampling
 from facellm.client import likelihoods, names
 from facellm.client.answers import GrowingAnswer, data_uri
 from facellm.client.transport import Backend, Health
 from facellm.errors import FaceLLMError
+from facellm.interface import ImageSource, Questions, blank_of, face_of, make_sampling
 from facellm.labels import LABEL_SETS
 from facellm.messages import build_messages
 from facellm.profile import Profile, fields_for, softmax

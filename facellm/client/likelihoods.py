@@ -42,8 +42,8 @@ def label_score(reply: Mapping[str, Any], label: str, place: str) -> float:
     texts = [str(t.get("decoded_token")) for t in tokens]
     if EOS not in texts:
         raise FaceLLMError(
-            f"The server {place} does not tell how likely an answer is (prompt_logprobs), so it gives no probabilities; "
-            "`python -m facellm serve` does."
+            f"The server {place} does not tell how likely an answer is (prompt_logprobs), so it gives no "
+            "probabilities; `python -m facellm serve` does."
         )
     end = len(texts) - 1 - texts[::-1].index(EOS)
     start = end

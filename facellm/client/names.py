@@ -7,9 +7,9 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from facellm.api import Questions, make_sampling
 from facellm.attributes import attribute
 from facellm.errors import FaceLLMError
+from facellm.interface import Questions, make_sampling
 from facellm.results import Row
 from facellm.vision.faces import FaceView
 

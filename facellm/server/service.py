@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from facellm import policy
-from facellm.api import FaceLLM, face_of
+from facellm.api import FaceLLM
 from facellm.engine.scheduler import MemoryFullError
 from facellm.errors import FaceLLMError
+from facellm.interface import face_of
 from facellm.messages import build_messages, expand_image, render
 from facellm.results import Answer, Row
 from facellm.server.refusals import Refusal

@@ -20,6 +20,7 @@ import numpy as np
 from facellm.errors import FaceLLMError
 from facellm.model_options import ModelOptions, add_model_options
 from facellm.profile import CALIBRATION, FIELDS, Field
+from facellm.typed.calibration import ECE_BINS, expected_calibration_error
 from train.faces.known import Known, read_known
 from train.faces.sets import open_sets
 from train.opening import DEFAULT, check_positive
@@ -100,8 +101,8 @@ def calibrate(scores: Mapping[str, Scores]) -> tuple[dict[str, float], dict[str,
         figures[key] = {
             "images": len(labels),
             "accuracy": stats.rate(int((raw.argmax(-1) == labels).sum()), len(labels)).to_dict(),
-            "before": round(stats.expected_calibration_error(raw, labels), 4),
-            "after": round(stats.expected_calibration_error(crossed, labels), 4),
+            "before": round(expected_calibration_error(raw, labels), 4),
+            "after": round(expected_calibration_error(crossed, labels), 4),
             "nll_before": round(stats.negative_log_likelihood(logits, labels), 4),
             "nll_after": round(float(-np.log(np.clip(picked, 1e-12, 1)).mean()), 4),
         }
@@ -158,7 +159,7 @@ def main(argv: list[str]) -> int:
     if not any(temperatures.values()):
         raise FaceLLMError(f"No field has {LEAST} labelled images, so no temperature can be fitted; give more --data.")
     print(table(figures, temperatures))
-    about = {"split": args.split, "sets": [s.name for s in sets], "bins": stats.ECE_BINS}
+    about = {"split": args.split, "sets": [s.name for s in sets], "bins": ECE_BINS}
     content = {**temperatures, "ece": {"definition": DEFINITION, **about, "figures": figures}}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     try:

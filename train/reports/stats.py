@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from facellm.intervals import normal_quantile, wilson
+from facellm.typed.calibration import TEMPERATURES
 
 CONFIDENCE = 0.95
-ECE_BINS = 15  # equal-width bins of the top label's confidence, as in Guo et al. 2017, "On Calibration of Modern
-# Neural Networks" (arXiv 1706.04599), section 2, whose temperature scaling (section 4.2) is also what is fitted here
-TEMPERATURES = (0.05, 20.0)  # bounds of the fit
+# Temperature scaling: Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 4.2.
 
 
 @dataclass(frozen=True)
@@ -114,40 +113,6 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     from scipy.special import softmax as of_scipy
 
     return of_scipy(np.asarray(logits, np.float64) / temperature, axis=-1)
-
-
-def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS) -> float:
-    """Guo et al. 2017: sum over equal-width bins of (bin's share) x |accuracy - mean confidence|, of the top label.
-
-    probabilities (n, labels), labels (n,) integer indices. Raises ValueError for no rows.
-    """
-    return float(sum(row["gap"] * row["share"] for row in reliability(probabilities, labels, bins)))
-
-
-def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS) -> list[dict[str, float]]:
-    """The occupied bins of the reliability diagram: low, high, share, confidence, accuracy, gap, count.
-
-    Bins are (low, high], the first one closed at 0."""
-    probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
-    if len(labels) == 0 or probabilities.shape[0] != len(labels):
-        raise ValueError("Calibration needs as many rows of probabilities as labels, and at least one.")
-    top, right = probabilities.max(-1), probabilities.argmax(-1) == labels
-    edges = np.linspace(0, 1, bins + 1)
-    place = np.clip(np.digitize(top, edges, right=True) - 1, 0, bins - 1)
-    rows = []
-    for index in range(bins):
-        inside = place == index
-        if not inside.any():
-            continue
-        confidence, accuracy = float(top[inside].mean()), float(right[inside].mean())
-        rows.append(
-            {
-                "low": float(edges[index]), "high": float(edges[index + 1]), "count": int(inside.sum()),
-                "share": float(inside.mean()), "confidence": confidence, "accuracy": accuracy,
-                "gap": abs(accuracy - confidence),
-            }
-        )  # fmt: skip
-    return rows
 
 
 def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from facellm import ATTRIBUTES, FaceLLMError
-from facellm.api import FaceLLM, face_of
+from facellm.api import FaceLLM
 from facellm.cli.main import main
 from facellm.engine.scheduler import MemoryFullError
+from facellm.interface import face_of
 from facellm.messages import build_messages, expand_image, render
 from facellm.policy import REMOVED
 from facellm.results import VARIANTS, Answer, Delta

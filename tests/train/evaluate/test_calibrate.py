@@ -10,6 +10,7 @@ import pytest
 
 from facellm.errors import FaceLLMError
 from facellm.profile import FIELDS, read_calibration
+from facellm.typed import calibration
 from tests.tiny import make_tiny_adapter, make_tiny_internvl
 from tests.train.face_sets import write_face_set
 from train.evaluate.calibrate import calibrate, fields_to_fit, fold_of
@@ -68,7 +69,7 @@ def test_after_is_measured_on_what_was_not_fitted():
     labels = np.where(folds == 0, logits.argmax(1), logits.argmin(1))
     _, figures = calibrate({"x": (logits, labels, folds)})
     fitted = stats.softmax(logits, stats.fit_temperature(logits, labels))
-    assert figures["x"]["after"] > stats.expected_calibration_error(fitted, labels)
+    assert figures["x"]["after"] > calibration.expected_calibration_error(fitted, labels)
 
 
 def test_a_field_with_few_images_keeps_no_temperature():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from facellm.typed import calibration
 from train.reports import stats
 
 
@@ -54,12 +55,12 @@ def test_holm():
 def test_calibration_error_by_hand():
     # Two answers at 0.9 (one right), two at 0.6 (both right): 0.5 * |0.5 - 0.9| + 0.5 * |1 - 0.6|.
     p = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
-    assert stats.expected_calibration_error(p, np.array([0, 1, 0, 1])) == pytest.approx(0.4)
-    rows = stats.reliability(p, np.array([0, 1, 0, 1]))
+    assert calibration.expected_calibration_error(p, np.array([0, 1, 0, 1])) == pytest.approx(0.4)
+    rows = calibration.reliability(p, np.array([0, 1, 0, 1]))
     assert [r["count"] for r in rows] == [2, 2] and sum(r["share"] for r in rows) == 1
-    assert stats.expected_calibration_error(np.array([[1.0, 0.0]]), np.array([0])) == 0
+    assert calibration.expected_calibration_error(np.array([[1.0, 0.0]]), np.array([0])) == 0
     with pytest.raises(ValueError, match="at least one"):
-        stats.expected_calibration_error(np.empty((0, 2)), np.empty(0))
+        calibration.expected_calibration_error(np.empty((0, 2)), np.empty(0))
 
 
 def _drawn(n: int, temperature: float, seed: int = 0):
@@ -81,8 +82,8 @@ def test_fitted_temperature_is_a_minimum_and_calibrates():
     fitted = stats.fit_temperature(logits, labels)
     best = stats.negative_log_likelihood(logits, labels, fitted)
     assert all(best <= stats.negative_log_likelihood(logits, labels, fitted * k) for k in (0.8, 0.95, 1.05, 1.25))
-    before = stats.expected_calibration_error(stats.softmax(logits), labels)
-    after = stats.expected_calibration_error(stats.softmax(logits, fitted), labels)
+    before = calibration.expected_calibration_error(stats.softmax(logits), labels)
+    after = calibration.expected_calibration_error(stats.softmax(logits, fitted), labels)
     assert after < 0.03 < before
 
 
