@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -65,6 +67,43 @@ def not_written(path: Path, error: Exception, option: str = "--out") -> FaceLLME
     return FaceLLMError(
         f"{path} cannot be written ({_reason(error)}); free some space there or choose another {option}, and run the "
         "command again."
+    )
+
+
+def refused(error: BaseException) -> str | None:
+    """Returns the sentence for a file that the operating system refused in the middle of the work.
+
+    The last net of a command line, where nothing nearer to the work knew better. Besides OSError it knows how
+    safetensors and torch tell of a full disk.
+
+    Args:
+        error: What ended the command.
+
+    Returns:
+        The sentence; None where the error is of another kind.
+    """
+    if isinstance(error, OSError):
+        places = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        if error.errno in _FULL:
+            return _full(places or "A file", _reason(error))
+        if error.errno is None:  # a library's own, whose text says what is the matter
+            return f"{str(error).strip().splitlines()[0]}" if str(error).strip() else None
+        return f"{places or 'A file'} cannot be used ({_reason(error)}); mend that and run the same command again."
+    text = str(error)
+    if found := _RUSTS.search(text):  # safetensors: "I/O error: No space left on device (os error 28)"
+        return _full("A file", found[1])
+    return _full("A file", "its disk took no more") if _TORCHS.search(text) else None
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_RUSTS = re.compile(r"([^:()]+) \(os error \d+\)")
+_TORCHS = re.compile(r"PytorchStreamWriter failed writing|inline_container\.cc:\d+\] \. unexpected pos")
+
+
+def _full(place: str, reason: str) -> str:
+    return (
+        f"{place} cannot be written ({reason.strip()}); free some space there and run the same command again: what was "
+        "kept so far is not done twice."
     )
 
 

@@ -11,6 +11,7 @@ import importlib.util
 import sys
 
 from facellm.errors import FaceLLMError
+from facellm.writable import refused
 
 # verb -> (module, packages of an extra that it needs, what it does)
 VERBS = {
@@ -103,6 +104,11 @@ def main(argv: list[str] | None = None) -> int:
         return importlib.import_module(VERBS[verb][0]).main(rest) or 0
     except FaceLLMError as error:
         print(error, file=sys.stderr)
+        return 2
+    except Exception as error:
+        if (sentence := refused(error)) is None:
+            raise
+        print(sentence, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped; the same command goes on from the last checkpoint.", file=sys.stderr)

@@ -44,6 +44,7 @@ class KeptRows:
         self._rows: dict[str, _Row] = {}
         self._lock = FileLock(self.path.with_name(f"{self.path.name}.lock"))
         self._open = ExitStack()
+        self._finished = False
 
     def __enter__(self) -> KeptRows:
         """Raises FaceLLMError where another process is at it, or the rows are of other settings or damaged."""
@@ -70,6 +71,8 @@ class KeptRows:
 
     def _close(self) -> None:
         self._open.close()
+        if self._finished:
+            self.path.unlink(missing_ok=True)
         Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def _read(self) -> None:
@@ -132,7 +135,7 @@ class KeptRows:
         self._rows[photo.key] = _Row(offset, stamp, row.get("error") is not None)
 
     def finish(self, photos: Sequence[Photo]) -> int:
-        """Writes the table, and removes what it was written from.
+        """Writes the table; what it was written from is removed when the rows are closed.
 
         Args:
             photos: The rows' photos, in the table's order; all have a row.
@@ -151,7 +154,7 @@ class KeptRows:
 
         try:
             write_table(self.table, self._head["columns"], rows())
-            self.path.unlink()
         except OSError as error:
             raise not_written(self.table, error) from None
+        self._finished = True
         return sum(self._rows[photo.key].failed for photo in photos)

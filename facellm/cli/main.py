@@ -21,6 +21,7 @@ from facellm.cli.quiet import quiet
 from facellm.cli.terms import TABLES, TITLES
 from facellm.errors import FaceLLMError
 from facellm.model_options import add_model_options
+from facellm.writable import refused
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -126,12 +127,18 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
         print(f"facellm: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(file=sys.stderr)
+        many = getattr(args, "out", None) is not None
+        print("\nfacellm: stopped; the same command goes on." if many else "", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader (head, less) has gone; nothing more can be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        if (sentence := refused(error)) is None:
+            raise
+        print(f"facellm: {sentence}", file=sys.stderr)
+        return 2
 
 
 def _fetch(args: argparse.Namespace, out: TextIO) -> int:

@@ -15,6 +15,7 @@ from facellm.cli.main import main
 from facellm.cli.photo_paths import find_photos
 from facellm.errors import FaceLLMError
 from facellm.policy import REMOVED
+from facellm.profile import age_estimate
 from facellm.results import Answer, Delta
 from tests import tiny
 from tests.paths import EXAMPLES, ROOT
@@ -312,3 +313,50 @@ def test_kills_lose_no_row_and_ask_nothing_twice(album, place, tmp_path):
     found = lines(out)
     assert [Path(row["file"]).name for row in found] == [f"{i:02}.png" for i in range(40)]
     assert all(row["answer"] is not None for row in found) and not partial.exists()
+
+
+def test_a_full_disk_loses_no_row(album, many, tmp_path, monkeypatch):
+    """A limit on the size of files stands for the disk: the journal meets it in the middle of the work."""
+    import resource
+
+    from facellm.api import FaceLLM
+
+    out, asked, real = tmp_path / "r.csv", [], FaceLLM.profile_many
+    monkeypatch.setattr("facellm.cli.many_photos.CHUNK", 1)
+    monkeypatch.setattr(FaceLLM, "profile_many", lambda self, *a, **k: asked.append(1) or real(self, *a, **k))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, before[1]))
+    try:
+        code, err = many("profile", album, "--out", out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 2 and "could not be written" in err and "free some space" in err and not out.exists()
+    kept = out.with_name("r.csv.partial.jsonl").read_bytes().count(b"\n") - 1
+    assert 1 <= kept < len(NAMES)
+    asked.clear()
+    assert many("profile", album, "--out", out)[0] == 0
+    assert len(asked) == len(NAMES) - kept
+    with out.open(encoding="utf-8", newline="") as file:
+        assert names(list(csv.DictReader(file)), album) == NAMES
+
+
+def test_a_server_answers_for_tables_too(album, server, here, tmp_path, capsys):
+    place = ["--backend-url", server.url, "--out"]
+    assert main(["profile", str(album), *place, str(tmp_path / "p.jsonl")]) == 0
+    assert main(["ask", str(album), "Hi", "--max-new-tokens", "4", *place, str(tmp_path / "a.jsonl")]) == 0
+    profiles, answers = lines(tmp_path / "p.jsonl"), lines(tmp_path / "a.jsonl")
+    assert names(profiles, album) == names(answers, album) == NAMES
+    for row, said in zip(profiles, answers, strict=True):
+        assert row["gender_probability"] == pytest.approx(
+            max(here.profile(row["file"]).fields["gender"].values()), abs=0.05
+        )
+        assert said["answer"] and said["cut_off"] in (0, 1)
+    assert "a.jsonl has 6 photos." in capsys.readouterr().err
+
+
+def test_ages_are_reckoned_from_groups():
+    groups = {"0-2": 0.0, "3-9": 0.0, "10-19": 0.05, "20-29": 0.5, "30-39": 0.4, "40-49": 0.05, "more than 70": 0.0}
+    years, low, high = age_estimate(groups)
+    assert (years, low, high) == pytest.approx((29.0, 20.0, 40.0), abs=0.01)
+    assert age_estimate({"0-2": 1.0}) == pytest.approx((1.5, 0.15, 2.85))
+    assert age_estimate({"more than 70": 1.0}) == pytest.approx((80.0, 71.0, 89.0))

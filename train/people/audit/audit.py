@@ -12,6 +12,7 @@ from pathlib import Path
 
 from facellm.errors import FaceLLMError
 from facellm.server.ports import free_port
+from train.outputs import usable_folder
 from train.people.audit.items import read_items
 from train.people.audit.judgements import AUTO, AuditStore, check_person
 from train.people.audit.sample import draw
@@ -55,6 +56,8 @@ def main(argv: list[str]) -> int:
         raise FaceLLMError(f"{args.port} is not a port: give a number from 1 to 65535 with --port.")
     if args.sample < 1:
         raise FaceLLMError(f"--sample is {args.sample}; judge at least 1 pair.")
+    if args.report:
+        usable_folder(args.report, "--report")
     _begin(args, store)
     if args.auto:
         from train.people.audit.automatic import check
