@@ -7,7 +7,7 @@ not known here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from facellm.vision.images import load_image
 from train import journal
 from train.evaluate.facexbench import Question
 from train.evaluate.prompts import LETTERS, published_prompt, setting_prompt
+from train.faces.rewording import reworded
 
 METHODS = ("generate", "likelihood")
 NEW_TOKENS = {"zero-shot": 16, "in-context": 16, "chain-of-thought": 256}
@@ -32,12 +33,15 @@ class Arm:
         method: Of `METHODS`.
         rotation: By how many places the options are moved on.
         blind: Whether no image is shown.
+        wording: Of `train.faces.rewording`, 0 for the question as it stands; those that are asked are then those of
+            `other_words`.
     """
 
     variant: str
     method: str
     rotation: int = 0
     blind: bool = False
+    wording: int = 0
 
     @property
     def name(self) -> str:
@@ -45,6 +49,7 @@ class Arm:
             f"{self.variant}-{self.method}"
             + (f"-rotated{self.rotation}" if self.rotation else "")
             + ("-blind" if self.blind else "")
+            + (f"-wording{self.wording}" if self.wording else "")
         )
 
 
@@ -84,6 +89,15 @@ def rotated(question: Question, by: int) -> tuple[tuple[str, ...], str]:
     n = len(question.options)
     options = tuple(question.options[(i - by) % n] for i in range(n))
     return options, LETTERS[(LETTERS.index(question.correct) + by) % n]
+
+
+def other_words(question: Question, wording: int) -> Question | None:
+    """The question in other words, under the same key; None where there are none, or it is about several images."""
+    found = reworded(question.task, question.options, LETTERS.index(question.correct), wording)
+    if found is None or question.num_images != "single":
+        return None
+    text, options = found
+    return replace(question, text=text, options=options, answer=options[LETTERS.index(question.correct)])
 
 
 class ModelAnswerer:

@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from typing import Any
 from facellm.errors import FaceLLMError
 from train import journal
 from train.evaluate import evaluation_report, facexbench, published, summary
-from train.evaluate.answering import METHODS, Answerer, Arm, ModelAnswerer, Reply, run_arm
+from train.evaluate.answering import METHODS, Answerer, Arm, ModelAnswerer, Reply, other_words, run_arm
 from train.evaluate.extraction import SCORERS
 from train.evaluate.overlap import hashes, report_overlap
 from train.evaluate.prompts import SETTINGS
 from train.evaluate.sharding import NoOne, Shard, read_parts, write_merged
+from train.faces.rewording import WORDINGS
 from train.opening import about, add_options, check_positive, open_chosen
 from train.outputs import progress, usable_folder, write_files
 from train.reports.pages import html, markdown
@@ -47,6 +49,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--tiles", type=int, help="cut an image into at most so many tiles and a thumbnail, 1 to 12 (1)")
     p.add_argument("--limit", type=int, help="at most so many questions of each file, the first ones")
     p.add_argument("--permute", action="store_true", help="also ask with the options moved on, to find letter bias")
+    p.add_argument(
+        "--paraphrase", action="store_true",
+        help=f"also ask in {WORDINGS} other wordings, kept out of training, of question, options and distractors",
+    )  # fmt: skip
     p.add_argument("--blind", action="store_true", help="also ask without any image: what the text alone gives away")
     p.add_argument("--detect", action="store_true", help="show the largest face's crop instead of the image as it is")
     p.add_argument("--no-marks", action="store_true", help='no "Image 1:" before the images of multi-image questions')
@@ -87,7 +93,8 @@ def main(argv: list[str]) -> int:
     evaluate(
         benchmark, answerer, args.out, settings, variants=variants,
         methods=METHODS if method == "both" else (method,), scorer=args.scorer or "ours", limit=args.limit,
-        permute=args.permute, blind=args.blind, overlap=args.overlap, shard=shard, progress=progress("questions"),
+        permute=args.permute, blind=args.blind, paraphrase=args.paraphrase, overlap=args.overlap, shard=shard,
+        progress=progress("questions"),
     )  # fmt: skip
     return _told(args)
 
@@ -113,8 +120,8 @@ def _merged(args: argparse.Namespace, benchmark: facexbench.Benchmark) -> int:
         variants=[v for v in ("base", "facellm") if any(arm.variant == v for arm in arms)],
         methods=[m for m in METHODS if any(arm.method == m for arm in arms)],
         scorer=args.scorer or ("published" if merged.settings.get("as_published") else "ours"), limit=args.limit,
-        permute=any(arm.rotation for arm in arms), blind=any(arm.blind for arm in arms), overlap=args.overlap,
-        retry=False,
+        permute=any(arm.rotation for arm in arms), blind=any(arm.blind for arm in arms),
+        paraphrase=any(arm.wording for arm in arms), overlap=args.overlap, retry=False,
     )  # fmt: skip
     return _told(args)
 
@@ -122,8 +129,8 @@ def _merged(args: argparse.Namespace, benchmark: facexbench.Benchmark) -> int:
 def evaluate(
     benchmark: facexbench.Benchmark, answerer: Answerer, out: Path, settings: dict[str, Any], *,
     variants: Sequence[str], methods: Sequence[str] = ("generate",), scorer: str = "ours", limit: int | None = None,
-    permute: bool = False, blind: bool = False, overlap: Path | None = None, shard: Shard | None = None,
-    retry: bool = True, progress: Callable[[str, int, int], None] | None = None,
+    permute: bool = False, blind: bool = False, paraphrase: bool = False, overlap: Path | None = None,
+    shard: Shard | None = None, retry: bool = True, progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Asks, scores and writes everything into a folder.
 
@@ -138,6 +145,7 @@ def evaluate(
         limit: At most so many questions of each benchmark file.
         permute: Whether to ask also with the options moved on.
         blind: Whether to ask also without images.
+        paraphrase: Whether to ask also in other words.
         overlap: Folder or archive of training images to look for near copies in.
         shard: The part of the questions to ask and to report on; None asks all.
         retry: Whether to ask again what could not be asked before.
@@ -159,6 +167,11 @@ def evaluate(
     training = hashes(overlap) if overlap is not None else None
     started = time.time()
     runs: dict[Arm, dict[str, Reply]] = {}
+    worded = [[o for q in questions if (o := other_words(q, number))] for number in range(1, WORDINGS + 1)]
+    worded.insert(0, questions)
+    if paraphrase and not worded[1]:
+        raise FaceLLMError("None of these questions has other words: --paraphrase knows age, gender, race, expression "
+                           "and headpose about one image; leave it out.")  # fmt: skip
     for name in variants:
         for method in methods:
             arms = [Arm(name, method)]
@@ -167,19 +180,21 @@ def evaluate(
                 arms += [Arm(name, method, rotation=r) for r in range(1, most)]
             if blind:
                 arms.append(Arm(name, method, blind=True))
+            if paraphrase:
+                arms += [Arm(name, method, wording=number) for number in range(1, WORDINGS + 1)]
             for arm in arms:
                 # A question of two options has only two orders.
-                own = [q for q in questions if arm.rotation < len(q.options)]
+                own = worded[arm.wording] if arm.wording else [q for q in questions if arm.rotation < len(q.options)]
                 told = None if progress is None else partial(progress, arm.name)
                 runs[arm] = run_arm(own, answerer, arm, out / "replies" / f"{arm.name}.jsonl", told, retry)
     results: dict[str, Any] = {
         "settings": settings, "shard": str(shard) if shard else None, "scorer": scorer,
         "benchmark": str(benchmark.folder), "asked": len(questions),
         "problems": list(benchmark.problems), "notes": list(benchmark.notes), "models": {}, "paired": {}, "methods": {},
-        "blind": {}, "permuted": {}, "wall_seconds": round(time.time() - started, 1),
+        "blind": {}, "permuted": {}, "wordings": {}, "wall_seconds": round(time.time() - started, 1),
     }  # fmt: skip
     for arm, replies in runs.items():
-        if arm.rotation:
+        if arm.rotation or arm.wording:
             continue
         numbers = summary.of_arm(questions, replies, arm, scorer)
         results["blind" if arm.blind else "models"].setdefault(arm.variant, {})[arm.method] = numbers
@@ -190,9 +205,18 @@ def evaluate(
         if {"base", "facellm"} <= set(variants):
             arms = Arm("base", method), Arm("facellm", method)
             results["paired"][method] = summary.compare(questions, runs[arms[0]], runs[arms[1]], arms, scorer)
+        if paraphrase:
+            for name in variants:
+                plain = Arm(name, method)
+                by_words = {n: (own, runs[replace(plain, wording=n)]) for n, own in enumerate(worded)}
+                results["wordings"].setdefault(name, {})[method] = summary.wordings(questions, by_words, plain, scorer)
         if permute:
             for name in variants:
-                turned = {a: r for a, r in runs.items() if (a.variant, a.method, a.blind) == (name, method, False)}
+                turned = {
+                    a: r
+                    for a, r in runs.items()
+                    if (a.variant, a.method, a.blind, a.wording) == (name, method, False, 0)
+                }
                 bias = summary.letter_bias([q for q in questions if len(q.options) > 1], turned, scorer)
                 results["permuted"].setdefault(name, {})[method] = bias
     if len(methods) == 2:
@@ -200,8 +224,8 @@ def evaluate(
             arms = Arm(name, methods[0]), Arm(name, methods[1])
             results["methods"][name] = summary.agreement(questions, runs[arms[0]], runs[arms[1]], arms, scorer)
     if training is not None:
-        plain = {arm: replies for arm, replies in runs.items() if not arm.rotation and not arm.blind}
-        results["overlap"] = report_overlap(questions, overlap, training, plain, scorer)
+        unchanged = {arm: replies for arm, replies in runs.items() if arm == Arm(arm.variant, arm.method)}
+        results["overlap"] = report_overlap(questions, overlap, training, unchanged, scorer)
     shown = evaluation_report.report(results)
     write_files(
         out,

@@ -25,6 +25,7 @@ def report(results: dict[str, Any]) -> Report:
             published.used(results),
             published.comparable(results),
             *_warnings(results),
+            *_drops(results),
         ],
         tables=list(_tables(results)),
         notes=_notes(results),
@@ -77,6 +78,8 @@ def _tables(results: dict[str, Any]) -> Iterator[Table]:
         rows.append(["same option in every order", percent(bias["steady"])])
         rows.append(["right by the vote of all orders", percent(bias["voted"])])
         yield Table(f"Option order: {name}, {method}", ["", "%"], rows)
+    for name, method, numbers in _each(results["wordings"]):
+        yield _other_words(name, method, numbers)
     if results["blind"]:
         rows = [
             [NAMES[variant], method, percent(results["models"][variant][method]["overall"]["accuracy"]),
@@ -112,6 +115,21 @@ def _scores(models: dict[str, Any], pair: dict[str, Any] | None, method: str) ->
                 row += [percent(test, "gain", signed=True), p_value(test.get("p_holm", test.get("p")))]
             rows.append(row)
         yield Table(f"{title}, by {method}", head, rows)
+
+
+def _other_words(name: str, method: str, numbers: dict[str, Any]) -> Table:
+    """The same questions in words kept out of training, sub-task by sub-task."""
+    groups = {**numbers["tasks"], "overall": numbers["overall"]} if numbers["overall"] else {}
+    worded = list(numbers["overall"]["worded"]) if groups else []
+    head = ["sub-tasks", "questions", "as asked, %", *(f"wording {number}, %" for number in worded),
+            "largest drop, points", "right in every wording, %"]  # fmt: skip
+    rows = [
+        [task, row["questions"], percent(row["as_asked"]), *(percent(row["worded"][number]) for number in worded),
+         percent(row["largest_drop"], "gain", signed=True), percent(row["right_in_all"])]
+        for task, row in groups.items()
+    ]  # fmt: skip
+    title = f"Other words, never trained on: {name}, {method} ({numbers['without']} questions have none)"
+    return Table(title, head, rows)
 
 
 def _published(models: dict[str, Any]) -> Table:
@@ -152,6 +170,17 @@ def _warnings(results: dict[str, Any]) -> list[str]:
         f"Tool use: {'; '.join(tools)}." if tools else "Tool use: this benchmark asks nothing about it.",
         f"Answers that refuse: {'; '.join(refusals)}.",
     ]
+
+
+def _drops(results: dict[str, Any]) -> list[str]:
+    """A sentence on the largest drop of each model in other words."""
+    return [
+        f"Other words cost {name} ({method}) at most {-100 * drop['gain']:.1f} points [{-100 * drop['high']:.1f}, "
+        f"{-100 * drop['low']:.1f}] (wording {drop['wording']} of {len(numbers['overall']['worded'])}; the "
+        "interval holds for all of them together). A question without distractor has one more option in other words."
+        for name, method, numbers in _each(results["wordings"]) if numbers["overall"]
+        for drop in (numbers["overall"]["largest_drop"],)
+    ]  # fmt: skip
 
 
 def _notes(results: dict[str, Any]) -> list[tuple[str, list[str]]]:

@@ -19,7 +19,7 @@ from train import journal
 from train.evaluate.answering import METHODS, Arm, Reply, read_replies
 from train.evaluate.facexbench import Question
 
-_ARM = re.compile(rf"(base|facellm)-({'|'.join(METHODS)})(?:-rotated(\d+))?(-blind)?")
+_ARM = re.compile(rf"(base|facellm)-({'|'.join(METHODS)})(?:-rotated(\d+))?(-blind)?(?:-wording(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def read_parts(parts: Sequence[Path], out: Path) -> Merged:
         for file in sorted((folder / "replies").glob("*.jsonl")):
             match = _ARM.fullmatch(file.stem)
             if match:
-                arm = Arm(match[1], match[2], int(match[3] or 0), bool(match[4]))
+                arm = Arm(match[1], match[2], int(match[3] or 0), bool(match[4]), int(match[5] or 0))
                 _add(found.setdefault(arm, {}), read_replies(file), file)
     if not found:
         raise FaceLLMError("The folders given to --merge hold no replies.")

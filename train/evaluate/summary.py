@@ -128,6 +128,48 @@ def agreement(
     }  # fmt: skip
 
 
+def wordings(
+    questions: Sequence[Question], runs: Mapping[int, tuple[Sequence[Question], Replies]], arm: Arm, scorer: str
+) -> dict[str, Any]:
+    """The same questions in other words against themselves as they stand, all of them and by sub-task.
+
+    runs: wording -> (questions in these words, replies); 0 is the questions as they stand. Only what was asked in every
+    wording counts. The largest drop is the largest of several, so its interval and those beside it are Bonferroni's:
+    they hold together with 95 %.
+    """
+    shown = {number: {q.key: q for q in own} for number, (own, _) in runs.items()}
+    answered = [{q.key for q in asked(own, replies)} for own, replies in runs.values()]
+    both = [q for q in questions if all(q.key in keys for keys in answered)]
+    right = {
+        number: {q.key: is_right(shown[number][q.key], replies[q.key], arm, scorer) for q in both}
+        for number, (_, replies) in runs.items()
+    }
+    others = [number for number in runs if number]
+
+    def figures(group: Sequence[Question]) -> dict[str, Any]:
+        rows = {number: [right[number][q.key] for q in group] for number in runs}
+        level = 1 - (1 - stats.CONFIDENCE) / len(others)
+        changes = {number: stats.paired(rows[0], rows[number], level).to_dict() for number in others}
+        worst = min(others, key=lambda number: changes[number]["gain"])
+        return {
+            "questions": len(group),
+            "as_asked": stats.rate(sum(rows[0]), len(group)).to_dict(),
+            "worded": {str(number): stats.rate(sum(rows[number]), len(group)).to_dict() for number in others},
+            "changes": {str(number): change for number, change in changes.items()},
+            "largest_drop": {"wording": worst, **changes[worst]},
+            "right_in_all": stats.rate(sum(map(all, zip(*rows.values(), strict=True))), len(group)).to_dict(),
+        }
+
+    groups: dict[str, list[Question]] = defaultdict(list)
+    for q in both:
+        groups[q.task].append(q)
+    return {
+        "overall": figures(both) if both else None,
+        "tasks": {task: figures(group) for task, group in groups.items()},
+        "without": len(questions) - len(both),
+    }
+
+
 def letter_bias(questions: Sequence[Question], runs: Mapping[Arm, Replies], scorer: str) -> dict[str, Any]:
     """The same questions with their options moved on: accuracy by the right option's place, and steadiness.
 

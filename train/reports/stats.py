@@ -79,8 +79,11 @@ class Paired:
         return asdict(self)
 
 
-def paired(first: Sequence[bool], second: Sequence[bool]) -> Paired:
-    """McNemar's test on two rows of right/wrong over the same questions.  Raises ValueError for unequal or no rows."""
+def paired(first: Sequence[bool], second: Sequence[bool], level: float = CONFIDENCE) -> Paired:
+    """McNemar's test on two rows of right/wrong over the same questions, the interval at `level`.
+
+    Raises ValueError for unequal or no rows.
+    """
     a, b = np.asarray(first, bool), np.asarray(second, bool)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise ValueError("A paired comparison needs two equally long, non-empty rows of answers.")
@@ -90,7 +93,7 @@ def paired(first: Sequence[bool], second: Sequence[bool]) -> Paired:
     p = min(1.0, 2 * float(bdtr(min(one, two), one + two, 0.5)))  # two-sided; the binomial is symmetric at 1/2
     n = len(a) + 2
     p12, p21 = (one + 0.5) / n, (two + 0.5) / n
-    half = normal_quantile(CONFIDENCE) * np.sqrt(max(0.0, p12 + p21 - (p12 - p21) ** 2) / n)
+    half = normal_quantile(level) * np.sqrt(max(0.0, p12 + p21 - (p12 - p21) ** 2) / n)
     return Paired(
         both, one, two, none, (two - one) / len(a),
         max(-1.0, p21 - p12 - half), min(1.0, p21 - p12 + half), p,

@@ -1,25 +1,21 @@
 """Multiple choice that has to be read: options in many words and any order, with some that are never right.
 
-Tasks and words are in `options.yaml`. In FaceXBench's five tasks a share of the questions has FaceXBench's own form
-(`train.evaluate.prompts`), so that what is learnt from paraphrases does not move the published wording away.
+Tasks and words are those of `train.faces.rewording`. In FaceXBench's five tasks a share of the questions has
+FaceXBench's own form (`train.evaluate.prompts`), so that what is learnt from paraphrases does not move the published
+wording away.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
-
-import yaml
 
 from facellm.labels import AGE_GROUPS, POSES
 from train.evaluate.prompts import ANSWER_WITH_LETTER, LETTERS, choice_prompt
+from train.faces.rewording import table
 from train.faces.tasks import TASKS
 from train.seen.known.truth import Truth
 
-FILE = Path(__file__).with_name("options.yaml")
 BENCHMARK = {"gender": "gender", "age": "age", "race": "race", "expression": "expression", "headpose": "headpose"}
 AS_PUBLISHED = 0.4  # of the benchmark's tasks in FaceXBench's own form
 MARKS = ("({}) ", "{}) ", "{}. ", "{}: ")  # before an option
@@ -61,12 +57,6 @@ class Choice:
     letter: str
     options: tuple[str, ...]
     right: str
-
-
-@cache
-def table() -> dict[str, Any]:
-    """options.yaml, every word as text."""
-    return yaml.load(FILE.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
 
 
 def tasks() -> tuple[str, ...]:
