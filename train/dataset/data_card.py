@@ -63,11 +63,16 @@ def _asked(count: str, manifest: Mapping[str, Any]) -> list[str]:
         "# Descriptions of faces by a teacher model",
         f"{count} The teacher saw each image together with its labels for age, gender and ethnicity; neither is part "
         "of the questions.",
-        f"- labels: `{manifest['labels']}`\n- teacher: {models}, image detail `{settings['detail']}`, seed "
-        f"{settings['seed']}\n- prompt version: `{manifest['prompt_version']}`\n"
+        f"- labels: `{manifest['labels']}`\n- teacher: {models}, image detail "
+        f"{_or_default(settings['detail'])}, seed {_or_default(settings['seed'])}\n"
+        f"- prompt version: `{manifest['prompt_version']}`\n"
         f"- cost: {'not known' if cost is None else f'{cost:.2f} USD, answers that were not kept included'}\n"
         f"- held out for validation, by image: {manifest['val_fraction']:.1%}",
     ]
+
+
+def _or_default(setting: Any) -> str:
+    return "the API's default" if setting is None else f"`{setting}`"
 
 
 def _measured(count: str, manifest: Mapping[str, Any]) -> list[str]:

@@ -30,6 +30,7 @@ from train.teachers.online import Run
 from train.teachers.openai import Settings
 from train.teachers.plan import Outcome, Plan, estimate
 from train.teachers.price import price_of
+from train.teachers.prompt import OURS, published
 from train.teachers.store import FILE, AnswerStore
 
 parser = dataset_options.parser
@@ -123,7 +124,10 @@ def _plan(args: argparse.Namespace, labels: Labels, attributes: Any, url: str, p
         timeout=args.timeout,
         tries=args.tries,
     )
-    return Plan(rows, attributes, settings, price, args.max_cost, args.concurrency, args.reask + 1), None
+    said = published() if args.as_published else OURS
+    return Plan(
+        rows, attributes, settings, price, args.max_cost, args.concurrency, args.reask + 1, said.version, said
+    ), None
 
 
 def _run(args: argparse.Namespace, plan: Plan, store: AnswerStore, teacher: Any) -> Any:

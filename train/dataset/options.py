@@ -84,6 +84,8 @@ def parser() -> argparse.ArgumentParser:
     add("--val", type=float, default=0.05, metavar="F", help="fraction of the images held out (default 0.05)")
     add = made.add_argument_group("the teacher").add_argument
     add("--teacher", choices=TEACHERS, help="see below")
+    add("--as-published", action="store_true", help="FairFaceGPT's own prompt with the API's defaults: no detail, "
+        "seed, length or temperature is sent, and every answer is kept")  # fmt: skip
     add("--recipe", default="paper", help="recipe whose part `dataset` holds the settings that no flag gives")
     add("--model", help="the teacher (default: the recipe's)")
     add("--base-url", help=f"server (default: OPENAI_BASE_URL, else {OPENAI_URL})")
@@ -132,14 +134,27 @@ def read(argv: list[str]) -> argparse.Namespace:
         args.teacher = "openai" if known else "measured"
     if args.teacher != "openai" and args.batch:
         raise FaceLLMError(f"--batch is for a server; the {args.teacher} teacher needs none: leave out one of the two.")
+    if args.as_published:
+        _check_published(args)
     part = load(args.recipe)
     if args.model in (None, part.model):
         args.price = args.price or part.price or None
-    for name in ("model", "detail", "seed", "max_tokens"):
+    for name in ("model",) if args.as_published else ("model", "detail", "seed", "max_tokens"):
         if getattr(args, name) is None:
             setattr(args, name, getattr(part, name))
     args.alternatives = part.alternatives
     return args
+
+
+def _check_published(args: argparse.Namespace) -> None:
+    if args.teacher != "openai":
+        raise FaceLLMError(f"--as-published asks a server; the {args.teacher} teacher is none: add --teacher openai.")
+    for name in ("detail", "seed", "max_tokens", "temperature"):
+        if (value := getattr(args, name)) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise FaceLLMError(
+                f"--as-published sends the API's defaults; leave out {option} {value} or --as-published."
+            )
 
 
 def _check_numbers(args: argparse.Namespace) -> None:

@@ -15,8 +15,6 @@ from datetime import datetime, timezone
 from facellm.attributes import Attribute
 from facellm.errors import FaceLLMError
 from train.faces.label_rows import LabelRow
-from train.teachers import checks as answer_checks
-from train.teachers import prompt
 from train.teachers.faults import REFUSED, NoReply
 from train.teachers.openai import Teacher
 from train.teachers.plan import (
@@ -28,7 +26,7 @@ from train.teachers.plan import (
     request_tokens,
     stopped_at_max_cost,
 )
-from train.teachers.price import text_tokens
+from train.teachers.price import ANSWER_TOKENS, text_tokens
 from train.teachers.store import AnswerStore
 
 
@@ -96,7 +94,7 @@ class Run:
         encoded once for all its jobs."""
         for row, still in self.plan.open_requests(self.store):
             texts = self.plan.kept_texts(self.store, row) if len(still) < len(self.plan.attributes) else {}
-            image, tokens = data_url(row.path, row.digest), request_tokens(row, self.plan.settings, "")
+            image, tokens = data_url(row.path, row.digest), request_tokens(row, self.plan, "")
             for attribute, request in still:
                 yield row, attribute, request, image, tokens, texts
 
@@ -123,25 +121,18 @@ class Run:
         tokens: int,
         texts: dict[str, str],
     ) -> None:
-        question = prompt.question(attribute, row)
+        question = self.plan.prompt.question(attribute, row)
         # Servers count the longest answer that is allowed, not the one that comes.
-        tokens += text_tokens(question) + self.plan.settings.max_tokens
+        tokens += text_tokens(question) + (self.plan.settings.max_tokens or ANSWER_TOKENS)
         dear = self.plan.dearest(question)
         while not self._stopping and self.store.is_open(request, self.plan.tries):
             attempt, began = self.store.tries(request), time.monotonic()
             self._reserve(dear)
             try:
-                reply = await teacher.ask(prompt.SYSTEM, question, image, attempt, tokens)
+                reply = await teacher.ask(self.plan.prompt.system, question, image, attempt, tokens)
             finally:
                 self._reserved -= dear
-            checks = answer_checks.check(
-                reply.text,
-                row,
-                attribute.key,
-                refusal=reply.refusal,
-                finish_reason=reply.finish_reason,
-                others=texts.values(),
-            )
+            checks, noted = self.plan.judge(reply, row, attribute.key, texts.values())
             record = answer_record(
                 plan=self.plan,
                 row=row,
@@ -150,6 +141,7 @@ class Run:
                 request=request,
                 reply=reply,
                 checks=checks,
+                noted=noted,
                 attempt=attempt,
                 time=now(),
                 seconds=time.monotonic() - began,

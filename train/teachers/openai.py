@@ -33,20 +33,20 @@ class Settings:
     Attributes:
         model: The model's name there.
         base_url: The server.
-        detail: Resolution at which the model sees: low, high or auto.
-        max_tokens: Longest answer.
+        detail: Resolution at which the model sees: low, high or auto; None leaves it to the server.
+        max_tokens: Longest answer; None for the server's own.
         temperature: None for the server's default.
-        seed: The first try's; each further one adds 1.
+        seed: The first try's; each further one adds 1. None sends none.
         timeout: Seconds for a whole response.
         tries: Sends of a request until the server answers.
     """
 
     model: str
     base_url: str = OPENAI_URL
-    detail: str = "high"
-    max_tokens: int = 700
+    detail: str | None = "high"
+    max_tokens: int | None = 700
     temperature: float | None = None
-    seed: int = 0
+    seed: int | None = 0
     timeout: float = 120.0
     tries: int = 8
 
@@ -59,18 +59,17 @@ class Settings:
 
     def body(self, system: str, question: str, image: str, attempt: int) -> dict[str, Any]:
         """Returns the request's JSON; `attempt` is added to the seed, so that asking again brings another answer."""
-        content = [
-            {"type": "text", "text": question},
-            {"type": "image_url", "image_url": {"url": image, "detail": self.detail}},
-        ]
+        seen = {"url": image} if self.detail is None else {"url": image, "detail": self.detail}
+        content = [{"type": "text", "text": question}, {"type": "image_url", "image_url": seen}]
         made: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": "system", "content": system}, {"role": "user", "content": content}],
-            # OpenAI's newer models refuse `max_tokens`; other servers may know nothing else.
-            "max_completion_tokens" if self.base_url == OPENAI_URL else "max_tokens": self.max_tokens,
-            "seed": self.seed + attempt,
         }
-        return made if self.temperature is None else made | {"temperature": self.temperature}
+        # OpenAI's newer models refuse `max_tokens`; other servers may know nothing else.
+        longest = "max_completion_tokens" if self.base_url == OPENAI_URL else "max_tokens"
+        seed = None if self.seed is None else self.seed + attempt
+        chosen = {longest: self.max_tokens, "seed": seed, "temperature": self.temperature}
+        return made | {name: value for name, value in chosen.items() if value is not None}
 
 
 @dataclass(frozen=True)

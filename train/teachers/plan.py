@@ -9,7 +9,7 @@ import base64
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from facellm.attributes import Attribute
 from facellm.errors import FaceLLMError
 from facellm.vision.images import MAX_SIDE, load_image
 from train.faces.label_rows import LabelRow
+from train.teachers import checks as answer_checks
 from train.teachers import prompt
 from train.teachers.faults import REFUSED
 from train.teachers.openai import Reply
-from train.teachers.price import ANSWER_TOKENS, DEAREST_IMAGE, Price, image_tokens, text_tokens
+from train.teachers.price import ANSWER_TOKENS, DEAREST_IMAGE, LONGEST_ANSWER, Price, image_tokens, text_tokens
+from train.teachers.prompt import Prompt
 from train.teachers.store import AnswerStore, identity
 
 _SENT_AS_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
@@ -44,6 +46,7 @@ class Plan:
         concurrency: Requests at once.
         tries: Paid answers that a request may take in all.
         prompt_version: Of the wording.
+        prompt: What a server is told.
     """
 
     rows: Sequence[LabelRow]
@@ -54,6 +57,7 @@ class Plan:
     concurrency: int = 32
     tries: int = 3
     prompt_version: str = prompt.PROMPT_VERSION
+    prompt: Prompt = prompt.OURS
 
     def request(self, row: LabelRow, attribute: Attribute) -> str:
         """Returns the request's identity, a digest of everything that shapes its answer."""
@@ -61,7 +65,7 @@ class Plan:
             image=row.digest,
             attribute=attribute.key,
             system=self.prompt_version,
-            question=prompt.question(attribute, row),
+            question=self.prompt.question(attribute, row),
             **self.settings.identity(),
         )
 
@@ -77,13 +81,31 @@ class Plan:
         found = {a.key: store.kept(self.request(row, a)) for a in self.attributes}
         return {key: record["answer"] for key, record in found.items() if record}
 
+    def judge(self, reply: Reply, row: LabelRow, attribute: str, others: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Looks at an answer.
+
+        Args:
+            reply: The answer.
+            row: The face.
+            attribute: Key of what was asked.
+            others: Answers about the same image that are kept.
+
+        Returns:
+            Keys of the checks for which it is not kept, and of those that are only noted with it.
+        """
+        refusal, finish = reply.refusal, reply.finish_reason
+        found = answer_checks.check(reply.text, row, attribute, refusal=refusal, finish_reason=finish, others=others)
+        if self.prompt.checked or not (reply.text or "").strip():
+            return found, []
+        return [], found
+
     def dearest(self, question: str) -> float:
         """Returns the most USD that a request may cost: the dearest image, every token of the answer used."""
         if self.price is None:
             return 0.0
         seen = image_tokens(*DEAREST_IMAGE, self.settings.detail, self.settings.model)
-        read = text_tokens(prompt.SYSTEM + question) + seen
-        return self.price.estimate(read, self.settings.max_tokens)
+        read = text_tokens(self.prompt.system + question) + seen
+        return self.price.estimate(read, self.settings.max_tokens or LONGEST_ANSWER)
 
     def lacks_usage(self, usage: Mapping[str, Any] | None) -> bool:
         """Returns whether an answer has a price, but its server does not say what was used."""
@@ -166,21 +188,21 @@ def read_image(path: Path, digest: str) -> bytes:
     return raw
 
 
-def request_tokens(row: LabelRow, settings: Any, question: str) -> int:
+def request_tokens(row: LabelRow, plan: Plan, question: str) -> int:
     """Estimates the tokens that one request reads; the image's size is read from its file's head."""
     with Image.open(row.path) as image:
-        seen = image_tokens(*image.size, settings.detail, settings.model)
-    return text_tokens(prompt.SYSTEM) + seen + text_tokens(question)
+        seen = image_tokens(*image.size, plan.settings.detail, plan.settings.model)
+    return text_tokens(plan.prompt.system) + seen + text_tokens(question)
 
 
 def estimate(plan: Plan, store: AnswerStore | None) -> tuple[int, int, int]:
     """Returns the number of open requests, the tokens that they read, and those that their answers take."""
     requests = read = 0
     for row, still in plan.open_requests(store or AnswerStore(Path())):
-        first = prompt.question(still[0][0], row)
-        shared = request_tokens(row, plan.settings, first) - text_tokens(first)
+        first = plan.prompt.question(still[0][0], row)
+        shared = request_tokens(row, plan, first) - text_tokens(first)
         requests += len(still)
-        read += sum(shared + text_tokens(prompt.question(a, row)) for a, _ in still)
+        read += sum(shared + text_tokens(plan.prompt.question(a, row)) for a, _ in still)
     return requests, read, requests * ANSWER_TOKENS
 
 
@@ -196,9 +218,13 @@ def answer_record(
     attempt: int,
     time: str,
     seconds: float,
+    noted: Sequence[str] = (),
     more: Mapping[str, Any] = {},
 ) -> dict[str, Any]:
-    """Returns the line that is stored for one answer, whichever way it came; `seconds` is 0 where not known."""
+    """Returns the line that is stored for one answer, whichever way it came; `seconds` is 0 where not known.
+
+    checks: why it is not kept.  noted: checks that it fails and is kept all the same.
+    """
     settings = plan.settings
     return {
         "kind": "answer",
@@ -214,10 +240,11 @@ def answer_record(
         "base_url": settings.identity().get("base_url"),
         "prompt_version": plan.prompt_version,
         "usage": reply.usage,
-        "cost": plan.cost(reply.usage, prompt.question(attributes.attribute(attribute), row)),
+        "cost": plan.cost(reply.usage, plan.prompt.question(attributes.attribute(attribute), row)),
         "finish_reason": reply.finish_reason,
         "refusal": reply.refusal,
         "checks": list(checks),
+        **({"noted": list(noted)} if noted else {}),
         "kept": not checks,
         "attempt": attempt,
         "time": time,

@@ -15,6 +15,7 @@ from facellm.errors import FaceLLMError
 
 CHARACTERS_PER_TOKEN = 4.0  # English prose
 ANSWER_TOKENS = 220  # an answer of one to three paragraphs
+LONGEST_ANSWER = 16_384  # that gpt-4o writes where no limit is given
 BATCH_FACTOR = 0.5  # OpenAI's batches cost half
 
 

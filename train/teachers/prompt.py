@@ -1,10 +1,18 @@
 """What a teacher is told: the system prompt and, for each face and attribute, a question with a hint from the labels.
 
-The demands are those of the FaceLLM paper (arXiv 2507.10300), the words are ours. The hint keeps the teacher from
-guessing age, gender and ethnicity; it is never part of the question that is stored, which is `Attribute.question`.
+The demands of `OURS` are those of the FaceLLM paper (arXiv 2507.10300), the words are ours; `published` has the
+authors' own. The hint keeps the teacher from guessing age, gender and ethnicity; it is never part of the question that
+is stored, which is `Attribute.question`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
 
 from facellm.attributes import Attribute
 from facellm.labels import AGE_GROUPS, FAIRFACE_ETHNICITIES
@@ -60,3 +68,42 @@ def hint(row: LabelRow) -> str:
 def question(attribute: Attribute, row: LabelRow) -> str:
     """Returns the attribute's question as it is stored, and the hint as a note in brackets."""
     return f"{attribute.question}\n[Note: the person is {hint(row)}.]"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One way of asking a teacher.
+
+    Attributes:
+        version: Part of every request's identity.
+        system: The system prompt.
+        question: What is asked about an attribute of a labelled face.
+        checked: Whether an answer that fails a check is set aside; otherwise it is kept with a remark.
+    """
+
+    version: str
+    system: str
+    question: Callable[[Attribute, LabelRow], str]
+    checked: bool = True
+
+
+OURS = Prompt(PROMPT_VERSION, SYSTEM, question)
+
+
+@cache
+def published() -> Prompt:
+    """Returns the prompt that FairFaceGPT was made with; its words and their licence are in published_prompt.yaml."""
+    words = yaml.safe_load(Path(__file__).with_name("published_prompt.yaml").read_text(encoding="utf-8"))
+
+    def ask(attribute: Attribute, row: LabelRow) -> str:
+        # Theirs calls a child of 3 to 9 a boy or girl, and everyone else a man or woman, a baby too.
+        man, woman = ("boy", "girl") if row.age == "3-9" else ("man", "woman")
+        person = man if row.gender == "Male" else woman
+        known = words["known"].format(person=person, ethnicity=row.race, age=row.age)
+        aspect = attribute.question.removeprefix("Describe the ").removesuffix(_BASED)
+        return words["whole" if attribute.key == "detail" else "aspect"].format(known=known, attribute=aspect)
+
+    return Prompt("published-17006ef9", words["system"], ask, checked=False)
+
+
+_BASED = " of the image based on the visual information."

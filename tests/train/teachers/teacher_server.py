@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -39,6 +40,16 @@ ANSWERS = {
     "and a calm look in the eyes.",
 }
 BY_QUESTION = {attribute.question: attribute.key for attribute in ATTRIBUTES}
+DETAIL = "Describe this image."
+
+
+def attribute_of(text: str) -> str:
+    """Key of the attribute that our prompt, or FairFaceGPT's, asks about."""
+    asked = text.split("\n")[0]
+    if asked in BY_QUESTION:
+        return BY_QUESTION[asked]
+    aspect = re.search(r"Describe only the (.+?) of the image and", asked)
+    return BY_QUESTION[f"Describe the {aspect[1]} of the image based on the visual information." if aspect else DETAIL]
 
 
 class Asked(dict):
@@ -154,7 +165,7 @@ class TeacherServer:
         with Image.open(io.BytesIO(raw)) as opened:
             opened.load()
             assert kind == f"data:image/{opened.format.lower()}"
-        attribute = BY_QUESTION[text["text"].split("\n")[0]]
+        attribute = attribute_of(text["text"])
         key = (hashlib.sha256(raw).hexdigest(), attribute)
         with self._lock:
             self.requests.append(body)

@@ -22,7 +22,6 @@ from typing import Any
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from train.faces.label_rows import LabelRow
-from train.teachers import checks as answer_checks
 from train.teachers.batch.api import BatchApi
 from train.teachers.batch.parts import (
     FETCHED,
@@ -40,6 +39,7 @@ from train.teachers.online import now
 from train.teachers.openai import HOPELESS_IN_A_ROW, Settings, Teacher, no_answer, reply_of
 from train.teachers.plan import Outcome, Plan, answer_record, refusal_record, stopped_at_max_cost
 from train.teachers.price import Price
+from train.teachers.prompt import OURS, published
 from train.teachers.store import AnswerStore
 
 ENDED = {"completed", "failed", "expired", "cancelled"}
@@ -235,7 +235,8 @@ class BatchRun:
         """Checks and stores everything that a batch brought. Doing it again after a kill adds what is missing."""
         settings = Settings(**part.settings)
         price = Price(*part.price) if part.price else None
-        plan = Plan([], ATTRIBUTES, settings, price, prompt_version=part.prompt_version)
+        said = next((p for p in (OURS, published()) if p.version == part.prompt_version), OURS)
+        plan = Plan([], ATTRIBUTES, settings, price, prompt_version=part.prompt_version, prompt=said)
         open_ids = {request.custom_id: request for request in part.requests}
         final: FaceLLMError | None = None
         rejected, answered = [], False
@@ -284,14 +285,7 @@ class BatchRun:
             raise fault_of(int(status), code, inner.get("type"), text, None, plan.settings.model)
         reply, row = reply_of(body), part.label_row(request)
         others = plan.kept_texts(self.store, row)
-        checks = answer_checks.check(
-            reply.text,
-            row,
-            request.attribute,
-            refusal=reply.refusal,
-            finish_reason=reply.finish_reason,
-            others=others.values(),
-        )
+        checks, noted = plan.judge(reply, row, request.attribute, others.values())
         record = answer_record(
             plan=plan,
             row=row,
@@ -300,6 +294,7 @@ class BatchRun:
             request=request.request,
             reply=reply,
             checks=checks,
+            noted=noted,
             attempt=request.attempt,
             time=now(),
             seconds=0.0,

@@ -18,7 +18,6 @@ from typing import Any
 from facellm.errors import FaceLLMError
 from facellm.files import PARTIAL, atomic_open, write_text
 from train.faces.label_rows import LabelRow
-from train.teachers import prompt
 from train.teachers.plan import Plan, data_url
 
 FOLDER = "batches"
@@ -136,9 +135,9 @@ class Parts:
             image = data_url(row.path, row.digest)
             part.rows.append([row.line, row.file, row.age, row.gender, row.race, row.digest])
             for attribute, request, attempt in open_requests:
-                question = prompt.question(attribute, row)
+                question = plan.prompt.question(attribute, row)
                 made = Request(len(part.rows) - 1, attribute.key, attribute.question, request, attempt)
-                body = plan.settings.body(prompt.SYSTEM, question, image, attempt)
+                body = plan.settings.body(plan.prompt.system, question, image, attempt)
                 whole = {"custom_id": made.custom_id, "method": "POST", "url": ENDPOINT, "body": body}
                 line = json.dumps(whole, ensure_ascii=False).encode() + b"\n"
                 dear = plan.dearest(question)
