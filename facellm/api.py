@@ -11,15 +11,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facellm.errors import FaceLLMError
 from facellm.interface import ImageSource, Questions, blank_of, face_of
 from facellm.profile import Field, Profile, fields_for, read_calibration, softmax
 from facellm.results import VARIANTS, Delta, Row
-from facellm.typed.question import TypedQuestion, read_folder
+from facellm.typed.explanation import Explanation
+from facellm.typed.question import TypedQuestion, make, read_folder
 from facellm.vision.faces import FaceView
 
 if TYPE_CHECKING:
     from facellm.engine.sampling import Sampling
     from facellm.weights.load import LoadedModel, LoadReport
+
+
+REGIONS = 6  # a side of a map, where the model has so many image tokens
 
 
 class FaceLLM(Questions):
@@ -111,6 +116,43 @@ class FaceLLM(Questions):
     ) -> dict[str, list[list[float]]]:
         shown = blank_of(view) if blank else view.image
         return self.engine.score_many(shown, [(q.question, q.options) for q in questions], tuple(variants))
+
+    def explain(
+        self,
+        image: ImageSource,
+        question: str | TypedQuestion,
+        label: str | None = None,
+        variants: Sequence[str] | None = None,
+        *,
+        side: int | None = None,
+        face: int = 0,
+        whole: bool = False,
+    ) -> dict[str, Explanation]:
+        from facellm.engine.explain import influence, occluded_scores, tokens_a_side
+
+        field = next((f for f in fields_for(self.loaded.label_set) if f.key == question), None)
+        asked = make(field.ask, field.labels, field.key) if field else self._asked(question)
+        if label is not None and label not in asked.options:
+            raise FaceLLMError(f"{label!r} is no answer to {asked.ask!r}; choose from {', '.join(asked.options)}.")
+        view = self.view(image, face, whole)
+        found = {}
+        for variant in self.variants if variants is None else [self._one(v) for v in variants]:
+            self.engine.check_variant(variant)
+            regions = side or min(REGIONS, tokens_a_side(self.engine.networks[variant]))
+            scores = occluded_scores(self.engine, view.image, asked.question, asked.options, variant, regions)
+            blind = self.option_scores(view, [asked], (variant,), blank=True)[variant][0]
+            shown = dict(zip(asked.options, softmax(scores[0].tolist()), strict=True))
+            chosen = label or max(shown, key=shown.__getitem__)
+            rows = influence(scores, asked.options.index(chosen), regions)
+            found[variant] = Explanation(
+                variant,
+                asked.question,
+                chosen,
+                shown,
+                dict(zip(asked.options, softmax(blind), strict=True)),
+                tuple(tuple(row) for row in rows),
+            )
+        return found
 
 
 def load(

@@ -16,6 +16,7 @@ from facellm.attributes import Attribute, select
 from facellm.errors import FaceLLMError
 from facellm.profile import Profile
 from facellm.results import VARIANTS, Answer, Comparison, Delta, Report, Row
+from facellm.typed.explanation import Explanation
 from facellm.typed.question import Choice, TypedQuestion, parse
 from facellm.vision.faces import FaceView, view_face
 from facellm.vision.images import load_image
@@ -209,8 +210,7 @@ class Questions(ABC):
             {variant: answers in the order of the questions}.
         """
         given = [questions] if isinstance(questions, (str, TypedQuestion)) else list(questions)
-        known = {question.name: question for question in self.questions}
-        asked = [known.get(q) or parse(q) if isinstance(q, str) else q for q in given]
+        asked = [self._asked(q) for q in given]
         if not asked:
             raise FaceLLMError("There is no question to answer.")
         chosen = tuple(self.variants if variants is None else [self._one(v) for v in variants])
@@ -230,6 +230,43 @@ class Questions(ABC):
             return Choice(variant, question.name, question.ask, probabilities, calibrated, anyway)
 
         return {variant: [answer(variant, i) for i in range(len(asked))] for variant in chosen}
+
+    def explain(
+        self,
+        image: ImageSource,
+        question: str | TypedQuestion,
+        label: str | None = None,
+        variants: Sequence[str] | None = None,
+        *,
+        side: int | None = None,
+        face: int = 0,
+        whole: bool = False,
+    ) -> dict[str, Explanation]:
+        """Says which regions of the picture an answer hangs on, and what would be said without the picture.
+
+        Args:
+            image: As in the class.
+            question: Key of a profile field ("expression"), or a question as in `choose`.
+            label: The label to explain; None explains each model's own likeliest.
+            variants: Who is asked; None asks all that there are.
+            side: Regions a side; None takes at most 6.
+            face: As in the class.
+            whole: As in the class.
+
+        Returns:
+            {variant: explanation}.
+
+        Raises:
+            FaceLLMError: For a model behind a server, which hands out no image features.
+        """
+        raise FaceLLMError(f"{self.report.name} cannot be asked why: only a model opened in this process can.")
+
+    def _asked(self, question: str | TypedQuestion) -> TypedQuestion:
+        """What was typed, or the question of that name."""
+        if isinstance(question, TypedQuestion):
+            return question
+        named = next((known for known in self.questions if known.name == question), None)
+        return named or parse(question)
 
     def _answers(self, view: FaceView, rows: Sequence[Row], sampling: Sampling, tiles: int) -> list[Answer]:
         answers = {d.row: d.answer for d in self.stream(view, rows, sampling, tiles=tiles) if d.answer}

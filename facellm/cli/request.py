@@ -85,7 +85,7 @@ def _typed(text: str, sensitive: bool) -> TypedQuestion | str:
 
 
 def _questions(args: argparse.Namespace) -> list[tuple[str | None, str]]:
-    if args.command == "profile":
+    if args.command in ("profile", "why"):
         return []
     question = getattr(args, "question", None)
     if question is not None:
