@@ -28,7 +28,7 @@ VERBS = {
     "lora": ("train.lora.lora", "jinja2 matplotlib yaml", "train a LoRA adapter on the decoder of an InternVL"),
     "export": ("train.lora.export", "jinja2 yaml", "merge an adapter into its base as a checkpoint of its own"),
     "ablate": (
-        "train.lora.ablate",
+        "train.experiment.ablate",
         "jinja2 matplotlib scipy statsmodels yaml",
         "train and measure one adapter for each rank",
     ),

@@ -28,7 +28,7 @@ from facellm.labels import AGE_GROUPS, GENDERS
 from train.dataset.data_card import card, plot
 from train.faces.label_files import RACES
 from train.faces.label_rows import LabelRow
-from train.lora.conversations import IMAGE_MARK
+from train.lora.rows.example import IMAGE_MARK
 from train.teachers.plan import Plan
 from train.teachers.store import AnswerStore
 

@@ -1,46 +1,51 @@
-"""Reads a training set and turns its conversations into token ids with labels on the answers alone.
+"""A training set, read from any common form, and its conversations as token ids with labels on the answers alone.
 
-A set is a folder in the form that LLaMA-Factory reads (`dataset.json`: rows of `conversations` or `messages`, and
-`images`) or its JSONL twin (also one `image`, `question`, `answer` a line). Validation rows stand in a second file
-(`val.json`, `dataset_val.json`, ...) or carry `"split": "val"`. Image paths are relative to the folder. Every fault is
-found before training begins and told with a count, the first place, and what to do. This module needs no torch.
+Rows come from `train.lora.rows`. Validation rows stand in a second file (`val.json`, `dataset_val.json`, ...), in a
+split of that name, or carry `"split": "val"`; rows of a test split are never learnt. Image paths are relative to the
+set's folder. Every fault is found before training begins and told with its file and row. This module needs no torch.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from facellm.errors import FaceLLMError
+from facellm.files import text_digest
 from facellm.messages import build_messages, clean, expand_image, render
+from train.lora.rows.decoding import image_faults
+from train.lora.rows.example import Example, Fault, RowError, refuse
+from train.lora.rows.forms import example_of
+from train.lora.rows.reading import PARTS, RawRow, find_sources, part_of, read_rows, source_bytes
 
 IGNORE = -100  # label of a token that is not learnt (Hugging Face's convention)
-TRAIN_FILES = ("dataset.json", "dataset.jsonl", "train.json", "train.jsonl")
-VAL_FILES = ("dataset_val.json", "dataset_val.jsonl", "val.json", "val.jsonl", "validation.json", "validation.jsonl")
-IMAGE_MARK = "<image>"  # stands for the image in ShareGPT text
-_USER, _MODEL, _SYSTEM = {"human", "user"}, {"gpt", "assistant"}, {"system"}
-
-
-@dataclass(frozen=True)
-class Example:
-    """One conversation about one image. `image` is the path as written; `where` is file and row, for messages."""
-
-    image: str | None
-    turns: tuple[tuple[str, str], ...]  # (question, answer), oldest first
-    system: str | None = None
-    where: str = ""
 
 
 @dataclass(frozen=True)
 class DataSet:
+    """A set's conversations.
+
+    Attributes:
+        folder: Where its image paths begin.
+        train: What is learnt.
+        val: What validates.
+        digest: SHA-256 of the files' bytes, in the order they were read; of a set with rows left out or mixed in, also
+            of what that was.
+        held: Bytes of images that rows themselves hold, by the name under which examples refer to them.
+        test: Rows of a test split, which are left out.
+    """
+
     folder: Path
     train: tuple[Example, ...]
     val: tuple[Example, ...]
-    digest: str  # SHA-256 of the data files' bytes, in the order train, val
+    digest: str
+    held: Mapping[str, bytes] = field(default_factory=dict)
+    test: int = 0
 
     def images(self) -> list[str]:
         """Distinct image paths as written, in order of first appearance, training set first."""
@@ -49,107 +54,122 @@ class DataSet:
     def path(self, image: str) -> Path:
         return self.folder / image  # an absolute path stays absolute
 
+    def source(self, image: str) -> Path | bytes:
+        """The file of an image, or its bytes where the set holds them."""
+        return self.held.get(image) or self.path(image)
+
     def absolute(self, example: Example) -> Example:
         """The example with its image's absolute path, for use in another set."""
-        path = example.image and str(self.path(example.image).absolute())
-        return replace(example, image=path)
+        if example.image is None or example.image in self.held:
+            return example
+        return replace(example, image=str(self.path(example.image).absolute()))
+
+    def without(self, faults: Sequence[Fault]) -> DataSet:
+        """The set without the rows of these faults; its digest then says which they were."""
+        if not faults:
+            return self
+        gone = {fault.where for fault in faults}
+        train, val = (tuple(e for e in rows if e.where not in gone) for rows in (self.train, self.val))
+        return replace(self, train=train, val=val, digest=text_digest(self.digest, *sorted(gone)))
+
+    def validated_by(self, other: DataSet) -> DataSet:
+        """The set with another's rows for validation."""
+        val = tuple(map(other.absolute, other.train + other.val))
+        return replace(self, val=val, held={**self.held, **other.held})
 
 
-def read_dataset(folder: str | Path) -> DataSet:
+def read_dataset(folder: str | Path, faults: list[Fault] | None = None, image_column: bool = True) -> DataSet:
     """Reads and checks a data folder, or one file of it; images are checked by `check_images`.
 
+    Args:
+        folder: The folder, or a file of any name.
+        faults: Takes the rows that cannot be used, which are then left out; None refuses them.
+        image_column: Whether rows without an image column are refused (see `example_of`).
+
+    Returns:
+        The set.
+
     Raises:
-        FaceLLMError: For a missing or damaged file, or a row that is no conversation.
+        FaceLLMError: For a missing or damaged file, a split of no known name, or rows that cannot be used.
     """
     folder = Path(folder)
-    if folder.is_file():
-        files, folder = [folder], folder.parent
-    else:
-        files = [folder / name for name in TRAIN_FILES if (folder / name).is_file()][:1]
-        if not files:
-            raise FaceLLMError(
-                f"There is no {' or '.join(TRAIN_FILES)} in {folder}; make one with `python -m train dataset`."
-            )
-        files += [folder / name for name in VAL_FILES if (folder / name).is_file()][:1]
-    digest, train, val = hashlib.sha256(), [], []
-    for number, file in enumerate(files):
-        raw = file.read_bytes()
-        digest.update(raw)
-        rows = list(_rows(file, raw))
-        _check_image_column(file, rows)
-        for place, row in enumerate(rows, 1):
-            example = _example(row, f"{file.name} row {place}")
-            held_out = number == 1 or str(row.get("split", "train")).startswith("val")
-            (val if held_out else train).append(example)
-    if not train:
-        raise FaceLLMError(f"{files[0]} holds no training row; write some with `python -m train dataset`.")
-    return DataSet(folder, tuple(train), tuple(val), digest.hexdigest())
+    sources = find_sources(folder)
+    found = [] if faults is None else faults
+    digest, held, rows = hashlib.sha256(), dict[str, bytes](), 0
+    parts: dict[str, list[Example]] = {"train": [], "val": [], "test": []}
+    for source, part in sources:
+        for block in source_bytes(source):
+            digest.update(block)
+        for raw in read_rows(source):
+            rows += 1
+            try:
+                example, content = example_of(_values(raw), raw.where, image_column)
+            except RowError as error:
+                found.append(Fault(raw.where, str(error)))
+                continue
+            if example.image is not None and content is not None:
+                held[example.image] = content
+            parts[_part(raw, part)].append(example)
+    if faults is None:
+        refuse(found, rows)
+    if not parts["train"]:
+        left = f" ({len(parts['test'])} of the test split are left out)" if parts["test"] else ""
+        raise FaceLLMError(f"{sources[0][0]} holds no training row{left}; write some with `python -m train dataset`.")
+    place = folder.parent if folder.is_file() else folder
+    read = DataSet(place, tuple(parts["train"]), tuple(parts["val"]), digest.hexdigest(), held, len(parts["test"]))
+    return read.without(found)
 
 
-def _rows(file: Path, raw: bytes) -> list[dict]:
-    try:
-        if file.suffix == ".jsonl":
-            rows = [json.loads(line) for line in raw.decode().split("\n") if line.strip()]
-        else:
-            rows = json.loads(raw)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+def _values(raw: RawRow) -> Mapping[str, Any]:
+    if raw.values is None:
+        raise RowError(raw.fault)
+    return raw.values
+
+
+def _part(raw: RawRow, of_source: str) -> str:
+    """The split of a row: as it says itself, unless its file is already that of another split than train."""
+    said = (raw.values or {}).get("split")
+    if said is None:
+        return of_source
+    part = part_of(said)
+    if part is None:
         raise FaceLLMError(
-            f"{file} is not valid JSON ({error}); write it again with `python -m train dataset`."
-        ) from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise FaceLLMError(f"{file} must hold a list of rows (objects with `conversations` and `images`).")
-    return rows
-
-
-def _check_image_column(file: Path, rows: Sequence[dict]) -> None:
-    without = [place for place, row in enumerate(rows, 1) if "images" not in row and "image" not in row]
-    if without:
-        raise FaceLLMError(
-            f"{len(without)} of {len(rows)} rows of {file} have no image column (first: row {without[0]}); give every "
-            'row `"images": ["path"]`, or `"images": []` where the conversation is not about an image.'
+            f"{raw.where} is of the split {said!r}; name splits {', '.join(PARTS)}, or leave the column out."
         )
+    return of_source if part == "train" else part
 
 
-def _example(row: dict, where: str) -> Example:
-    images = row["images"] if "images" in row else row["image"]
-    images = [images] if isinstance(images, str) else list(images or [])
-    if len(images) > 1 or not all(isinstance(image, str) for image in images):
-        raise FaceLLMError(f"{where} has {len(images)} images or a path that is no text; FaceLLM sees one image a row.")
-    messages = row.get("conversations") or row.get("messages")
-    if messages is None and "question" in row:
-        messages = [{"role": "user", "content": row["question"]}, {"role": "assistant", "content": row.get("answer")}]
-    system, said = row.get("system"), []
-    for message in messages or []:
-        role, text = message.get("from") or message.get("role"), message.get("value", message.get("content"))
-        if not isinstance(text, str):
-            raise FaceLLMError(f"{where} has a turn of {role!r} without text.")
-        if role in _SYSTEM and not said:
-            system = text
-        elif role in (_USER, _MODEL)[len(said) % 2]:
-            said.append(text)
-        else:
-            raise FaceLLMError(f"{where} must alternate human and gpt turns; found {role!r} as turn {len(said) + 1}.")
-    if not said or len(said) % 2:
-        raise FaceLLMError(f"{where} must end with an answer; it has {len(said)} turns.")
-    marks = sum(text.count(IMAGE_MARK) for text in said[::2])
-    if marks > len(images):
-        raise FaceLLMError(f"{where} mentions {IMAGE_MARK} {marks} times but lists {len(images)} images.")
-    questions = [clean(text.replace(IMAGE_MARK, "")) for text in said[::2]]
-    answers = [clean(text) for text in said[1::2]]
-    if not all(questions) or not all(answers):
-        raise FaceLLMError(f"{where} has an empty question or answer; take it out or fill it in.")
-    return Example(images[0] if images else None, tuple(zip(questions, answers, strict=True)), system, where)
+def check_images(data: DataSet, known: Iterable[str] = ()) -> list[Fault]:
+    """Decodes every image once.
+
+    Args:
+        data: The set.
+        known: Images whose features are cached under their paths.
+
+    Returns:
+        The rows whose image is missing or cannot be read.
+    """
+    wrong = image_faults({image: data.source(image) for image in data.images()}, known)
+    return [Fault(e.where, wrong[e.image]) for e in (*data.train, *data.val) if e.image in wrong]
 
 
-def check_images(data: DataSet, known: Iterable[str] = ()) -> None:
-    """Raises FaceLLMError if image files are missing; `known` are images whose features are cached already."""
-    known = set(known)
-    missing = [image for image in data.images() if image not in known and not data.path(image).is_file()]
-    if missing:
-        raise FaceLLMError(
-            f"{len(missing)} of {len(data.images())} images are missing, the first is {data.path(missing[0])}; paths "
-            f"are relative to {data.folder}: put the images there or write the set again."
-        )
+def mixed(data: DataSet, general: DataSet, ratio: float, seed: int) -> DataSet:
+    """Adds rows of a general set, so that what a model could before is not forgotten.
+
+    Args:
+        data: The set about faces.
+        general: Rows of any kind, with images or without; only its training rows are drawn.
+        ratio: The general rows' share of all training rows, above 0 and below 1.
+        seed: Of the draw, which is without repetition.
+
+    Returns:
+        The mixture; its validation rows are those of `data`. Where `general` holds too few rows all of them are taken.
+    """
+    wanted = round(len(data.train) * ratio / (1 - ratio))
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(general.train))[:wanted])
+    more = tuple(general.absolute(general.train[place]) for place in chosen)
+    digest = text_digest(data.digest, general.digest, str(ratio), str(seed))
+    return replace(data, train=data.train + more, digest=digest, held={**data.held, **general.held})
 
 
 @dataclass

@@ -12,6 +12,7 @@ cache of another base is refused. Arrays are memory-mapped: nothing but the rows
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,9 +29,9 @@ from facellm.weights.fingerprint import encoder_digest
 FORMAT = 1
 
 
-def image_key(path: str | Path) -> str:
-    """Returns the key of an image file by its content."""
-    return f"sha256:{file_digest(Path(path))}"
+def image_key(source: str | Path | bytes) -> str:
+    """Returns the key of an image by the content of its file, or by the bytes that its row holds."""
+    return f"sha256:{hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else file_digest(Path(source))}"
 
 
 class FeatureCache:
@@ -61,11 +62,11 @@ class FeatureCache:
         """(images, tokens, width) in the array's own type; rows may repeat."""
         return torch.from_numpy(self.array[np.asarray(rows, dtype=np.int64)])
 
-    def find(self, image: str, path: Path) -> int | None:
-        """The row of an image, by its path as written or by the content of its file; None if it is not cached."""
+    def find(self, image: str, source: Path | bytes) -> int | None:
+        """The row of an image, by its path as written or by its content; None if it is not cached."""
         if image in self.rows:
             return self.rows[image]
-        return self.rows.get(image_key(path)) if path.is_file() else None
+        return self.rows.get(image_key(source)) if isinstance(source, bytes) or source.is_file() else None
 
 
 def write_features(
@@ -99,13 +100,15 @@ def write_features(
     return FeatureCache(folder, mark)
 
 
-def pixels(processor: Any, paths: Sequence[Path]) -> torch.Tensor:
-    """Pixels of image files as the model takes them, one tile each: (images, 3, height, width) float32."""
-    images = [load_image(path) for path in paths]
+def pixels(processor: Any, sources: Sequence[Path | bytes]) -> torch.Tensor:
+    """Pixels of images as the model takes them, one tile each: (images, 3, height, width) float32."""
+    images = [load_image(source) for source in sources]
     return processor.image_processor(images=images, crop_to_patches=False, return_tensors="pt")["pixel_values"]
 
 
-def _encoded(model: Any, processor: Any, paths: Sequence[Path], batch: int, progress: Any) -> Iterator[torch.Tensor]:
+def _encoded(
+    model: Any, processor: Any, paths: Sequence[Path | bytes], batch: int, progress: Any
+) -> Iterator[torch.Tensor]:
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     device = next(base.model.vision_tower.parameters()).device
     for start in range(0, len(paths), batch):
@@ -117,9 +120,14 @@ def _encoded(model: Any, processor: Any, paths: Sequence[Path], batch: int, prog
 
 
 def cache_images(
-    folder: str | Path, model: Any, processor: Any, paths: dict[str, Path], batch: int = 64, progress: Any = None
+    folder: str | Path,
+    model: Any,
+    processor: Any,
+    paths: dict[str, Path | bytes],
+    batch: int = 64,
+    progress: Any = None,
 ) -> tuple[FeatureCache, dict[str, int]]:
-    """Opens or makes the cache of these images (path as written -> file); files of equal content are encoded once.
+    """Opens or makes the cache of these images (name as written -> file or bytes); equal content is encoded once.
 
     Returns the cache and each image's row. `progress(done, of)` is called after each batch.
     """
@@ -129,7 +137,7 @@ def cache_images(
         rows = {image: cache.find(image, path) for image, path in paths.items()}
         if None not in rows.values():
             return cache, rows
-    gone = [path for path in paths.values() if not path.is_file()]
+    gone = [path for path in paths.values() if isinstance(path, Path) and not path.is_file()]
     if gone:
         raise FaceLLMError(
             f"The feature cache in {folder} lacks some of the images, and it cannot be made again because {len(gone)} "

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError, out_of_memory
+from train.lora.preparation import ALONE, DataOptions, prepare
 from train.lora.recipe import Recipe, add_flags, from_flags, names
 from train.outputs import usable_folder
 
@@ -29,8 +30,7 @@ from train.outputs import usable_folder
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m train lora", description=__doc__.splitlines()[0])
     add_run_options(made)
-    made.add_argument("--skip-long", action="store_true", help="leave out rows longer than the cutoff")
-    made.add_argument("--val-data", type=Path, help="validation set, where --data has none of its own")
+    add_data_options(made)
     made.add_argument(
         "--start", type=Path, nargs="+", default=(), metavar="ADAPTER",
         help="adapter folder whose weights the run begins with; of several, their mean",
@@ -40,9 +40,27 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def add_data_options(made: argparse.ArgumentParser) -> None:
+    """Adds what goes into a run beside its own set; `data_options` reads it."""
+    made.add_argument("--val-data", type=Path, help="validation set, in place of validation rows of --data")
+    made.add_argument("--mix", type=Path, metavar="SET", help="general set (with images or without) to mix rows of in")
+    made.add_argument(
+        "--mix-ratio", type=float, default=DataOptions.mix_ratio, help="general rows' share of all rows (default: 0.2)"
+    )
+    made.add_argument("--skip-bad", action="store_true", help="leave out rows that cannot be used, and list them")
+    made.add_argument("--skip-long", action="store_true", help="leave out rows longer than the cutoff")
+
+
+def data_options(args: argparse.Namespace) -> DataOptions:
+    """Returns what `add_data_options` added."""
+    return DataOptions(**{one.name: getattr(args, one.name) for one in dataclasses.fields(DataOptions)})
+
+
 def add_run_options(made: argparse.ArgumentParser) -> None:
     """Adds what `lora` and `ablate` share: data, base, recipe, folders and device."""
-    made.add_argument("--data", type=Path, required=True, help="folder with dataset.json (or .jsonl) and its images")
+    made.add_argument(
+        "--data", type=Path, required=True, help="set of any common form: a folder, or a file (docs/training.md)"
+    )
     made.add_argument(
         "--model", default="nano", help="base: a name (nano, 1b, 8b, ...), a folder, or a hub name, with @revision"
     )
@@ -57,8 +75,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     figures = train(
         args.data, args.model, args.out, from_flags(args), base_name=args.base_name, features=args.features,
-        skip_long=args.skip_long, val_data=args.val_data, overwrite=args.overwrite, start=args.start,
-        device=args.device,
+        options=data_options(args), overwrite=args.overwrite, start=args.start, device=args.device,
     )  # fmt: skip
     if figures:
         print(json.dumps(figures))
@@ -67,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
 
 def train(
     data: Path, model: str, out: Path, recipe: Recipe, *, base_name: str | None = None, features: Path | None = None,
-    skip_long: bool = False, val_data: Path | None = None, overwrite: bool = False, start: Sequence[Path] = (),
+    options: DataOptions = ALONE, overwrite: bool = False, start: Sequence[Path] = (),
     device: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Trains one adapter, or goes on with one.
@@ -79,8 +96,7 @@ def train(
         recipe: All settings.
         base_name: What the adapter calls its base (None: its name on the hub).
         features: A feature cache to use or to make.
-        skip_long: Whether rows longer than the cutoff are left out rather than refused.
-        val_data: Another folder whose rows validate.
+        options: What goes in beside the set, and whether bad rows are left out.
         overwrite: Whether to begin anew where `out` holds a run.
         start: Adapter folders whose mean the run begins with.
         device: "cpu" or "cuda".
@@ -97,7 +113,8 @@ def train(
     from train.lora import artifacts
     from train.lora.base_model import add_adapter, base_folder, identify, open_base, start_from
     from train.lora.checkpoints import MarkComplete, resume_point
-    from train.lora.conversations import check_lengths, read_dataset, tokenize
+    from train.lora.conversations import check_lengths, tokenize
+    from train.lora.feature_cache import FeatureCache
     from train.lora.packed_attention import use_packed_attention
     from train.lora.packs import pack_rows
     from train.lora.trainer import FaceTrainer, StepPlan
@@ -112,10 +129,9 @@ def train(
     base = identify(model, folder)
     if base_name:
         base = dataclasses.replace(base, name=base_name)
-    dataset = read_dataset(data)
-    if val_data is not None:
-        held_out = read_dataset(val_data)
-        dataset = dataclasses.replace(dataset, val=tuple(map(held_out.absolute, held_out.train + held_out.val)))
+    cache = features or _beside(Path(data), out)
+    known = FeatureCache(cache).rows if (cache / "index.json").is_file() else ()
+    dataset = prepare(Path(data), out, options, recipe.seed, known, first)
     run = {"base": base.to_dict(), "data": dataset.digest, "recipe": dataclasses.asdict(recipe)}
     if start:
         run["start"] = " ".join(Path(one).name for one in start)
@@ -125,13 +141,14 @@ def train(
     # A sharded model is read into main memory; accelerate then puts each process's part onto its GPU.
     where = "cpu" if os.environ.get("ACCELERATE_USE_FSDP") == "true" else str(arguments.device)
     net, processor = open_base(folder, recipe.precision, recipe.quantization, where)
-    beside = dataset.folder / "features"
-    cache = features or (beside if (beside / "index.json").is_file() else out / "features")
     images = _image_reader(cache, net, processor, dataset, recipe, arguments)
     token = net.config.image_token_id
     train_packs, val_packs = (
         pack_rows(
-            check_lengths(tokenize(processor, rows), recipe.cutoff, skip_long), token, recipe.cutoff, recipe.packed
+            check_lengths(tokenize(processor, rows), recipe.cutoff, options.skip_long),
+            token,
+            recipe.cutoff,
+            recipe.packed,
         )
         for rows in (dataset.train, dataset.val)
     )
@@ -212,15 +229,19 @@ def _arguments(out: Path, recipe: Recipe, device: str | None) -> Any:
     )
 
 
+def _beside(data: Path, out: Path) -> Path:
+    """The feature cache beside a set, where there is one; else the run's own."""
+    beside = (data.parent if data.is_file() else data) / "features"
+    return beside if (beside / "index.json").is_file() else out / "features"
+
+
 def _image_reader(folder: Path, net: Any, processor: Any, data: Any, recipe: Recipe, arguments: Any) -> Any:
-    """How a batch gets its images: rows of the feature cache, or pixels. Raises FaceLLMError for missing files."""
+    """How a batch gets its images: rows of the feature cache, or pixels."""
     from facellm.weights.fingerprint import encoder_digest
-    from train.lora.conversations import check_images
     from train.lora.feature_cache import FeatureCache, cache_images, pixels
 
     given = FeatureCache(folder, encoder_digest(net, processor)) if (folder / "index.json").is_file() else None
-    check_images(data, known=given.rows if given else ())
-    paths = {image: data.path(image) for image in data.images()}
+    paths = {image: data.source(image) for image in data.images()}
     if not recipe.cache_features and given is None:
         return lambda images: {"pixel_values": pixels(processor, [paths[image] for image in images])}
 

@@ -70,7 +70,7 @@ def test_data_set_from_end_to_end(server, faces, tmp_path, capsys):
     assert server.most_busy == 4
 
     data = read_dataset(out)
-    check_images(data)
+    assert not check_images(data)
     assert len(data.train) + len(data.val) == 48 and len(data.val) % 8 == 0 and data.val
     assert not {e.image for e in data.train} & {e.image for e in data.val}  # split by image
     answers = {attribute.question: ANSWERS[attribute.key] for attribute in ATTRIBUTES}

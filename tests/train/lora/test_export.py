@@ -1,13 +1,6 @@
-"""Merging: the checkpoint answers as base and adapter do, opens everywhere, and refuses a strange base (about 20 s).
-
-Also the ablation of ranks, which is resumable and leaves a table and a plot.
-"""
+"""Merging: the checkpoint answers as base and adapter do, opens everywhere, and refuses a strange base (about 20 s)."""
 
 from __future__ import annotations
-
-import json
-import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from facellm.errors import FaceLLMError
 from tests.tiny import make_tiny_adapter, make_tiny_internvl
-from tests.train.lora.lora_data import make_data, make_world
-from train.evaluate import evaluate
-from train.lora import ablate, export, lora
+from tests.train.lora.lora_data import make_world
+from train.lora import export, lora
 from train.lora.recipe import check
 
 QUICK = {
@@ -83,61 +75,6 @@ def test_a_strange_base_is_refused(adapter, tmp_path):
     with pytest.raises(FaceLLMError, match="nothing to merge"):
         export.export(other, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
-
-
-def test_ablation_trains_each_rank_once(world, tmp_path, monkeypatch):
-    out = tmp_path / "ablation"
-    rows = ablate.ablate(*world, out, [1, 2], check({**QUICK, "max_steps": 2}), device="cpu")
-    assert [row["rank"] for row in rows] == [1, 2]
-    assert rows[1]["trainable"] == 2 * rows[0]["trainable"] and rows[0]["val_loss"] > 0
-    assert json.loads((out / "rank-2/adapter/training.json").read_text())["recipe"]["alpha"] == 4
-    table = (out / "ablation.md").read_text()
-    assert table.count("\n") == 4 and "trainable parameters" in table and "short answers right" in table
-    assert (out / "ablation.png").stat().st_size > 1000
-
-    trained = []
-    real = lora.train
-    monkeypatch.setattr(lora, "train", lambda *a, **k: trained.append(a[2].name) or real(*a, **k))
-    shutil.rmtree(out / "rank-2")
-    again = ablate.ablate(*world, out, [1, 2], check({**QUICK, "max_steps": 2}), device="cpu")
-    assert trained == ["rank-2"]
-    assert again[0] == rows[0] and again[1]["val_loss"] == pytest.approx(rows[1]["val_loss"], abs=1e-6)
-    with pytest.raises(FaceLLMError, match="was trained with max_steps=2, not 1"):
-        ablate.ablate(*world, out, [1], check({**QUICK, "max_steps": 1}), device="cpu")
-    # A finished rank is not taken for one of other data or of another base.
-    data, base = make_data(tmp_path / "data", train=8), make_tiny_internvl(tmp_path / "base", end_bias=0.5, seed=9)
-    with pytest.raises(FaceLLMError, match=r"rank-1 was trained on other data than .*; name another --out, or remove"):
-        ablate.ablate(data, world[1], out, [1], check({**QUICK, "max_steps": 2}), device="cpu")
-    with pytest.raises(FaceLLMError, match=r"rank-1 was trained on another base \(.*\) than .*; name another --out"):
-        ablate.ablate(world[0], str(base), out, [1], check({**QUICK, "max_steps": 2}), device="cpu")
-
-
-def test_an_evaluation_is_asked_for_even_where_one_is_finished(tmp_path, monkeypatch):
-    """`train evaluate` alone knows whether what is there is of these weights, questions and limit."""
-    asked = []
-
-    def evaluated(argv):
-        asked.append(argv)
-        target = Path(argv[argv.index("--out") + 1])
-        target.mkdir(parents=True, exist_ok=True)
-        rate = {"value": 0.5, "low": 0.4, "high": 0.6, "total": int(argv[argv.index("--limit") + 1])}
-        found = {"models": {"facellm": {"likelihood": {"overall": {"accuracy": rate}}}}}
-        (target / "results.json").write_text(json.dumps(found))
-
-    monkeypatch.setattr(evaluate, "main", evaluated)
-    rows = [ablate._measure(tmp_path / "bench", "nano", tmp_path / "rank-1", limit, "cpu") for limit in (10, 600)]
-    assert [row["questions"] for row in rows] == [10, 600]
-    assert asked[1] == [
-        str(tmp_path / "bench"), "--model", "nano", "--method", "likelihood", "--out",
-        str(tmp_path / "rank-1" / "evaluation"), "--adapter", str(tmp_path / "rank-1" / "adapter"), "--limit", "600",
-        "--device", "cpu",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("text", ["", "4,4", "0", "4,eight"])
-def test_ranks_are_numbers(text):
-    with pytest.raises(FaceLLMError, match="different whole numbers"):
-        ablate.read_ranks(text)
 
 
 def test_a_base_is_named_as_others_find_it():

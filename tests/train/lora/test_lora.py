@@ -24,6 +24,7 @@ from tests.tiny import make_tiny_internvl
 from tests.train.lora.lora_data import make_data, make_world, rows
 from train import __main__ as cli
 from train.lora import base_model, lora
+from train.lora.preparation import DataOptions
 from train.lora.recipe import check
 
 SETTINGS = {
@@ -252,7 +253,7 @@ def test_sentences_about_the_data(world, tmp_path):
         "no image column",
         "row 1",
     )
-    told(run([*good, {**good[0], "images": ["images/99.png"]}]), "1 of 4 images are missing", "99.png")
+    told(run([*good, {**good[0], "images": ["images/99.png"]}]), "1 of 13 rows", "row 9", "missing", "99.png")
     told(run(None, cutoff=20), "longer than the cutoff of 20", "dataset.json row 1", "--skip-long")
     told(run("{nonsense"), "not valid JSON")
     told(run([{**good[0], "images": ["a.png", "b.png"]}]), "row 1 has 2 images")
@@ -295,7 +296,8 @@ def test_jsonl_questions_and_skipping_long_rows(world, tmp_path):
     written += [{"image": "images/4.png", "question": "Is it?", "answer": "no", "split": "val"}]
     written += [{"image": "images/0.png", "question": "Is it? " * 30, "answer": "yes"}]
     (data / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in written))
-    figures = lora.train(data, world[1], tmp_path / "out", recipe(cutoff=80, max_steps=1), skip_long=True, device="cpu")
+    skip = DataOptions(skip_long=True)
+    figures = lora.train(data, world[1], tmp_path / "out", recipe(cutoff=80, max_steps=1), options=skip, device="cpu")
     assert figures["steps"] == 1
     assert json.loads((tmp_path / "out/adapter/training.json").read_text())["data"]["train"] == 5
 

@@ -83,7 +83,7 @@ def test_without_a_key_and_without_measurements(faces, tmp_path, capsys):
     assert {(line["teacher"], line["model"]) for line in lines} == {("measured", "measured")}
     assert "nothing to pay" in capsys.readouterr().err
     data = read_dataset(out)
-    check_images(data)
+    assert not check_images(data)
 
     before = {path: path.read_bytes() for path in out.rglob("*.json*")}
     assert run(faces, out) == 0  # nothing is left to write

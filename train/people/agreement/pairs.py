@@ -16,7 +16,7 @@ from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from facellm.messages import clean
 from train.faces.label_files import read_table
-from train.lora.conversations import IMAGE_MARK
+from train.lora.rows.example import IMAGE_MARK
 from train.people.audit.items import Item, read_items
 from train.people.audit.judgements import AuditStore
 
