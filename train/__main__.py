@@ -32,6 +32,11 @@ VERBS = {
         "jinja2 matplotlib scipy statsmodels yaml",
         "train and measure one adapter for each rank",
     ),
+    "experiment": (
+        "train.experiment.experiment",
+        "jinja2 matplotlib scipy statsmodels yaml",
+        "train arms that differ in one thing under several seeds, and compare them",
+    ),
     "benchmark": ("train.evaluate.benchmark", "", "build a multiple-choice benchmark from labelled faces"),
     "evaluate": (
         "train.evaluate.evaluate",

@@ -296,8 +296,9 @@ def _label_set(model: Any, folder: Path) -> str:
 
 
 def read_weights(
-    folder: Path, dtype: torch.dtype, quantization: str, device: str, offload_encoder: bool = False
-) -> Any:
+    folder: Path, dtype: torch.dtype, quantization: str, device: str, offload_encoder: bool = False,
+    storage: torch.dtype | None = None,
+) -> Any:  # fmt: skip
     """Reads one set of weights onto the device, and checks that it is whole and quantised as asked for.
 
     Args:
@@ -306,6 +307,7 @@ def read_weights(
         quantization: One of `registry.QUANTIZATIONS`.
         device: For example "cuda:1".
         offload_encoder: Leaves the image encoder in main memory.
+        storage: What 4-bit weights are packed into (see `quantization_config`).
 
     Returns:
         An InternVLForConditionalGeneration in eval mode, its weights frozen.
@@ -320,7 +322,7 @@ def read_weights(
         model, info = InternVLForConditionalGeneration.from_pretrained(
             folder,
             dtype=dtype,
-            quantization_config=quantization_config(quantization, dtype, offload_encoder),
+            quantization_config=quantization_config(quantization, dtype, offload_encoder, storage),
             device_map=offload.placement(device, offload_encoder),
             use_safetensors=True,
             local_files_only=True,

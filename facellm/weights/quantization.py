@@ -19,7 +19,7 @@ UNQUANTIZED = ["lm_head", "model.vision_tower", "model.multi_modal_projector"]
 
 
 def quantization_config(
-    quantization: str, dtype: torch.dtype, offload_encoder: bool = False
+    quantization: str, dtype: torch.dtype, offload_encoder: bool = False, storage: torch.dtype | None = None
 ) -> BitsAndBytesConfig | None:
     """Builds the config of a quantisation.
 
@@ -27,6 +27,8 @@ def quantization_config(
         quantization: One of `registry.QUANTIZATIONS`.
         dtype: Of the computation, for "nf4".
         offload_encoder: Whether the image encoder stays in main memory.
+        storage: What the 4-bit weights are packed into; FSDP shards them only as the type of the other weights. None
+            takes bytes.
 
     Returns:
         What from_pretrained takes; None for "none".
@@ -47,6 +49,7 @@ def quantization_config(
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_quant_storage=storage or torch.uint8,
         **common,
     )
 

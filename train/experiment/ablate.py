@@ -15,6 +15,7 @@ from typing import Any
 
 from facellm.errors import FaceLLMError
 from train.lora.lora import add_run_options
+from train.lora.parts.parts import leaves_adapter
 from train.lora.recipe import Recipe, add_flags, from_flags
 from train.outputs import usable_folder, write_files
 from train.reports.pages import markdown_table
@@ -47,8 +48,11 @@ def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     if hasattr(args, "rank") or hasattr(args, "alpha"):
         raise FaceLLMError("ablate sets rank and alpha (twice the rank) itself; choose the ranks with --ranks.")
+    recipe = from_flags(args)
+    if not leaves_adapter(recipe):
+        raise FaceLLMError(f"ablate compares ranks of an adapter, but train is {recipe.train}; leave it out.")
     rows = ablate(
-        args.data, args.model, args.out, read_ranks(args.ranks), from_flags(args), base_name=args.base_name,
+        args.data, args.model, args.out, read_ranks(args.ranks), recipe, base_name=args.base_name,
         features=args.features, benchmark=args.benchmark, limit=args.limit, device=args.device,
     )  # fmt: skip
     print(json.dumps(rows))

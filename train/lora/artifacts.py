@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import shutil
 import sys
 import time
@@ -16,13 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm.auto import tqdm
 from transformers import TrainerCallback
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from facellm.files import write_json, write_text
-from train.lora.base_model import TRAINING, BaseId, local_name
+from facellm.weights.fingerprint import weights_digest
+from train.lora.base_model import DTYPES, TRAINING, BaseId, local_name
+from train.lora.checkpoints import ADAPTER, MODEL
 from train.lora.conversations import IGNORE, DataSet, Tokens, tokenize
+from train.lora.parts.parts import counts, leaves_adapter, told
 from train.lora.recipe import Recipe, dump
+from train.lora.running.arguments import sharded
 from train.reports.pages import render
 from train.reports.plots import figure, save_png
 
@@ -33,7 +37,7 @@ LOGGED = (
 
 
 class Log(TrainerCallback):
-    """metrics.jsonl, a line on the terminal and loss.png. `trainer` is set once it exists."""
+    """metrics.jsonl, loss.png, and a bar on a terminal or else a line a logged step. `trainer` is set later."""
 
     def __init__(self, out: Path, plan: Any, first: bool):
         self.path, self.plan, self.first, self.trainer = out / "metrics.jsonl", plan, first, None
@@ -42,6 +46,10 @@ class Log(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.began, self.start_step = time.monotonic(), state.global_step
+        self.bar = tqdm(
+            total=state.max_steps, initial=state.global_step, unit="step", file=sys.stderr,
+            disable=not (self.first and sys.stderr.isatty()),
+        )  # fmt: skip
         if self.first and self.path.is_file():
             # Lines that the killed run wrote after its last checkpoint are about to be written again.
             kept = [line for line in read_metrics(self.path) if line["step"] <= state.global_step]
@@ -51,6 +59,7 @@ class Log(TrainerCallback):
         # A line is a mean since the last line; ending it at every checkpoint makes a resumed run's lines equal.
         if control.should_save:
             control.should_log = True
+        self.bar.update()
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if not self.first or "train_runtime" in (logs or {}):
@@ -64,6 +73,9 @@ class Log(TrainerCallback):
         done = state.global_step - self.start_step
         left = seconds / done * (state.max_steps - state.global_step) if done else float("nan")
         name, loss = ("loss", logs["loss"]) if "loss" in logs else ("validation loss", logs.get("eval_loss", math.nan))
+        if not self.bar.disable:
+            self.bar.set_postfix_str(f"{name} {loss:.4f}, {speed} tokens/s")
+            return
         print(
             f"step {state.global_step}/{state.max_steps}  {name} {loss:.4f}  {speed} tokens/s  "
             f"{left / 60:.1f} min left",
@@ -73,6 +85,9 @@ class Log(TrainerCallback):
     def on_evaluate(self, args, state, control, **kwargs):
         if self.first:
             plot(self.path)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.bar.close()
 
     def figures(self, final: dict[str, float]) -> dict[str, Any]:
         lines = read_metrics(self.path) if self.path.is_file() else []
@@ -85,7 +100,7 @@ class Log(TrainerCallback):
             "val_token_accuracy": final.get("eval_token_accuracy"),
             "val_short_accuracy": final.get("eval_short_accuracy"),
             "val_short_answers": final.get("eval_short_answers"),
-            "trainable": self.trainer.model.get_nb_trainable_parameters()[0],
+            "trainable": sum(trains for trains, _ in counts(self.trainer.model).values()),
             "seconds": round(time.monotonic() - self.began, 1),
             "tokens_per_second": lines[-1]["tokens_per_second"] if lines else None,
         }
@@ -98,6 +113,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         with suppress(json.JSONDecodeError):
             lines.append(json.loads(line))
     return lines
+
+
+def write_answers(out: Path, answers: Sequence[dict[str, Any]]) -> None:
+    """Writes validation.jsonl: what the trained model makes of every validation answer, in the order of the set."""
+    write_text(out / "validation.jsonl", "".join(json.dumps(one) + "\n" for one in answers))
 
 
 def _append(path: Path, entries: Sequence[dict[str, Any]]) -> None:
@@ -142,8 +162,9 @@ def answer(model: Any, processor: Any, row: Tokens, images: Any, recipe: Recipe)
     given = {name: value.to(device) for name, value in given.items()}
     if "image_features" in given:
         given = {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=given["image_features"])}}
-    enabled = recipe.precision == "bf16"
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=enabled):
+    dtype = getattr(torch, DTYPES[recipe.precision])
+    enabled = dtype != torch.float32
+    with torch.inference_mode(), torch.autocast(device.type, dtype if enabled else None, enabled=enabled):
         made = model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=recipe.sample_tokens,
             do_sample=False, eos_token_id=row.ids[ends - 1], pad_token_id=0, **given,
@@ -156,9 +177,8 @@ def answer(model: Any, processor: Any, row: Tokens, images: Any, recipe: Recipe)
 def samples(out: Path, recipe: Recipe, data: DataSet, processor: Any, images: Any, first: bool) -> list[Samples]:
     """Returns the callback that writes sample answers; none in processes that must not or cannot generate."""
     # A sharded model's generate needs every process; samples are for single-device and data-parallel runs.
-    sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true" or os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
     rows = data.val or data.train
-    if not first or sharded or not recipe.samples:
+    if not first or sharded() or not recipe.samples:
         return []
     chosen = [rows[place * len(rows) // recipe.samples] for place in range(min(recipe.samples, len(rows)))]
     return [Samples(out / "samples.jsonl", tokenize(processor, chosen), recipe, processor, images)]
@@ -168,35 +188,49 @@ def summary(
     recipe: Recipe, base: BaseId, data: DataSet, train: list, val: list, plan: Any, model: Any, checkpoint: Path | None
 ) -> str:
     """Returns a sentence on what is about to be trained."""
-    trains, total = model.get_nb_trainable_parameters()
     tokens = sum(len(p) for p in train)
     begin = f"going on from {checkpoint.name}" if checkpoint else "from the start"
+    what = "packs" if recipe.packed else "rows"
     return (
-        f"{base.name}: {trains:,} of {total:,} parameters train (rank {recipe.rank}); {len(data.train):,} "
-        f"conversations in {len(train):,} {'packs' if recipe.packed else 'rows'}, {tokens:,} tokens; {len(val):,} for "
-        f"validation; {plan.steps} steps an epoch of {plan.batch:.1f} pairs, {plan.accumulate} micro-batches each; "
-        f"{begin}"
+        f"{base.name}: {told(counts(model))}; {len(data.train):,} conversations in {len(train):,} {what}, "
+        f"{tokens:,} tokens; {len(val):,} for validation; {plan.steps} steps an epoch of {plan.batch:.1f} pairs, "
+        f"{plan.accumulate} micro-batches each; {begin}"
     )
 
 
-def finish(out: Path, recipe: Recipe, base: BaseId, data: DataSet, figures: dict[str, Any]) -> None:
-    """Completes adapter.part and renames it to adapter: an adapter/ folder is always whole.
+def finish(
+    out: Path, recipe: Recipe, base: BaseId, data: DataSet, figures: dict[str, Any], begun: Sequence[Path] = (),
+    shares: Sequence[float] = (),
+) -> Path:  # fmt: skip
+    """Completes what a run saved and renames it: an adapter/ or model/ folder is always whole.
 
     Args:
-        out: The run's folder, in which adapter.part holds the weights.
+        out: The run's folder, in which adapter.part or model.part holds the weights.
         recipe: All settings.
-        base: What the adapter belongs to; its name is written as `base_model_name_or_path`.
+        base: What it was made of; an adapter's `base_model_name_or_path` names it.
         data: What it was trained on.
         figures: What the run measured.
+        begun: Adapters whose mean the run began with.
+        shares: How much each of them weighed (none: all the same).
+
+    Returns:
+        The finished folder.
     """
-    part = out / "adapter.part"
-    for name in ("training_args.bin", "README.md"):
-        (part / name).unlink(missing_ok=True)  # the Trainer's pickle of its arguments is of no use and names paths
-    config = json.loads((part / "adapter_config.json").read_text(encoding="utf-8"))
-    write_json(part / "adapter_config.json", {**config, "base_model_name_or_path": base.name})
+    name = ADAPTER if leaves_adapter(recipe) else MODEL
+    part = out / f"{name}.part"
+    for left in ("training_args.bin", "README.md"):
+        (part / left).unlink(missing_ok=True)  # the Trainer's pickle of its arguments is of no use and names paths
+    if name == ADAPTER:
+        config = json.loads((part / "adapter_config.json").read_text(encoding="utf-8"))
+        write_json(part / "adapter_config.json", {**config, "base_model_name_or_path": base.name})
     write_text(part / "recipe.yaml", dump(recipe))
     known = {
         "base": base.to_dict(),
+        "weights": weights_digest(part),
+        "start": [
+            {"name": one.name, "weights": weights_digest(one), "share": share}
+            for one, share in zip(begun, shares or [1.0] * len(begun), strict=True)
+        ],
         "data": {
             "digest": data.digest, "train": len(data.train), "val": len(data.val), "images": len(data.images()),
         },
@@ -205,5 +239,5 @@ def finish(out: Path, recipe: Recipe, base: BaseId, data: DataSet, figures: dict
     }  # fmt: skip
     write_json(part / TRAINING, known)
     write_text(part / "README.md", render("adapter.md.jinja", open_as=local_name(base.name), **known))
-    shutil.rmtree(out / "adapter", ignore_errors=True)
-    part.rename(out / "adapter")
+    shutil.rmtree(out / name, ignore_errors=True)
+    return part.rename(out / name)

@@ -1,21 +1,20 @@
-"""The base model of a training run: found, named, opened for training, recognised again, and given an adapter."""
+"""The base model of a training run: found, named, opened for training, and recognised again."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from facellm.errors import FaceLLMError
 from facellm.weights import checkpoint
 from facellm.weights.fingerprint import ADAPTER_WEIGHTS, weights_digest
-from facellm.weights.load import open_model
+from facellm.weights.load import open_model, read_weights
 from facellm.weights.registry import MODELS, NANO, resolve, split_revision
 
-if TYPE_CHECKING:
-    from train.lora.recipe import Recipe
-
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "float32": "float32"}  # by a recipe's precision
 TRAINING = "training.json"  # beside an adapter's weights: base, data, recipe, figures
 # Embedded models have no hub id; adapters name them by their place in this project.
 EMBEDDED = {
@@ -81,54 +80,60 @@ def identify(name: str, folder: Path) -> BaseId:
     return BaseId(public_name(name), checkpoint.commit_of(folder), weights_digest(folder))
 
 
-def open_base(folder: Path, precision: str, quantization: str, device: str) -> tuple[Any, Any]:
-    """Opens a base alone, frozen, in training precision. Returns the model and its processor."""
-    dtype = "bfloat16" if precision == "bf16" else "float32"
-    loaded = open_model(str(folder), quantization=quantization, device=device, dtype=dtype)
+def open_base(folder: Path, precision: str, quantization: str, device: str, sharded: bool = False) -> tuple[Any, Any]:
+    """Opens a base alone, frozen, in training precision.
+
+    Args:
+        folder: The base's.
+        precision: A recipe's.
+        quantization: A recipe's.
+        device: For example "cuda:1".
+        sharded: Whether FSDP will share the weights out, for which 4-bit ones are packed into the others' type.
+
+    Returns:
+        The model and its processor.
+    """
+    # On CPUs with AVX512-BF16 bitsandbytes looks for an optional package and warns where it is missing.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_not_optional)
+    if sharded and quantization != "none":
+        import torch
+
+        dtype = getattr(torch, DTYPES[precision])
+        return read_weights(folder, dtype, quantization, device, storage=dtype), checkpoint.open_processor(folder)
+    loaded = open_model(str(folder), quantization=quantization, device=device, dtype=DTYPES[precision])
     return loaded.model, loaded.processor
 
 
-def add_adapter(net: Any, recipe: Recipe) -> Any:
-    """Puts a new LoRA on every linear layer of the decoder and on nothing else.
-
-    Args:
-        net: An InternVLForConditionalGeneration; its own weights are frozen.
-        recipe: Rank, alpha and dropout.
-
-    Returns:
-        The PeftModel.
-
-    Raises:
-        RuntimeError: Where anything but the decoder's adapter would train.
-    """
-    from peft import LoraConfig, get_peft_model
-    from torch import nn
-
-    decoder = net.model.language_model
-    kinds = sorted({name.rsplit(".", 1)[-1] for name, layer in decoder.named_modules() if isinstance(layer, nn.Linear)})
-    config = LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        lora_dropout=recipe.dropout,
-        target_modules=rf".*language_model\.layers\..*\.({'|'.join(kinds)})",
-        task_type="CAUSAL_LM",
-    )
-    net.requires_grad_(False)
-    made = get_peft_model(net, config)
-    for name, weight in made.named_parameters():
-        if weight.requires_grad and not ("lora_" in name and ".language_model." in name):
-            raise RuntimeError(f"{name} would train, but encoder, projector and head must stay as they are.")
-    return made
+def _not_optional(record: logging.LogRecord) -> bool:
+    return "kernels" not in record.getMessage()
 
 
-def start_from(peft: Any, folders: Sequence[Path]) -> None:
+def check_record(adapter: Path) -> None:
+    """Raises FaceLLMError where an adapter's weights are not those that the records beside them describe."""
+    known = checkpoint.read_json(adapter / TRAINING).get("weights")
+    if known is not None and known != weights_digest(adapter):
+        raise FaceLLMError(
+            f"The weights in {adapter} are not those that its {TRAINING} describes; take the folder as `train lora` "
+            "wrote it (a mean of adapters is one that a run began with, by --start and --start-shares)."
+        )
+
+
+def start_from(peft: Any, folders: Sequence[Path], shares: Sequence[float] = ()) -> None:
     """Puts another run's adapter into this one, or the mean of several.
 
     Runs that began with the same weights may be averaged (Wortsman et al. 2022, "Model soups").
 
+    Args:
+        peft: The new adapter's model.
+        folders: The adapters.
+        shares: How much each weighs in the mean; none for equal shares.
+
     Raises:
-        FaceLLMError: Where one does not fit.
+        FaceLLMError: Where one does not fit, or there are more or fewer shares than adapters.
     """
+    shares = list(shares) or [1.0] * len(folders)
+    if len(shares) != len(folders) or min(shares) < 0 or not sum(shares):
+        raise FaceLLMError(f"--start-shares needs {len(folders)} numbers from 0 on, one for each adapter of --start.")
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
@@ -148,5 +153,8 @@ def start_from(peft: Any, folders: Sequence[Path]) -> None:
             raise FaceLLMError(
                 f"The adapter in {folder} is of another model: {loaded.unexpected_keys[0]} is not in this one."
             )
-    mean = {name: sum(one[name].float() for one in weights) / len(weights) for name in weights[0]}
+    parts = [share / sum(shares) for share in shares]
+    mean = {
+        name: sum(share * one[name].float() for share, one in zip(parts, weights, strict=True)) for name in weights[0]
+    }
     set_peft_model_state_dict(peft, mean)

@@ -11,9 +11,15 @@ from transformers import TrainerCallback
 
 from facellm.errors import FaceLLMError
 from facellm.files import write_json
-from train.lora.recipe import FREE
+from train.lora.recipe import FREE, SETTINGS
 
+ADAPTER, MODEL = "adapter", "model"  # folders that a finished run leaves: an adapter for its base, or a whole model
 COMPLETE = "complete.json"  # written into a checkpoint after everything else, with the run that it belongs to
+
+
+def result(out: Path) -> Path | None:
+    """Returns what a finished run left in its folder, an adapter or a whole model; None where it is not finished."""
+    return next((out / name for name in (ADAPTER, MODEL) if (out / name).is_dir()), None)
 
 
 class MarkComplete(TrainerCallback):
@@ -43,8 +49,9 @@ def difference(made: dict[str, Any], run: dict[str, Any], free: frozenset[str] =
     if made["data"] != run["data"]:
         return "on other data than the set holds now"
     for name, wanted in run["recipe"].items():
-        if name not in free and made["recipe"].get(name) != wanted:
-            return f"with {name}={made['recipe'].get(name)}, not {wanted}"
+        before = made["recipe"].get(name, SETTINGS[name].default)  # a run of before there was such a setting
+        if name not in free and before != wanted:
+            return f"with {name}={before}, not {wanted}"
     return None
 
 
@@ -61,16 +68,16 @@ def resume_point(out: Path, run: dict[str, Any], overwrite: bool, first: bool) -
         The checkpoint's folder; None to begin.
 
     Raises:
-        FaceLLMError: Where the folder holds a finished adapter, or a checkpoint of another run.
+        FaceLLMError: Where the folder holds a finished adapter or model, or a checkpoint of another run.
     """
-    checkpoints, adapter = out / "checkpoints", out / "adapter"
+    checkpoints = out / "checkpoints"
     if overwrite and first:
-        for folder in (checkpoints, adapter):
+        for folder in (checkpoints, out / ADAPTER, out / MODEL):
             shutil.rmtree(folder, ignore_errors=True)
         for name in ("metrics.jsonl", "samples.jsonl", "loss.png"):
             (out / name).unlink(missing_ok=True)
-    if adapter.is_dir():
-        raise FaceLLMError(f"{adapter} holds a finished adapter; name another --out, or begin anew with --overwrite.")
+    if done := result(out):
+        raise FaceLLMError(f"{done} holds a finished {done.name}; name another --out, or begin anew with --overwrite.")
     whole = sorted(checkpoints.glob(f"checkpoint-*/{COMPLETE}"), key=lambda path: int(path.parent.name.split("-")[1]))
     if not whole:
         return None

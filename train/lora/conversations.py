@@ -23,6 +23,12 @@ from train.lora.rows.example import Example, Fault, RowError, refuse
 from train.lora.rows.forms import example_of
 from train.lora.rows.reading import PARTS, RawRow, find_sources, part_of, read_rows, source_bytes
 
+# LLaMA-Factory's default of its template intern_vl (src/llamafactory/data/template.py), with which the paper's models
+# were trained if nothing else was set. Hugging Face's own template, and so inference here, has none.
+SYSTEM_PROMPTS = {
+    "intern_vl": "你是书生·万象，英文名是InternVL，"
+    "是由上海人工智能实验室、清华大学及多家合作单位联合开发的多模态大语言模型。"
+}
 IGNORE = -100  # label of a token that is not learnt (Hugging Face's convention)
 
 
@@ -72,6 +78,14 @@ class DataSet:
         train, val = (tuple(e for e in rows if e.where not in gone) for rows in (self.train, self.val))
         return replace(self, train=train, val=val, digest=text_digest(self.digest, *sorted(gone)))
 
+    def with_system(self, prompt: str) -> DataSet:
+        """The set with a system prompt (a text, or a name in `SYSTEM_PROMPTS`) for every row that has none."""
+        if not prompt:
+            return self
+        text = SYSTEM_PROMPTS.get(prompt, prompt)
+        train, val = (tuple(replace(e, system=e.system or text) for e in rows) for rows in (self.train, self.val))
+        return replace(self, train=train, val=val)
+
     def validated_by(self, other: DataSet) -> DataSet:
         """The set with another's rows for validation."""
         val = tuple(map(other.absolute, other.train + other.val))
@@ -112,7 +126,7 @@ def read_dataset(folder: str | Path, faults: list[Fault] | None = None, image_co
             parts[_part(raw, part)].append(example)
     if faults is None:
         refuse(found, rows)
-    if not parts["train"]:
+    if not parts["train"] and not found:
         left = f" ({len(parts['test'])} of the test split are left out)" if parts["test"] else ""
         raise FaceLLMError(f"{sources[0][0]} holds no training row{left}; write some with `python -m train dataset`.")
     place = folder.parent if folder.is_file() else folder

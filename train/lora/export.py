@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +19,6 @@ from facellm.files import write_text
 from train.outputs import usable_folder
 from train.reports.pages import render
 
-# Files of the base that a reader of the merged model needs too; weights and cards are written anew.
-COPIED = ("*.json", "*.jinja", "*.txt", "*.model")
-LEFT_OUT = ("model.safetensors.index.json", "calibration.json", "adapter_config.json")
 PROMPTS = ("Describe this image.", "What is the age group of the person?")
 ANSWER_TOKENS = 24
 
@@ -72,11 +68,10 @@ def export(
     Raises:
         FaceLLMError: Where the base is another one or the merged model answers otherwise; nothing is left at `out`.
     """
-    import torch
-
     from facellm.weights.adapter import attach
     from facellm.weights.checkpoint import adapter_or_merged, read_json
     from train.lora.base_model import TRAINING, base_folder, open_base, public_name
+    from train.lora.parts.whole import stored_dtype, write_model
 
     adapter, out = Path(adapter), Path(out)
     if out.exists():
@@ -103,16 +98,9 @@ def export(
     if merge_in == "float32" and separate != together:
         raise FaceLLMError("The merged model answers differently from base and adapter; nothing was written.")
 
-    stored = dtype or _stored(place)
+    stored = dtype or stored_dtype(place)
     part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    merged.to(torch.bfloat16 if stored == "bf16" else torch.float32).save_pretrained(
-        part, max_shard_size=max_shard_size
-    )
-    for pattern in COPIED:
-        for file in place.glob(pattern):
-            if file.name not in LEFT_OUT and not (part / file.name).exists():
-                shutil.copy(file, part / file.name)
+    write_model(merged, place, part, stored, max_shard_size)
     figures = {
         "base": str(named),
         "adapter": known.get("base", {}),
@@ -140,13 +128,6 @@ def check_base(folder: Path, known: dict, named: str, place: Path) -> None:
             f"The base {named} is not the one that the adapter in {folder} was trained on "
             f"({known['base']['name']}): their weights differ; give that base with --base."
         )
-
-
-def _stored(place: Path) -> str:
-    from facellm.weights.checkpoint import read_json
-
-    config = read_json(place / "config.json")
-    return "bf16" if (config.get("dtype") or config.get("torch_dtype")) == "bfloat16" else "float32"
 
 
 def _questions(processor: Any, images: Sequence[Path], model: Any) -> list[dict]:

@@ -80,6 +80,14 @@ def prepare(
     return dataset
 
 
+def data_digest(data: Path, options: DataOptions, seed: int) -> str:
+    """Returns the digest that a run on these rows records where none of them is bad."""
+    dataset = read_dataset(data)
+    if options.mix is not None:
+        dataset = mixed(dataset, read_dataset(options.mix, image_column=False), options.mix_ratio, seed)
+    return dataset.digest
+
+
 def _counts(dataset: DataSet, general: int, bad: int, listed: Path) -> str:
     parts = [f"{len(dataset.train):,} rows to learn", f"{len(dataset.val):,} to validate on"]
     if general:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from facellm.errors import FaceLLMError
+from train.lora.parts.parts import check_combination
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 DATASET = "dataset"  # a recipe's part for the teacher, which train.dataset.options reads
@@ -22,13 +23,24 @@ def _setting(default: Any, text: str, choices: tuple[str, ...] = (), positive: b
     return field(default=default, metadata={"help": text, "choices": choices, "positive": positive, "free": free})
 
 
+INITS = ("default", "gaussian", "orthogonal", "pissa", "pissa_niter_16", "olora")  # PEFT's init_lora_weights
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that shapes the result; written beside the adapter as recipe.yaml."""
 
+    train: str = _setting(
+        "adapter", "what trains, with commas between: adapter, projector, decoder, encoder; all is full fine-tuning"
+    )  # fmt: skip
     rank: int = _setting(16, "rank of the adapter (r)", positive=True)
     alpha: int = _setting(32, "LoRA alpha; the adapter's output is scaled by alpha / rank", positive=True)
     dropout: float = _setting(0.0, "dropout before the adapter")
+    target_modules: str = _setting("", "linear layers of the decoder with an adapter, as q_proj,v_proj (empty: all)")
+    use_dora: bool = _setting(False, "DoRA: the adapter learns magnitude and direction apart")
+    use_rslora: bool = _setting(False, "rsLoRA: the adapter's output is scaled by alpha / sqrt(rank)")
+    init: str = _setting("default", "how the adapter's weights begin", choices=INITS)
+    loraplus_ratio: float = _setting(0.0, "LoRA+: B learns so many times as fast as A (0: as fast)")
     learning_rate: float = _setting(1e-5, "peak learning rate", positive=True)
     schedule: str = _setting("cosine", "how the learning rate falls", choices=("cosine", "linear", "constant"))
     warmup: float = _setting(0.0, "share of the steps over which the rate rises, 0 to 1")
@@ -41,7 +53,10 @@ class Recipe:
         "token", "token: every answer token weighs the same (the paper); answer: every answer does; root: between them",
         choices=("token", "root", "answer"),
     )  # fmt: skip
-    precision: str = _setting("bf16", "bf16 (base in bf16, adapter in float32) or float32", choices=("bf16", "float32"))
+    precision: str = _setting(
+        "bf16", "of the computation and of what is frozen; what trains is in float32. fp16 for cards without bf16",
+        choices=("bf16", "fp16", "float32"),
+    )  # fmt: skip
     quantization: str = _setting("none", "nf4: a 4-bit base (QLoRA)", choices=("none", "nf4"))
     cutoff: int = _setting(
         2048, "longest sequence in tokens; nothing is ever cut, longer rows are refused", positive=True
@@ -54,6 +69,9 @@ class Recipe:
         False, "recompute activations in the backward pass: less memory, a third slower"
     )  # fmt: skip
     cache_features: bool = _setting(True, "encode every image once to disk; off: encode in every step")
+    system_prompt: str = _setting(
+        "", "of rows without one: a text, or intern_vl for the one of LLaMA-Factory's template of that name"
+    )  # fmt: skip
     seed: int = _setting(0, "of the shuffle and of the adapter's initial weights")
     val_images: int = _setting(256, "images of the validation set that each evaluation reads (0: all)", free=True)
     eval_every: int = _setting(200, "steps between evaluations (0: at the end only)", free=True)
@@ -129,6 +147,7 @@ def check(values: dict[str, Any], source: str = "the settings") -> Recipe:
         raise FaceLLMError(
             f"weighting in {source} is {recipe.weighting}, which packed training alone knows; leave out --plain."
         )
+    check_combination(recipe, source)
     return recipe
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
+from train.lora.preparation import ALONE, DataOptions, data_digest
 from train.lora.recipe import Recipe
 
 METHOD = "likelihood"  # by which questions are scored
@@ -17,7 +18,7 @@ METHOD = "likelihood"  # by which questions are scored
 
 def trained(
     data: Path, model: str, out: Path, recipe: Recipe, *, base_name: str | None = None, features: Path | None = None,
-    device: str | None = None,
+    device: str | None = None, options: DataOptions = ALONE,
 ) -> dict[str, Any]:  # fmt: skip
     """Trains the adapter in `out`, or goes on with it, where it is not finished. Arguments are those of `lora.train`.
 
@@ -29,15 +30,16 @@ def trained(
     """
     from train.lora import lora
     from train.lora.base_model import TRAINING, base_folder, identify
-    from train.lora.checkpoints import difference
-    from train.lora.conversations import read_dataset
+    from train.lora.checkpoints import difference, result
 
-    record = out / "adapter" / TRAINING
-    if not record.is_file():
-        return lora.train(data, model, out, recipe, base_name=base_name, features=features, device=device)
-    made = json.loads(record.read_text(encoding="utf-8"))
+    done = result(out)
+    if done is None:
+        return lora.train(
+            data, model, out, recipe, base_name=base_name, features=features, device=device, options=options
+        )
+    made = json.loads((done / TRAINING).read_text(encoding="utf-8"))
     base = identify(model, base_folder(model)).to_dict()
-    run = {"base": base, "data": read_dataset(data).digest, "recipe": dataclasses.asdict(recipe)}
+    run = {"base": base, "data": data_digest(data, options, recipe.seed), "recipe": dataclasses.asdict(recipe)}
     if otherwise := difference({**made, "data": made["data"]["digest"]}, run):
         raise FaceLLMError(f"The adapter in {out} was trained {otherwise}; name another --out, or remove {out}.")
     return made["figures"]

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
+from torch.nn import functional
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -21,6 +23,7 @@ from facellm.errors import FaceLLMError
 from train.lora.conversations import IGNORE
 from train.lora.packed_attention import answer_loss, answer_weights, collate, mean_weight, packed_forward
 from train.lora.packs import Pack
+from train.lora.parts.adapters import optimizer
 
 SHORT = 8  # tokens, the EOS token included
 ImageReader = Callable[[Sequence[Any]], dict[str, torch.Tensor]]  # images of a batch -> image_features or pixel_values
@@ -82,14 +85,25 @@ def collate_plain(packs: Sequence[Pack]) -> dict:
     return {**batch, "images": [p.image for p in packs if p.image is not None]}
 
 
-def _short(labels: torch.Tensor, right: np.ndarray) -> tuple[int, int]:
-    """How many answers have at most SHORT tokens, and of how many of them every token is right."""
+def _measure(
+    labels: torch.Tensor, losses: np.ndarray, right: np.ndarray, lengths: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Sums up answers: the pack that each belongs to (its place in the batch), tokens, mean loss, all right or not.
+
+    labels: as collated.  losses, right: of the answer tokens.  lengths: of the packs, where they lie in one row; empty
+    where each has a row of its own.
+    """
     learnt = (labels.flatten() != IGNORE).cpu().numpy()
     begins = np.flatnonzero(np.diff(learnt, prepend=False) & learnt)  # no two answers touch: a question is between
     ends = np.flatnonzero(np.diff(learnt, append=False) & learnt) + 1
-    lengths = ends - begins
-    whole = np.minimum.reduceat(right, np.concatenate([[0], np.cumsum(lengths)[:-1]]))
-    return int((lengths <= SHORT).sum()), int(whole[lengths <= SHORT].sum())
+    tokens = ends - begins
+    firsts = np.concatenate([[0], np.cumsum(tokens)[:-1]])
+    owners = np.searchsorted(np.cumsum(lengths), begins, "right") if lengths else begins // labels.shape[1]
+    whole, summed = np.minimum.reduceat(right, firsts), np.add.reduceat(losses, firsts)
+    return [
+        {"pack": int(owner), "tokens": int(n), "loss": float(loss / n), "right": bool(all_right)}
+        for owner, n, loss, all_right in zip(owners, tokens, summed, whole, strict=True)
+    ]
 
 
 class FaceTrainer(Trainer):
@@ -105,18 +119,20 @@ class FaceTrainer(Trainer):
         micro_tokens: Tokens of a validation batch.
         packed: False takes every pair alone, with its own image.
         weighting: How answers weigh in the loss (`train.lora.packed_attention.answer_weights`).
+        loraplus: How many times as fast as A an adapter's B learns; 0 for as fast.
         kwargs: The Trainer's other arguments.
     """
 
     def __init__(
         self, model: torch.nn.Module, args: TrainingArguments, train: Sequence[Pack], val: Sequence[Pack],
         plan: StepPlan, read_images: ImageReader, micro_tokens: int, packed: bool = True, weighting: str = "token",
-        **kwargs: Any,
+        loraplus: float = 0.0, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(model=model, args=args, train_dataset=list(train), eval_dataset=list(val), **kwargs)
-        self.weighting = weighting
+        self.weighting, self.loraplus = weighting, loraplus
         self.mean_weight = None if weighting == "token" else mean_weight(train, weighting)
         self.plan, self.read_images, self.packed, self.micro_tokens = plan, read_images, packed, micro_tokens
+        self.measured: list[dict[str, Any]] = []  # every validation answer, as of the last evaluation
         self._evaluated: tuple[int, dict[str, float]] = (-1, {})
         self.tokens_seen = 0  # of this process, since it started
         self.model_accepts_loss_kwargs = True  # the loss below is already over the whole step's answer tokens
@@ -128,6 +144,13 @@ class FaceTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         # Not prepared by accelerate: the plan gives every process its own part of each step.
         return DataLoader(self.train_dataset, batch_sampler=self.plan, collate_fn=self.collate)
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        if not self.loraplus:
+            return super().create_optimizer(model)
+        if self.optimizer is None:
+            self.optimizer = optimizer(self, model or self.model, self.loraplus)
+        return self.optimizer
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         self.plan.set_epoch(kwargs["epoch"] if "epoch" in kwargs else args[1])
@@ -169,38 +192,47 @@ class FaceTrainer(Trainer):
         if not packs:
             return {}
         began, world, rank = time.monotonic(), self.args.world_size, self.args.process_index
-        groups, size = [[]], 0
+        groups, size = [[]], 0  # places of packs
         for place in sorted(range(len(packs)), key=lambda i: len(packs[i])):
             if groups[-1] and size + len(packs[place]) > self.micro_tokens:
                 groups.append([])
                 size = 0
-            groups[-1].append(packs[place])
+            groups[-1].append(place)
             size += len(packs[place])
-        total = torch.zeros(5, dtype=torch.float64, device=self.args.device)
+        found: list[dict[str, Any]] = []
+        tokens_right = 0
         model = self.model_wrapped
         was_training = model.training
         model.eval()
         # Sharded models need every process in every forward pass, so the last round may repeat a batch, uncounted.
         for place in range(rank, math.ceil(len(groups) / world) * world, world):
-            batch = self._prepare_inputs(self.collate(groups[min(place, len(groups) - 1)]))
+            group = groups[min(place, len(groups) - 1)]
+            batch = self._prepare_inputs(self.collate([packs[one] for one in group]))
             with torch.no_grad(), self.compute_loss_context_manager():
                 logits, targets = self.answers(model, batch)
             if place < len(groups):
-                loss = answer_loss(logits, targets, tokens=1).item()
+                losses = functional.cross_entropy(logits.float(), targets, reduction="none").cpu().numpy()
                 right = (logits.argmax(-1) == targets).cpu().numpy()
-                counts = (loss, len(targets), right.sum(), *_short(batch["labels"], right))
-                total += torch.tensor(counts, dtype=torch.float64, device=total.device)
+                lengths = [len(packs[one]) for one in group] if self.packed else []
+                for answer in _measure(batch["labels"], losses, right, lengths):
+                    found.append({**answer, "pack": group[answer["pack"]]})
+                tokens_right += int(right.sum())
         model.train(was_training)
         if world > 1:
-            total = self.accelerator.reduce(total, reduction="sum")
+            found, parts = gather_object(found), gather_object([tokens_right])
+            tokens_right = sum(parts)
+        found.sort(key=lambda answer: answer["pack"])  # stable: answers of a pack stay in order
+        self.measured = [{**answer, "image": packs[answer["pack"]].image} for answer in found]
+        tokens = sum(answer["tokens"] for answer in found)
+        short = [answer["right"] for answer in found if answer["tokens"] <= SHORT]
         metrics = {
-            f"{metric_key_prefix}_loss": float(total[0] / total[1]),
-            f"{metric_key_prefix}_token_accuracy": float(total[2] / total[1]),
-            f"{metric_key_prefix}_short_answers": int(total[3]),
-            f"{metric_key_prefix}_short_accuracy": float(total[4] / total[3]) if total[3] else None,
+            f"{metric_key_prefix}_loss": sum(a["loss"] * a["tokens"] for a in found) / tokens,
+            f"{metric_key_prefix}_token_accuracy": tokens_right / tokens,
+            f"{metric_key_prefix}_short_answers": len(short),
+            f"{metric_key_prefix}_short_accuracy": sum(short) / len(short) if short else None,
             f"{metric_key_prefix}_seconds": round(time.monotonic() - began, 2),
         }
         self._evaluated = (self.state.global_step, metrics)
-        self.log(metrics)
+        self.log({name: value for name, value in metrics.items() if value is not None})
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from facellm.errors import FaceLLMError
+from train.lora.base_model import check_record
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "recipe.yaml", "training.json")
 
@@ -21,6 +22,7 @@ def ship(work: Path, adapter: Path, out: Path) -> dict[str, float]:
     missing = [name for name in ADAPTER_FILES if not (adapter / name).is_file()]
     if missing:
         raise FaceLLMError(f"{adapter} has no {missing[0]}; train the adapter with `python -m train lora` first.")
+    check_record(adapter)
     out.mkdir(parents=True, exist_ok=True)
     for old in [*out.glob("*.safetensors"), out / "model.safetensors.index.json"]:
         old.unlink(missing_ok=True)

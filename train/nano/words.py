@@ -22,10 +22,11 @@ import torch
 from transformers import InternVLForConditionalGeneration
 
 from facellm.weights.processor import FaceProcessor
-from train.lora.base_model import add_adapter, start_from
+from train.lora.base_model import start_from
 from train.lora.conversations import IGNORE
 from train.lora.packed_attention import use_packed_attention
 from train.lora.packs import Pack
+from train.lora.parts.adapters import make_trainable
 from train.lora.recipe import load_recipe
 from train.nano.base import WEIGHTING, Tokens, batches, read_packs, step_loss, validate
 
@@ -58,7 +59,7 @@ def train(
     processor = FaceProcessor.from_pretrained(work / "base")
     # Opened in the format that it is kept in, so that its config goes on naming that.
     model = InternVLForConditionalGeneration.from_pretrained(work / "base", dtype=torch.bfloat16).float()
-    peft = add_adapter(model, load_recipe("nano"))
+    peft = make_trainable(model, load_recipe("nano"))
     if adapter:
         start_from(peft, [adapter])
     use_packed_attention(peft)

@@ -11,6 +11,7 @@ import pytest
 from facellm.errors import FaceLLMError
 from tests.tiny import make_tiny_internvl
 from tests.train.lora.lora_data import make_data, make_world
+from train import __main__ as cli
 from train.evaluate import evaluate
 from train.experiment import ablate
 from train.lora import lora
@@ -80,3 +81,9 @@ def test_an_evaluation_is_asked_for_even_where_one_is_finished(tmp_path, monkeyp
 def test_ranks_are_numbers(text):
     with pytest.raises(FaceLLMError, match="different whole numbers"):
         ablate.read_ranks(text)
+
+
+def test_ablate_compares_adapters_only(tmp_path, capsys):
+    flags = ["ablate", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--train", "all"]
+    assert cli.main(flags) == 2
+    assert "ablate compares ranks of an adapter, but train is all" in capsys.readouterr().err

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from facellm.errors import FaceLLMError
@@ -83,3 +87,24 @@ def test_a_base_is_named_as_others_find_it():
     assert public_name("8b") == "OpenGVLab/InternVL3-8B-hf" and public_name("/some/folder") == "/some/folder"
     assert public_name("nano") == "facellm/nano"
     assert base_folder("facellm/nano").name == "nano"  # found from any directory
+
+
+def test_the_shipped_adapter_belongs_to_the_shipped_base_and_a_strange_record_is_refused(adapter, tmp_path):
+    from facellm.weights.fingerprint import weights_digest
+    from facellm.weights.registry import NANO
+    from train.lora.base_model import check_record
+
+    shipped = json.loads((NANO / "adapter" / "training.json").read_text())
+    config = json.loads((NANO / "adapter" / "adapter_config.json").read_text())
+    assert shipped["base"] == {"name": "facellm/nano", "revision": None, "digest": weights_digest(NANO)}
+    assert config["base_model_name_or_path"] == "facellm/nano"
+    assert (config["r"], config["lora_alpha"]) == (shipped["recipe"]["rank"], shipped["recipe"]["alpha"])
+    assert yaml.safe_load((NANO / "adapter" / "recipe.yaml").read_text()) == shipped["recipe"]
+    check_record(NANO / "adapter")
+    with pytest.raises(FaceLLMError, match=r"not those that its training\.json describes"):
+        check_record(adapter)  # the fixture enlarged its weights
+    weights = load_file(adapter / "adapter_model.safetensors")
+    shutil.copytree(adapter, tmp_path / "as trained")
+    stored = {name: (w / 20 if "lora_B" in name else w).bfloat16() for name, w in weights.items()}
+    save_file(stored, tmp_path / "as trained" / "adapter_model.safetensors")
+    check_record(tmp_path / "as trained")  # ships in bf16

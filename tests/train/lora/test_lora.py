@@ -23,7 +23,8 @@ from tests.paths import ROOT
 from tests.tiny import make_tiny_internvl
 from tests.train.lora.lora_data import make_data, make_world, rows
 from train import __main__ as cli
-from train.lora import base_model, lora
+from train.lora import lora
+from train.lora.parts import adapters
 from train.lora.preparation import DataOptions
 from train.lora.recipe import check
 
@@ -85,14 +86,14 @@ def test_only_the_decoder_has_adapters_and_the_base_is_untouched(trained, world)
 
 def test_encoder_projector_and_head_are_bit_identical(world, tmp_path, monkeypatch):
     kept = {}
-    adapter = base_model.add_adapter
+    adapter = adapters.make_trainable
 
     def remember(net, settings):
         kept["before"] = {k: v.clone() for k, v in net.state_dict().items()}
         kept["model"] = adapter(net, settings)
         return kept["model"]
 
-    monkeypatch.setattr(base_model, "add_adapter", remember)
+    monkeypatch.setattr(adapters, "make_trainable", remember)
     lora.train(*world, tmp_path / "out", recipe(max_steps=3), device="cpu")
     after = kept["model"].unload().state_dict()
     assert kept["before"].keys() == after.keys()
@@ -216,6 +217,14 @@ def test_a_run_may_begin_with_the_mean_of_several_adapters(world, trained, tmp_p
     begun = load_file(tmp_path / "mean" / "adapter" / "adapter_model.safetensors")
     for name, value in first.items():
         torch.testing.assert_close(begun[name].float(), 2 * value.float(), atol=1e-6, rtol=1e-3)
+    lora.train(
+        *world, tmp_path / "shares", still, device="cpu", start=[trained[0] / "adapter", other], start_shares=[3, 1]
+    )
+    begun = load_file(tmp_path / "shares" / "adapter" / "adapter_model.safetensors")
+    for name, value in first.items():
+        torch.testing.assert_close(begun[name].float(), 1.5 * value.float(), atol=1e-6, rtol=1e-3)
+    known = json.loads((tmp_path / "shares" / "adapter" / "training.json").read_text())
+    assert [one["share"] for one in known["start"]] == [3, 1]
 
 
 def test_two_processes_equal_one(world, trained, tmp_path):
@@ -249,7 +258,7 @@ def test_sentences_about_the_data(world, tmp_path):
     good = rows(0, 2)
     told(
         run([{k: v for k, v in row.items() if k != "images"} for row in good]),
-        "8 of 8 rows",
+        "8 of 12 rows",
         "no image column",
         "row 1",
     )

@@ -172,6 +172,10 @@ def test_saved_datasets_and_parquet_are_read_with_their_images(tmp_path, kind):
     assert [e.turns for e in data.train] == [((ASKED, SAID),)] and data.source(data.train[0].image) == png(0)
     assert [data.source(e.image) for e in data.val] == ([] if kind == "one" else [png(1)])
     assert not check_images(data) and read_dataset(place).digest == data.digest
+    if kind == "parquet":
+        made["train"].to_parquet(str(place / "holdout-00000-of-00001.parquet"))
+        with pytest.raises(FaceLLMError, match="has a split 'holdout'"):
+            read_dataset(place)
 
 
 def test_splits_are_read_whatever_their_case_and_unknown_ones_are_refused(tmp_path, capsys):

@@ -10,9 +10,9 @@ from transformers import AutoModelForImageTextToText, InternVLVisionModel
 
 from facellm.weights.fingerprint import encoder_digest
 from facellm.weights.processor import FaceProcessor
-from train.lora.base_model import add_adapter
 from train.lora.conversations import read_dataset
 from train.lora.feature_cache import FeatureCache
+from train.lora.parts.adapters import make_trainable
 from train.lora.recipe import load_recipe
 from train.nano import base, face_pairs, projector, words
 from train.nano.language import corpus
@@ -192,7 +192,7 @@ def test_words_may_be_fitted_to_an_adapter_which_stays_as_it_is(work, tmp_path):
     adapter = tmp_path / "adapter"
     model = AutoModelForImageTextToText.from_pretrained(tmp_path / "base", dtype=torch.float32)
     before = model.get_input_embeddings().weight.clone()
-    add_adapter(model, load_recipe("nano")).save_pretrained(adapter)
+    make_trainable(model, load_recipe("nano")).save_pretrained(adapter)
     kept = (adapter / "adapter_model.safetensors").read_bytes()
     words.train(tmp_path, steps=2, adapter=adapter)
     assert (adapter / "adapter_model.safetensors").read_bytes() == kept

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from facellm.errors import ImageError
 from facellm.messages import clean
+from facellm.vision.data_uri import decode_data_uri
 from train.lora.rows.example import IMAGE_MARK, Example, RowError
 
 CONVERSATIONS = ("conversations", "messages", "conversation")
@@ -165,7 +167,10 @@ def _image(value: Any) -> tuple[str, bytes | None]:
     _check_characters(value)
     scheme = urlsplit(value).scheme.lower() if ":" in value else ""
     if scheme == "data":
-        return _held(_decoded(value.partition(",")[2]))
+        try:
+            return _held(decode_data_uri(value))
+        except ImageError as error:
+            raise RowError(f"has an image that cannot be used: {str(error).rstrip('.')}") from None
     if scheme == "file":
         return unquote(urlsplit(value).path), None
     if scheme in ("http", "https"):

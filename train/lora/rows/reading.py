@@ -61,9 +61,9 @@ def find_sources(place: Path) -> list[tuple[Path, str]]:
     found = [(place / name, "train") for name in TRAIN_FILES if (place / name).is_file()][:1]
     if found:
         return found + _validation(place)
-    for pattern in ("*.parquet", "data/*.parquet", "*/*.parquet"):
+    for pattern in ("*.parquet", "data/*.parquet", "**/*.parquet"):
         if files := sorted(place.glob(pattern)):
-            return [(file, _part_of_file(file)) for file in files]
+            return _parquet_parts(files)
     others = sorted(f for f in place.glob("*") if f.suffix in SUFFIXES and f.name not in (*_DESCRIPTIONS, *VAL_FILES))
     if len(others) > 1:
         names = ", ".join(file.name for file in others[:4])
@@ -94,9 +94,14 @@ def _saved_splits(place: Path) -> list[tuple[Path, str]]:
     return [(folder, part) for folder, part in parts if part]
 
 
-def _part_of_file(file: Path) -> str:
-    """Of "train-00000-of-00002.parquet" the word before the first dash, else the folder's name, else train."""
-    return part_of(file.stem.split("-")[0].split(".")[0]) or part_of(file.parent.name) or "train"
+def _parquet_parts(files: list[Path]) -> list[tuple[Path, str]]:
+    """Of "train-00000-of-00002.parquet" the word before the first dash, else the folder's name; all train without."""
+    words = [file.stem.split("-")[0].split(".")[0] for file in files]
+    parts = [part_of(word) or part_of(file.parent.name) for word, file in zip(words, files, strict=True)]
+    if any(parts) and None in parts:
+        place = parts.index(None)
+        raise _unknown_split(words[place], str(files[place]))
+    return [(file, part or "train") for file, part in zip(files, parts, strict=True)]
 
 
 def _unknown_split(name: str, where: str) -> FaceLLMError:

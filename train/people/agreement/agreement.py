@@ -92,6 +92,7 @@ def _experiment(
     from train.evaluate import facexbench, summary
     from train.evaluate.answering import Arm
     from train.evaluate.evaluate import limited
+    from train.lora.checkpoints import result
     from train.lora.stages import METHOD, trained
 
     adapters = {}
@@ -102,7 +103,7 @@ def _experiment(
         adapters[variant] = {"answers": len(pairs), "steps": figures["steps"], "train_loss": figures["train_loss"]}
     replies = {
         "base": _evaluate(benchmark, model, None, out / "base", limit, device),
-        **{w: _evaluate(benchmark, model, out / w / "adapter", out / w, limit, device) for w in (HUMAN, SYNTHETIC)},
+        **{w: _evaluate(benchmark, model, result(out / w), out / w, limit, device) for w in (HUMAN, SYNTHETIC)},
     }
     arms = {name: Arm("base" if name == "base" else "facellm", METHOD) for name in replies}
     asked = limited(facexbench.read(benchmark).questions, limit)
