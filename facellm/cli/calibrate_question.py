@@ -7,6 +7,7 @@ every picture is judged by a fit on the other folds only.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -20,7 +21,7 @@ from facellm.cli.request import open_chosen
 from facellm.errors import FaceLLMError, ImageError
 from facellm.model_options import ModelOptions
 from facellm.typed.question import FOLDER, Fit, TypedQuestion, parse
-from facellm.writable import usable_file
+from facellm.writable import not_written, usable_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,8 +50,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     policy.check(question.ask, sensitive_allowed())
     options = ModelOptions.read(args)
     labelled = read_labelled(Path(args.photos), question)
-    target = Path(args.out or f"{question.name}.json")
-    usable_file(target)
+    target = usable_file(Path(args.out or f"{question.name}.json"))
     quiet(args.verbose, notes=True)
     model = open_chosen(args, options)
     scores, labels = _score(model, question, labelled)
@@ -72,7 +72,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     try:
         fitted.write(target)
     except OSError as error:
-        raise FaceLLMError(f"{target} cannot be written ({error.strerror or error}); give another --out.") from None
+        print(json.dumps(fitted.to_dict(), indent=2, ensure_ascii=False), file=out)  # what was found is not lost
+        raise not_written(target, error) from None
     print(f"Written: {target}. Put it into the folder {FOLDER!r} beside the model's weights, or ask with "
           f"`facellm profile PHOTO --ask {target}`.", file=sys.stderr)  # fmt: skip
     return 0

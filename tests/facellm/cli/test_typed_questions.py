@@ -122,8 +122,8 @@ def test_a_bad_picture_is_told_and_left_out(model, photos, tmp_path, capsys):
 
 def test_an_output_that_cannot_be_written_is_known_before_the_model_is_opened(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(calibrate_question, "open_chosen", lambda *_: pytest.fail("opened in vain"))
-    assert (
-        main(["calibrate-question", str(photos), "--ask", "T?=yes,no", "--out", str(tmp_path / "no" / "q.json")]) == 2
-    )
+    out = tmp_path / "file" / "q.json"
+    out.parent.write_text("no folder")
+    assert main(["calibrate-question", str(photos), "--ask", "T?=yes,no", "--out", str(out)]) == 2
     with pytest.raises(FaceLLMError, match="cannot be read"):
         calibrate_question.read_labelled(tmp_path / "nowhere", typed.parse("T?=yes,no"))
