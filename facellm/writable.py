@@ -27,13 +27,43 @@ def usable_folder(folder: Path, option: str = "--out") -> Path:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"\0" * 4096)  # a full disk accepts an empty file
-            probe.flush()
-            os.fsync(probe.fileno())
+        _probe(folder)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        raise FaceLLMError(f"{folder} cannot be written into ({_reason(error)}); choose another {option}.") from None
+        raise _unusable(folder, error, option) from None
     return folder
+
+
+def usable_place(folder: Path, option: str = "--out") -> Path:
+    """Does as `usable_folder` without making the folder, for commands that may yet refuse and leave nothing behind.
+
+    Args:
+        folder: The folder that results will be written into; the nearest one above it that is there is tried.
+        option: How the user named it, for the message.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FaceLLMError: Where it cannot be written into, or could not be made.
+    """
+    folder = Path(folder)
+    place = next((p for p in (folder.absolute(), *folder.absolute().parents) if p.exists()), Path())
+    try:
+        _probe(place)
+    except (OSError, ValueError) as error:
+        raise _unusable(folder, error, option) from None
+    return folder
+
+
+def _probe(folder: Path) -> None:
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(b"\0" * 4096)  # a full disk accepts an empty file
+        probe.flush()
+        os.fsync(probe.fileno())
+
+
+def _unusable(folder: Path, error: Exception, option: str) -> FaceLLMError:
+    return FaceLLMError(f"{folder} cannot be written into ({_reason(error)}); choose another {option}.")
 
 
 def usable_file(path: Path, option: str = "--out") -> Path:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from facellm import files
-from facellm.writable import not_written, usable_folder
+from facellm.writable import not_written, usable_folder, usable_place
 
-__all__ = ["csv_text", "progress", "usable_folder", "write_files"]
+__all__ = ["csv_text", "progress", "usable_folder", "usable_place", "write_files"]
 
 
 def write_files(folder: Path, texts: Mapping[str, str], option: str = "--out") -> None:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from facellm.errors import FaceLLMError
-from facellm.writable import refused, usable_file, usable_folder
+from facellm.writable import refused, usable_file, usable_folder, usable_place
 from tests.paths import ROOT
 from tests.train.face_sets import write_benchmark, write_face_set
 from train import __main__ as verbs
@@ -108,6 +108,7 @@ def test_a_full_disk_is_known_from_every_library(tmp_path):
 
 
 def test_outputs_are_made_and_tried(tmp_path):
+    assert usable_place(tmp_path / "not" / "yet") == tmp_path / "not" / "yet" and not (tmp_path / "not").exists()
     assert usable_file(tmp_path / "a" / "b" / "r.csv") == tmp_path / "a" / "b" / "r.csv"
     assert list((tmp_path / "a").rglob("*")) == [tmp_path / "a" / "b"]
     with pytest.raises(FaceLLMError, match="is a folder; name a file in it with --report"):

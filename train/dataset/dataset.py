@@ -21,7 +21,7 @@ from train.dataset import options as dataset_options
 from train.dataset import output as dataset_output
 from train.dataset.merge import merge
 from train.faces.label_rows import Labels, read_labels
-from train.outputs import usable_folder
+from train.outputs import usable_place
 from train.teachers import openai
 from train.teachers.batch.batches import BatchRun
 from train.teachers.batch.parts import Parts
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     if asks and args.teacher == "openai":
         openai.read_key(url)  # before the images are looked at, which takes a while
     if not args.dry_run:
-        usable_folder(args.out)
+        usable_place(args.out)
     labels = read_labels(args.images, args.labels, args.limit)
     _show(labels, args.skip_bad)
     plan, teacher = _plan(args, labels, attributes, url, price)
