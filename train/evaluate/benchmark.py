@@ -20,7 +20,7 @@ from facellm.errors import FaceLLMError
 from facellm.files import atomic_open
 from facellm.labels import FAIRFACE_ETHNICITIES
 from train.evaluate.prompts import ANSWER_WITH_LETTER, LETTERS
-from train.faces.sets import Face, FaceSet, open_sets
+from train.faces.sets import SPLIT_HELP, Face, FaceSet, chosen_split, open_sets
 from train.faces.tasks import TASKS, Task
 from train.opening import check_positive
 from train.outputs import usable_folder, write_files
@@ -127,8 +127,8 @@ def build(
 def main(argv: list[str]) -> int:
     p = argparse.ArgumentParser(prog="python -m train benchmark", description=__doc__.split("\n")[0])
     p.add_argument("--data", type=Path, action="append", required=True, help="labelled folder; may be repeated")
-    p.add_argument("--labels", type=Path, help="another labels CSV than DATA/labels.csv (with one --data only)")
-    p.add_argument("--split", default="val", help="first folder of the images' names; `all` takes every image")
+    p.add_argument("--labels", type=Path, help="another label file than the one of DATA (with one --data only)")
+    p.add_argument("--split", help=SPLIT_HELP)
     p.add_argument("--tasks", default=",".join(TASKS), help=f"of {', '.join(TASKS)}")
     p.add_argument("--per-task", type=int, help="at most so many questions of each task and folder")
     p.add_argument("--seed", type=int, default=0)
@@ -139,7 +139,7 @@ def main(argv: list[str]) -> int:
     check_positive(args, "per_task")
     sets = open_sets(args.data, args.labels)
     names = [name.strip() for name in args.tasks.split(",") if name.strip()]
-    split = None if args.split == "all" else args.split
+    split = chosen_split(sets, args.split)
     written = build(sets, args.out, split=split, seed=args.seed, tasks=names, per_task=args.per_task)
     for file, count in written.items():
         print(f"{count:6} questions in {args.out / file}")

@@ -22,7 +22,7 @@ from facellm.model_options import ModelOptions, add_model_options
 from facellm.profile import CALIBRATION, FIELDS, Field
 from facellm.typed.calibration import ECE_BINS, expected_calibration_error
 from train.faces.known import Known, read_known
-from train.faces.sets import open_sets
+from train.faces.sets import SPLIT_HELP, chosen_split, open_sets
 from train.opening import DEFAULT, check_positive
 from train.outputs import progress, usable_folder, write_files
 from train.reports import stats
@@ -129,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m train calibrate", description=__doc__.split("\n")[0])
     add_model_options(p, default=DEFAULT, backend=False)
     p.add_argument("--data", type=Path, action="append", required=True, help="labelled folder; may be repeated")
-    p.add_argument("--split", default="val")
+    p.add_argument("--split", help=SPLIT_HELP)
     p.add_argument("--limit", type=int, help="at most so many images of each folder")
     p.add_argument("--measured-limit", type=int, default=800, help="at most so many images for each measured field")
     p.add_argument("--nano-labels", action="store_true", help="use nano's five ethnicities for another model, too")
@@ -141,9 +141,10 @@ def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     check_positive(args, "limit", "measured_limit")
     sets = open_sets(args.data)
-    known = read_known(sets, None if args.split == "all" else args.split, args.limit)
+    split = chosen_split(sets, args.split)
+    known = read_known(sets, split, args.limit)
     if not known:
-        raise FaceLLMError(f"No labelled image of the split {args.split!r} was found; check --data and --split.")
+        raise FaceLLMError(f"No labelled image of the split {split or 'all'!r} was found; check --data and --split.")
     from facellm.engine.offline import OfflineEngine
 
     if args.out:
@@ -159,7 +160,7 @@ def main(argv: list[str]) -> int:
     if not any(temperatures.values()):
         raise FaceLLMError(f"No field has {LEAST} labelled images, so no temperature can be fitted; give more --data.")
     print(table(figures, temperatures))
-    about = {"split": args.split, "sets": [s.name for s in sets], "bins": ECE_BINS}
+    about = {"split": split or "all", "sets": [s.name for s in sets], "bins": ECE_BINS}
     content = {**temperatures, "ece": {"definition": DEFINITION, **about, "figures": figures}}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     try:

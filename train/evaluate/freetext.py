@@ -27,7 +27,7 @@ from train import journal
 from train.evaluate.extraction import is_refusal
 from train.faces.claims import AGE_SLACK, LABELLED, MEASURED, age_claim, claims, conflicts, is_cut, repeats
 from train.faces.known import Known, read_known
-from train.faces.sets import open_sets
+from train.faces.sets import SPLIT_HELP, chosen_split, open_sets
 from train.opening import about, add_options, check_positive, open_chosen
 from train.outputs import progress, usable_folder, write_files
 from train.reports import stats
@@ -199,7 +199,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m train freetext", description=__doc__.split("\n")[0])
     add_options(p)
     p.add_argument("--data", type=Path, action="append", required=True, help="labelled folder; may be repeated")
-    p.add_argument("--split", default="val")
+    p.add_argument("--split", help=SPLIT_HELP)
     p.add_argument("--faces", type=int, default=40, help="faces of each folder (40)")
     p.add_argument("--read", type=int, help="faces of each folder written out for a person (all of them)")
     p.add_argument("--seed", type=int, default=0)
@@ -211,10 +211,11 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     check_positive(args, "faces", "read", "max_new_tokens")
-    split = None if args.split == "all" else args.split
-    faces = read_known(open_sets(args.data), split, args.faces, args.seed)
+    sets = open_sets(args.data)
+    split = chosen_split(sets, args.split)
+    faces = read_known(sets, split, args.faces, args.seed)
     if not faces:
-        raise FaceLLMError(f"No labelled image of the split {args.split!r} was found; check --data and --split.")
+        raise FaceLLMError(f"No labelled image of the split {split or 'all'!r} was found; check --data and --split.")
     from facellm.engine.offline import Ask, OfflineEngine
 
     out = usable_folder(args.out)
@@ -243,7 +244,7 @@ def main(argv: list[str]) -> int:
                          "tokens": own.tokens, **examine(own.text, faces[index])})  # fmt: skip
     by_model = {v: [row for row in rows if row["variant"] == v] for v in variants}
     results = {
-        "model": loaded.report.name, "faces": len(faces), "seed": args.seed, "split": args.split,
+        "model": loaded.report.name, "faces": len(faces), "seed": args.seed, "split": split or "all",
         "sets": dict(Counter(face.source.name for face in faces)),
         "models": {v: tally(own) for v, own in by_model.items()},
         "disagreements": {v: disagreements(own) for v, own in by_model.items()},

@@ -10,12 +10,13 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from facellm.errors import FaceLLMError
 from facellm.labels import AGE_GROUPS, EXPRESSIONS, FAIRFACE_ETHNICITIES, GENDERS
+from train.faces.conventions import celeba_gender, celeba_list, utk_labels
 
 # UTKFace says Asian (any) and Others, which FairFace's seven groups do not have.
 RACES = (*FAIRFACE_ETHNICITIES, "Asian", "Others")
@@ -23,7 +24,7 @@ VOCABULARIES = {"age": AGE_GROUPS, "gender": GENDERS, "race": RACES, "expression
 MAX_YEARS = 120
 # Column -> the other names that label files give it.
 _ALIASES = {
-    "file": ("image", "path", "filename", "file_name"),
+    "file": ("image", "path", "filename", "file_name", "image_id", "img_id", "image_path"),
     "age": ("age_group",),
     "gender": ("sex",),
     "race": ("ethnicity",),
@@ -40,8 +41,9 @@ _SYNONYMS = {
 _INDICES = {"gender": GENDERS}  # the one column whose class indices UTKFace and FairFace agree on
 _YEARS = r"\d{1,3}(?:\.0+)?"
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_GERMAN = {"mär": "mar", "mrz": "mar", "mae": "mar", "mai": "may", "okt": "oct", "dez": "dec"}
 # (month, day) that a spreadsheet makes of an age group, month first and day first; 19 is no month.
-_DATES = {(3, 9): "3-9", (9, 3): "3-9", (10, 19): "10-19"}
+_DATES = {(3, 9): "3-9", (9, 3): "3-9", (10, 19): "10-19", (19, 10): "10-19"}
 _OLDEST = AGE_GROUPS[-1]
 
 
@@ -86,14 +88,21 @@ class FileLabels:
         labels: file -> {"age", "gender", "race", "expression": label}; what is empty or unknown is left out.
         years: file -> age in years, where the file gives years and not only a group.
         unknown: (column, cell) -> number of cells that name no label.
+        unnamed: What is wrong with the names of images that should carry labels, by line (`read_name_labels`).
     """
 
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
     years: dict[str, float] = field(default_factory=dict)
     unknown: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unnamed: list[Note] = field(default_factory=list)
 
     def about_unknown(self, source: Path) -> str | None:
         """Returns a sentence that counts and lists the unknown labels; None where there are none."""
+        if self.unnamed:
+            first, count = self.unnamed[0], len(self.unnamed)
+            return (
+                f"{count} image{'s' if count > 1 else ''} of {source} left out; the first, {first.file}: {first.text}."
+            )
         if not self.unknown:
             return None
         listed = ", ".join(f"{column} {text!r} ({count})" for (column, text), count in self.unknown.most_common())
@@ -103,7 +112,7 @@ class FileLabels:
 def read_table(
     path: Path, option: str, needs: Collection[str] = ("file",), *, labels: bool = True, multiline: bool = False
 ) -> Table:
-    """Reads a CSV file in UTF-8, separated by commas, semicolons or tabs.
+    """Reads a CSV file in UTF-8, separated by commas, semicolons or tabs; or CelebA's list_attr_celeba.txt.
 
     Args:
         path: The file.
@@ -124,13 +133,21 @@ def read_table(
         raise FaceLLMError(f"The file {path} is not UTF-8 text; save it as CSV in UTF-8.") from None
     head = text.partition("\n")[0]
     delimiter = max(",;\t", key=head.count)
-    parsed = _whole(text, delimiter) if multiline else _by_line(text, delimiter)
+    parsed = _whole(text, delimiter) if multiline else celeba_list(_lines(text)) or _by_line(text, delimiter)
     _, header = next(parsed, (1, []))
     columns = [cell.strip().lower() for cell in header] if isinstance(header, list) else []
     for name, others in _ALIASES.items() if labels else ():
         if name not in columns and (other := next((one for one in others if one in columns), None)):
             columns[columns.index(other)] = name
+    celeba = labels and "male" in columns and "gender" not in columns
+    if celeba:
+        columns.append("gender")
     if missing := [name for name in needs if name not in columns]:
+        if celeba:
+            raise FaceLLMError(
+                f"{path} is a list of CelebA's attributes, which tell the gender and no {missing[0]}; give labels with "
+                f"{', '.join(needs)}."
+            )
         raise FaceLLMError(
             f"{path} has no column `{missing[0]}` (it has: {', '.join(columns) or 'none'}); its first line must name "
             f"{', '.join(needs)}."
@@ -141,15 +158,22 @@ def read_table(
             faults.append(Note(line, "", cells))
         elif any(cell.strip() for cell in cells):
             row = dict.fromkeys(columns, "") | dict(zip(columns, (cell.strip() for cell in cells), strict=False))
-            if any(cell.strip() for cell in cells[len(columns) :]):
-                faults.append(Note(line, row.get("file", ""), f"{len(cells)} cells stand under {len(columns)} columns"))
+            if celeba:
+                row["gender"] = celeba_gender(row["male"])
+            named = len(columns) - celeba
+            if any(cell.strip() for cell in cells[named:]):
+                faults.append(Note(line, row.get("file", ""), f"{len(cells)} cells stand under {named} columns"))
             else:
                 rows.append((line, row))
     return Table(tuple(columns), tuple(rows), tuple(faults))
 
 
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    return enumerate(re.split(r"\r\n|\r|\n", text), 1)
+
+
 def _by_line(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
-    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
+    for number, line in _lines(text):
         try:
             yield number, next(csv.reader([line], delimiter=delimiter, strict=True), [])
         except csv.Error:
@@ -189,14 +213,45 @@ def rows_by_file(path: Path, option: str, needs: Collection[str] = ("file",)) ->
     return found
 
 
-def read_file_labels(path: Path, option: str = "--labels") -> FileLabels:
+def local_name(folder: Path, file: str) -> str:
+    """Returns an image's name below a folder, with slashes; an absolute path is taken as one where it leads into it."""
+    name = Path(file.replace("\\", "/"))
+    if name.is_absolute() and name.is_relative_to(folder.absolute()):
+        return name.relative_to(folder.absolute()).as_posix()
+    return file
+
+
+def read_name_labels(names: Iterable[str]) -> FileLabels:
+    """Reads the labels in UTKFace's file names; images that are named otherwise become `unnamed`."""
+    read = FileLabels()
+    for number, name in enumerate(names, 1):
+        cells = utk_labels(name)
+        try:
+            if isinstance(cells, str):
+                raise ValueError(cells)
+            read.labels[name] = {column: read_label(column, text)[0] for column, text in cells.items()}
+            read.years[name] = float(cells["age"])
+        except ValueError as error:
+            read.unnamed.append(Note(number, name, str(error)))
+    return read
+
+
+def read_file_labels(path: Path, option: str = "--labels", folder: Path | None = None) -> FileLabels:
     """Reads the labels of every image that a CSV names, in the spelling of `facellm.labels`.
+
+    Args:
+        path: The CSV, or CelebA's list.
+        option: The command-line option that names it, for messages.
+        folder: The folder of the images; None for the file's own.
 
     Raises:
         FaceLLMError: As `rows_by_file`, and for an `age_years` that is no number.
     """
     read = FileLabels()
-    for file, row in rows_by_file(path, option).items():
+    for name, row in rows_by_file(path, option).items():
+        file = local_name(path.parent if folder is None else folder, name)
+        if file in read.labels:
+            raise FaceLLMError(f"{path} names {file} a second time, as {name}; remove one of the two rows.")
         labels = read.labels[file] = {}
         for column in VOCABULARIES:
             if text := row.get(column):
@@ -292,13 +347,21 @@ def age_group(text: str) -> tuple[str, bool]:
 
 
 def _month_and_day(text: str) -> tuple[int, int] | None:
-    """9-Mar, 09-Mar-24, Oct-19, 2024-10-19 (with or without a time) -> (month, day)."""
+    """9-Mar, 09. Mrz 24, Okt-19, 19.10.2024, 3/9/2024, 2024-10-19 (with or without a time) -> (month, day).
+
+    Of two numbers the first is taken for the month; where it was the day, no other age group comes of it.
+    """
     if found := re.fullmatch(r"\d{4}[-/](\d{1,2})[-/](\d{1,2})(?:[ T][\d:.]+)?", text):
         return int(found[1]), int(found[2])
-    if found := re.fullmatch(r"(\d{1,2})[-/. ]([A-Za-z]{3,9})\.?(?:[-/. ]\d{2,4})?", text):
+    if found := re.fullmatch(r"(\d{1,2})([./-])(\d{1,2})(?:\2(?:\d{2,4})?(?:[ T][\d:.]+)?)?", text):
+        # "3-9" itself is no date, and 10.19 is no age in years
+        return int(found[1]), int(found[3])
+    if found := re.fullmatch(r"(\d{1,2})[-/. ]{1,2}([A-Za-zä]{3,9})\.?(?:[-/. ]{1,2}\d{2,4})?", text):
         day, month = found[1], found[2]
-    elif found := re.fullmatch(r"([A-Za-z]{3,9})\.?[-/. ](\d{1,2})", text):
+    elif found := re.fullmatch(r"([A-Za-zä]{3,9})\.?[-/. ]{1,2}(\d{1,2})", text):
         month, day = found[1], found[2]
     else:
         return None
-    return (_MONTHS.index(month[:3].lower()) + 1, int(day)) if month[:3].lower() in _MONTHS else None
+    short = month[:3].lower()
+    short = _GERMAN.get(short, short)
+    return (_MONTHS.index(short) + 1, int(day)) if short in _MONTHS else None

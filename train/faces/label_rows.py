@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from facellm.errors import FaceLLMError, ImageError
-from facellm.labels import ETHNICITIES, GENDERS
-from facellm.vision.images import SUFFIXES, load_image
-from train.faces.label_files import Note, read_label, read_table
+from facellm.vision.images import load_image
+from train.faces.conventions import UTK_FORM, is_picture, utk_labels, utk_names
+from train.faces.label_files import Note, local_name, read_label, read_table
 
 COLUMNS = ("age", "gender", "race")
-_UTK = "AGE_GENDER_RACE_DATE.jpg"
 
 
 @dataclass(frozen=True)
@@ -61,20 +60,26 @@ class Labels:
     repairs: tuple[Note, ...]
 
 
-def read_labels(images: Path, labels: Path | None = None, limit: int | None = None) -> Labels:
+def read_labels(
+    images: Path,
+    labels: Path | None = None,
+    limit: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Labels:
     """Reads and checks all rows, in the file's order.
 
     Args:
         images: The folder of the images.
         labels: A CSV; None takes the one `fairface_label_*.csv` in or beside the folder, else UTKFace's names.
         limit: Rows that are looked at, at most.
+        progress: Told (done, of) after each image that was decoded.
 
     Raises:
         FaceLLMError: Where nothing can be read at all; single bad rows become `faults`.
     """
     if not images.is_dir():
         raise FaceLLMError(f"{images} is not a folder; give the folder of the images with --images.")
-    labels = labels or _label_file(images)
+    labels = labels or label_file(images)
     rows: list[LabelRow] = []
     faults: list[Note] = []
     repairs: list[Note] = []
@@ -108,7 +113,7 @@ def read_labels(images: Path, labels: Path | None = None, limit: int | None = No
             faults.append(Note(line, cells["file"], "; ".join(problems)))
         else:
             rows.append(LabelRow(line, file, path=path, **values))
-    rows, more = _check_images(rows)
+    rows, more = _check_images(rows, progress)
     if not rows and not faults and not more:
         raise FaceLLMError(f"{labels or images} holds no labelled image; check --images and --labels.")
     faults = sorted([*faults, *more], key=lambda note: note.line)
@@ -123,10 +128,8 @@ def find_image(images: Path, file: str) -> tuple[str, Path | None]:
     Returns:
         The image's name as it is kept, and its path; None where there is no such image.
     """
+    file = local_name(images, file)
     name = Path(file.replace("\\", "/"))
-    if name.is_absolute() and name.is_relative_to(images.absolute()):
-        name = name.relative_to(images.absolute())
-        file = name.as_posix()
     if not file or name.is_absolute() or ".." in name.parts:
         return file, None
     tries = [images / name]
@@ -135,7 +138,12 @@ def find_image(images: Path, file: str) -> tuple[str, Path | None]:
     return file, next((path for path in tries if path.is_file()), None)
 
 
-def _label_file(images: Path) -> Path | None:
+def label_file(images: Path) -> Path | None:
+    """Finds FairFace's label file in or beside a folder; None where there is none.
+
+    Raises:
+        FaceLLMError: Where there are several.
+    """
     for folder in (images, images.parent):
         found = sorted(folder.glob("fairface_label_*.csv"))
         if len(found) > 1:
@@ -148,13 +156,11 @@ def _label_file(images: Path) -> Path | None:
 
 def _utk_rows(images: Path, faults: list[Note]) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of the names in a folder; names that are not UTKFace's go to `faults`."""
-    files = sorted(
-        path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
-    )
-    named = [_utk_labels(path.name) for path in files]
-    if not any(isinstance(labels, dict) for labels in named):
+    files = sorted(path for path in images.rglob("*") if is_picture(path.relative_to(images).as_posix()))
+    named = [utk_labels(path.name) for path in files]
+    if not utk_names(path.name for path in files):
         raise FaceLLMError(
-            f"{images} has no fairface_label_*.csv and no image named as UTKFace names them ({_UTK}); give a label "
+            f"{images} has no fairface_label_*.csv and no image named as UTKFace names them ({UTK_FORM}); give a label "
             "file with --labels."
         )
     for number, (path, labels) in enumerate(zip(files, named, strict=True), 1):
@@ -165,20 +171,9 @@ def _utk_rows(images: Path, faults: list[Note]) -> Iterator[tuple[int, dict[str,
             yield number, {"file": file, **labels}
 
 
-def _utk_labels(name: str) -> dict[str, str] | str:
-    """The labels in a file name of UTKFace, or what is wrong with it."""
-    parts = PurePosixPath(name).name.split(".")[0].split("_")
-    if not all(part.isdecimal() for part in parts) or not 3 <= len(parts) <= 4:
-        return f"it is not named as UTKFace names its images ({_UTK})"
-    if len(parts) == 3:
-        return f"its name has three parts where UTKFace has four ({_UTK}): gender or race is missing"
-    age, gender, race = parts[0], int(parts[1]), int(parts[2])
-    if gender >= len(GENDERS) or race >= len(ETHNICITIES):
-        return f"its name has gender {gender} and race {race}, which UTKFace does not have"
-    return {"age": age, "gender": GENDERS[gender], "race": ETHNICITIES[race]}
-
-
-def _check_images(rows: list[LabelRow]) -> tuple[list[LabelRow], list[Note]]:
+def _check_images(
+    rows: list[LabelRow], progress: Callable[[int, int], None] | None
+) -> tuple[list[LabelRow], list[Note]]:
     """Decodes every image: a broken one, or one that is there twice under two names, is a fault."""
 
     def look(row: LabelRow) -> tuple[LabelRow, str | None]:
@@ -195,7 +190,9 @@ def _check_images(rows: list[LabelRow]) -> tuple[list[LabelRow], list[Note]]:
     faults: list[Note] = []
     seen: dict[str, LabelRow] = {}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for row, problem in pool.map(look, rows):
+        for done, (row, problem) in enumerate(pool.map(look, rows), 1):
+            if progress is not None:
+                progress(done, len(rows))
             if problem is None and row.digest in seen:
                 problem = f"the same image as {seen[row.digest].file} in line {seen[row.digest].line}"
             if problem:

@@ -1,4 +1,5 @@
-"""Labelled folders: labels.csv, measurements.csv where there is one, and images in the folder or in its zip archives.
+"""Labelled folders: a label file or UTKFace's names, measurements.csv where there is one, and images in the folder or
+in its zip archives.
 
 Knows what is written of the faces, and nothing of questions or models.
 """
@@ -15,8 +16,14 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from facellm.errors import FaceLLMError
-from train.faces.label_files import read_file_labels
+from train.faces.conventions import UTK_FORM, is_picture, utk_names
+from train.faces.label_files import FileLabels, read_file_labels, read_name_labels
+from train.faces.label_rows import label_file
 from train.faces.measures import pose_label, read_measurements
+
+CELEBA = ("list_attr_celeba.txt", "list_attr_celeba.csv")
+HELD_OUT = "val"
+SPLIT_HELP = "first folder of the images' names; `all` takes every image (default: val where there is one, else all)"
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class FaceSet:
 
         Args:
             folder: The folder.
-            labels: Another CSV than the folder's labels.csv.
+            labels: Another file than the folder's labels.csv, FairFace's label file in or beside it, or CelebA's list
+                there. Where there is none of them, UTKFace's file names are read.
 
         Raises:
             FaceLLMError: For a folder, label file, measurements or archive that cannot be read.
@@ -62,9 +70,6 @@ class FaceSet:
         if not self.folder.is_dir():
             raise FaceLLMError(f"There is no folder {folder}; give a folder with labels.csv and its images.")
         self.name = self.folder.resolve().name
-        file = labels or self.folder / "labels.csv"
-        self.labels = read_file_labels(file, "--labels" if labels else "--data")
-        self.unknown = self.labels.about_unknown(file)
         measured = self.folder / "measurements.csv"
         self.measurements = read_measurements(measured, "--data") if measured.is_file() else {}
         self._archives: dict[str, Path] = {}
@@ -76,7 +81,26 @@ class FaceSet:
                 raise FaceLLMError(f"{archive} cannot be read as a zip archive ({error}); replace it.") from None
             for member in members:
                 self._archives.setdefault(member, archive)
+        self.labels, source = self._read_labels(labels)
+        self.unknown = self.labels.about_unknown(source)
         self._open: dict[Path, zipfile.ZipFile] = {}
+
+    def _read_labels(self, given: Path | None) -> tuple[FileLabels, Path]:
+        """The labels and where they come from."""
+        own = self.folder / "labels.csv"
+        file = given or (own if own.is_file() else label_file(self.folder))
+        lists = [place / name for place in (self.folder, self.folder.parent) for name in CELEBA]
+        file = file or next((path for path in lists if path.is_file()), None)
+        if file is not None:
+            return read_file_labels(file, "--labels" if given else "--data", self.folder), file
+        names = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*")}
+        pictures = sorted(name for name in names | set(self._archives) if is_picture(name))
+        if not utk_names(pictures):
+            raise FaceLLMError(
+                f"{self.folder} has no labels.csv, no fairface_label_*.csv, no {CELEBA[0]} and no image named as "
+                f"UTKFace names them ({UTK_FORM}); add labels.csv with `file` and any of age, gender, race, expression."
+            )
+        return read_name_labels(pictures), self.folder
 
     def faces(self, split: str | None) -> list[Face]:
         """Returns the faces whose name begins with `split`/ (None: all), in the label file's order."""
@@ -131,6 +155,24 @@ class FaceSet:
             raise FaceLLMError(
                 f"{self.folder}: the image {name} is damaged or in an unknown format; replace it or remove its label."
             ) from error
+
+
+def chosen_split(sets: Sequence[FaceSet], given: str | None) -> str | None:
+    """Returns the split to look at, None for all images.
+
+    Args:
+        sets: The labelled folders.
+        given: What the user wrote: `all`, the first folder of the images' names, or nothing, which means `val` where an
+            image lies there and all of them otherwise.
+    """
+    if given is not None:
+        return None if given in ("all", "") else given
+    plain = [source.name for source in sets if not source.faces(HELD_OUT)]
+    if len(plain) == len(sets):
+        return None
+    if plain:
+        print(f"{', '.join(plain)} has no image in {HELD_OUT}/ and is left out; --split all takes it.", file=sys.stderr)
+    return HELD_OUT
 
 
 def open_sets(folders: Sequence[Path], labels: Path | None = None) -> list[FaceSet]:

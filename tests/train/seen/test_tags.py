@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from facellm.errors import FaceLLMError
 from tests.train.seen.seen_data import write_seen
 from train.seen.known import tags
 
@@ -55,3 +56,18 @@ def test_no_word_stands_in_two_groups() -> None:
     for groups in tags.GROUPS.values():
         words = [word for group in groups.values() for word in group]
         assert len(words) == len(set(words))
+
+
+def test_tags_are_read_as_every_table_is(tmp_path):
+    write_seen(tmp_path, [{"file": "a.jpg", "glasses": "glasses"}, {"file": "b.jpg"}, {"file": "c.jpg"}])
+    file = tmp_path / "seen.csv"
+    rows = file.read_text().replace(",", ";").splitlines()
+    file.write_text("\ufeff" + "\r\n".join(rows), encoding="utf-8")
+    assert {name: seen["glasses"] for name, seen in tags.read_seen(tmp_path).items()} == {
+        "a.jpg": "glasses", "b.jpg": "none", "c.jpg": "none",
+    }  # fmt: skip
+    rows[2] = rows[2].replace("A face", '"A face')
+    rows[3] = rows[3].replace("A face", '"A face')
+    file.write_text("\n".join(rows))  # a quoted cell that would swallow a row
+    with pytest.raises(FaceLLMError, match=r"seen\.csv, line 3 .*quotation mark"):
+        tags.read_seen(tmp_path)

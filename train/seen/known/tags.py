@@ -13,6 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from facellm.errors import FaceLLMError
+from train.faces.label_files import read_table
+
 # Field -> merged word -> the teacher's words that it stands for.  A teacher's word that is listed nowhere is unknown.
 GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "hair_colour": {
@@ -168,12 +171,14 @@ def _tags(row: dict[str, str]) -> dict[str, str | None]:
 def read_seen(folder: Path) -> dict[str, Seen]:
     """All rows of `folder/seen.csv` by file, in the file's order."""
     seen: dict[str, Seen] = {}
-    with (folder / "seen.csv").open(newline="") as handle:
-        for row in csv.DictReader(handle):
-            doubtful = row.get("doubtful") == "1"
-            tags = dict.fromkeys(FIELDS) if doubtful else _tags(row)
-            raw = {name: word for name, word in row.items() if name not in ("file", "caption", "doubtful")}
-            seen[row["file"]] = Seen(row["file"], tags, row["caption"], doubtful, raw)
+    table = read_table(folder / "seen.csv", "the folder of tags", ("file", "caption"), labels=False)
+    if table.faults:
+        raise FaceLLMError(f"{folder / 'seen.csv'}, {table.faults[0]}; correct that line.")
+    for _, row in table.rows:
+        doubtful = row.get("doubtful") == "1"
+        tags = dict.fromkeys(FIELDS) if doubtful else _tags(row)
+        raw = {name: word for name, word in row.items() if name not in ("file", "caption", "doubtful")}
+        seen[row["file"]] = Seen(row["file"], tags, row["caption"], doubtful, raw)
     return seen
 
 
