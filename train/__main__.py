@@ -26,7 +26,7 @@ VERBS = {
         "judge a sample of a data set's answers sentence by sentence, and report",
     ),
     "lora": ("train.lora.lora", "jinja2 matplotlib yaml", "train a LoRA adapter on the decoder of an InternVL"),
-    "export": ("train.lora.export", "jinja2 yaml", "merge an adapter into its base as a checkpoint of its own"),
+    "export": ("train.lora.export", "jinja2", "merge an adapter into its base as a checkpoint of its own"),
     "ablate": (
         "train.experiment.ablate",
         "jinja2 matplotlib scipy statsmodels yaml",
@@ -40,7 +40,7 @@ VERBS = {
     "benchmark": ("train.evaluate.benchmark", "", "build a multiple-choice benchmark from labelled faces"),
     "evaluate": (
         "train.evaluate.evaluate",
-        "jinja2 matplotlib scipy statsmodels",
+        "jinja2 matplotlib scipy statsmodels yaml",
         "measure a model on multiple-choice questions",
     ),
     "calibrate": (
