@@ -11,13 +11,15 @@ import random
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facellm.attributes import attribute
 from facellm.errors import FaceLLMError
 from train import journal
-from train.bias.predict import ATTRIBUTES, NEW_TOKENS, ModelPredictor, Prediction, Predictor, run
+from train.bias.other_questions import MOST_WORDINGS
+from train.bias.predict import ATTRIBUTES, NEW_TOKENS, ModelPredictor, Prediction, Predictor, paced, run
 from train.evaluate.extraction import is_refusal
 from train.faces.label_rows import LabelRow, Labels, read_labels
 from train.opening import about, add_options, check_positive, open_chosen
@@ -41,6 +43,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--dataset", type=Path, help="training set of train dataset: amplification against its answers")
     p.add_argument("--attributes", default=",".join(ATTRIBUTES), help='questions answered in words, or "none"')
     p.add_argument("--limit", type=int, help="at most so many images, drawn at random")
+    p.add_argument(
+        "--wordings", type=int, default=1,
+        help=f"ask for gender, ethnicity and age in so many wordings, 1 to {MOST_WORDINGS} (1)",
+    )  # fmt: skip
     p.add_argument("--seed", type=int, default=0, help="of the draw, the resamples and the permutations")
     p.add_argument("--least", type=int, default=10, help="images that a group needs to count in a gap (10)")
     p.add_argument("--resamples", type=int, default=RESAMPLES, help=f"for intervals ({RESAMPLES})")
@@ -53,17 +59,25 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
-    check_positive(args, "limit", "least", "resamples", "permutations", "max_new_tokens", "rows")
+    check_positive(args, "limit", "wordings", "least", "resamples", "permutations", "max_new_tokens", "rows")
     keys = [] if args.attributes.strip() == "none" else [k.strip() for k in args.attributes.split(",") if k.strip()]
     for key in keys:
         attribute(key)  # an unknown one is refused before anything is opened
-    labels = read_labels(args.images, args.labels)
+    if args.wordings > MOST_WORDINGS:
+        raise FaceLLMError(f"--wordings is {args.wordings}; there are {MOST_WORDINGS}.")
+    tell = paced(_say)
+    _say(f"Looking at the images of {args.images}.")
+    labels = read_labels(args.images, args.labels, progress=partial(tell, "images looked at"))
     rows = chosen(labels, args.limit, args.seed)
     usable_folder(args.out)
     loaded, variants = open_chosen(args)
-    predictor = ModelPredictor(loaded, keys, new_tokens=args.max_new_tokens, rows=args.rows)
+    predictor = ModelPredictor(
+        loaded, keys, new_tokens=args.max_new_tokens, rows=args.rows, wordings=args.wordings, tell=tell
+    )
+    _say(f"Asking about {len(rows)} images: {predictor.questions} questions each, of {' and '.join(variants)}.")
     settings = {**about(loaded, args), "images": str(args.images.resolve()), "attributes": keys,
-                "max_new_tokens": args.max_new_tokens}  # fmt: skip
+                "max_new_tokens": args.max_new_tokens,
+                **({"wordings": args.wordings} if args.wordings > 1 else {})}  # fmt: skip
     measure(
         rows, predictor, args.out, settings, variants=variants, labels=labels, dataset=args.dataset, seed=args.seed,
         least=args.least, resamples=args.resamples, permutations=args.permutations, progress=progress("images"),
@@ -71,6 +85,10 @@ def main(argv: list[str]) -> int:
     print((args.out / "report.md").read_text(encoding="utf-8"))
     print(f"Written: {args.out / 'report.html'}, report.md, results.json and the predictions.", file=sys.stderr)
     return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def chosen(labels: Labels, limit: int | None, seed: int) -> list[LabelRow]:
@@ -158,6 +176,8 @@ def measure(
     if data is None and len(variants) < 2:
         results["notes"].append("Traits said in words have nothing to be held against: give --dataset or --both.")
     for name in variants:
+        if progress is not None:
+            _say(f"{name}: measuring groups, gaps and words ({resamples} resamples, {permutations} permutations).")
         found = [said[name][row.file] for row in rows]
         best = profile_labels(found)
         measures[name] = bias_groups.measures(truth, best, bootstrap)
@@ -165,6 +185,8 @@ def measure(
             "refused": stats.rate(*refusals(found)).to_dict(),
             "measures": [m.to_dict() for m in measures[name]],
             "gaps": bias_gaps.gaps(measures[name], least, permutations, seed),
+            "summaries": bias_gaps.summarised_all(measures[name], least),
+            "wordings": by_wording(truth, found, bootstrap, least),
             "representation": {"profile": bias_groups.shares(truth, best, bootstrap),
                                "words": bias_groups.shares(truth, word_labels(found), bootstrap)},
             "amplification": amplification(truth, name, said, data, bootstrap, seed),
@@ -193,6 +215,23 @@ def refusals(found: Sequence[Prediction]) -> tuple[int, int]:
 def profile_labels(found: Sequence[Prediction]) -> dict[str, dict[str, str | None]]:
     """field -> {file: likeliest label}."""
     return {name: {p.key: p.best(name) for p in found} for name in ("gender", "ethnicity", "age_group")}
+
+
+def by_wording(
+    truth: pd.DataFrame, found: Sequence[Prediction], bootstrap: Bootstrap, least: int
+) -> list[dict[str, Any]]:
+    """Rows of {"wording", "task", "grouping", "overall", and the summary metrics}: accuracy by single groups when the
+    question is worded otherwise. Empty where one wording was asked."""
+    from train.bias import gaps, groups
+
+    numbers = sorted({number for p in found for number in p.worded}, key=int)
+    rows: list[dict[str, Any]] = []
+    for number in ["1", *numbers] if numbers else []:
+        profiles = found if number == "1" else [Prediction(p.key, p.worded.get(number, {})) for p in found]
+        for measure in groups.accuracies(truth, profile_labels(profiles), bootstrap):
+            if summary := gaps.summarised(measure, least):
+                rows.append({"wording": int(number), "task": measure.task, "grouping": measure.grouping[0], **summary})
+    return rows
 
 
 def word_labels(found: Sequence[Prediction]) -> dict[str, dict[str, str | None]]:

@@ -9,6 +9,11 @@ from train.bias.bias_plots import TASK_NAMES, accuracy_rows
 from train.reports.pages import NAMES, Report, Table, p_value, percent
 
 GAPS_SHOWN = 20
+RARELY = 0.5  # overall accuracy below which a small difference is named as no sign of fairness
+SUMMARIES = {  # key -> column
+    "difference": "difference, points", "ratio": "ratio", "max_over_geometric_mean": "largest / geometric mean",
+    "gini": "Gini",
+}  # fmt: skip
 ABOUT = (
     "Per cent with bootstrap 95 % intervals in brackets (by image). A gap is the largest minus the smallest rate over "
     "the groups with at least {least} images; over many groups chance alone makes one, so it is held against "
@@ -32,6 +37,53 @@ def gap_table(results: dict[str, Any], variant: str) -> Table:
             "among alike: p (Holm)", "significant"]  # fmt: skip
     title = f"Largest gaps of {NAMES[variant]}: {sum(r['significant'] for r in gaps)} of {len(gaps)} beyond chance"
     return Table(title, head, rows)
+
+
+def summary_table(results: dict[str, Any], variant: str) -> Table:
+    """The four summary metrics of every tested rate, beside the rate itself."""
+    rows = [
+        [row["name"], row["groups"], "-" if row["overall"] is None else f"{100 * row['overall']:.1f}",
+         percent(row, "difference"), *(_plain(row, name) for name in tuple(SUMMARIES)[1:])]
+        for row in results["models"][variant]["summaries"]
+    ]  # fmt: skip
+    head = ["rate, by group", "groups", "overall, %", *SUMMARIES.values()]
+    return Table(f"Summary metrics of {NAMES[variant]} (equal treatment: 0, 1, 1, 0)", head, rows)
+
+
+def wording_table(results: dict[str, Any], variant: str) -> Table:
+    """Accuracy and its differences over groups when the question is worded otherwise; a row a wording."""
+    found = sorted(results["models"][variant]["wordings"], key=lambda r: (r["task"], r["grouping"], r["wording"]))
+    rows = [
+        [TASK_NAMES[row["task"]], TASK_NAMES[row["grouping"]], row["wording"],
+         "-" if row["overall"] is None else f"{100 * row['overall']:.1f}", percent(row, "difference"),
+         *(_plain(row, name) for name in tuple(SUMMARIES)[1:])]
+        for row in found
+    ]  # fmt: skip
+    head = ["asked for", "by", "wording", "right, %", *SUMMARIES.values()]
+    return Table(f"The same in other wordings: {NAMES[variant]} (wording 1 is the profile's own)", head, rows)
+
+
+def _plain(row: dict[str, Any], name: str) -> str:
+    """A figure that is no share of something, with its interval."""
+    if row[name] is None:
+        return "-"
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{row[name]:.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
+
+
+def low_accuracy(results: dict[str, Any]) -> str:
+    """Says that a model which is rarely right cannot differ much, and of which rates that is to be feared here."""
+    named = [
+        f"{TASK_NAMES[m['task']]} of {NAMES[variant]} ({100 * m['overall']:.0f} %)"
+        for variant, by in results["models"].items() for m in by["measures"]
+        if m["metric"] == "accuracy" and m["grouping"] == ["gender"] and m["overall"] is not None
+        and m["overall"] < RARELY
+    ]  # fmt: skip
+    here = f" Here that is so for {'; '.join(named)}." if named else ""
+    return (
+        "Low accuracy looks fair: a model that is rarely right, or guesses, is alike in all groups, so difference and "
+        f"Gini's coefficient of its accuracy are small. Read every summary metric beside the overall rate.{here}"
+    )
 
 
 def group_table(results: dict[str, Any], grouping: tuple[str, ...]) -> Table:
@@ -134,6 +186,8 @@ def report(results: dict[str, Any]) -> Report:
     tables = [
         Table("Images", ["by", "group", "images"], counts),
         *(gap_table(results, variant) for variant in models),
+        *(summary_table(results, variant) for variant in models),
+        *(wording_table(results, variant) for variant in models),
         change_table(results),
         *(group_table(results, (name,)) for name in single),
         *(rate_table(results, variant) for variant in models),
@@ -148,6 +202,7 @@ def report(results: dict[str, Any]) -> Report:
         title=f"Groups and bias: {settings.get('model', 'model')}, {results['images']} images",
         paragraphs=[
             ABOUT.format(least=results["least"], permutations=f"{results['permutations']:,}"),
+            low_accuracy(results),
             f"Answers that refuse: {refused}. Tool use is measured by train evaluate.",
             "A star marks a group with fewer images than count in a gap.",
         ],

@@ -89,6 +89,62 @@ def gap(measure: Measure, least: int = LEAST, permutations: int = PERMUTATIONS, 
     }  # fmt: skip
 
 
+def summaries(rates: np.ndarray) -> dict[str, np.ndarray]:
+    """The four summary metrics of group fairness over groups, of one set of rates or of many.
+
+    - difference: the largest rate less the smallest; 0 is equal.
+    - ratio: the smallest over the largest; 1 is equal.
+    - max_over_geometric_mean: the largest over the groups' geometric mean (as NIST's demographic reports, NISTIR 8429,
+      do with false match rates); 1 is equal, and it has no value where a rate is 0.
+    - gini: Gini's coefficient, the mean absolute difference over twice the mean, times n / (n - 1) so that 1 is reached
+      where one of n groups has everything (Howard et al. 2022, arXiv 2203.05051); 0 is equal.
+
+    Args:
+        rates: (..., groups) of rates in 0..1.
+
+    Returns:
+        Each metric, (...); NaN where it is not defined.
+    """
+    rates = np.asarray(rates, np.float64)
+    n = rates.shape[-1]
+    largest, smallest, mean = rates.max(-1), rates.min(-1), rates.mean(-1)
+    apart = np.abs(rates[..., :, None] - rates[..., None, :]).mean((-1, -2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        geometric = np.exp(np.log(rates).mean(-1))
+        return {
+            "difference": largest - smallest,
+            "ratio": np.where(largest > 0, smallest / largest, np.nan),
+            "max_over_geometric_mean": np.where(smallest > 0, largest / geometric, np.nan),
+            "gini": np.where(mean > 0, apart / (2 * mean) * n / (n - 1), np.nan),
+        }
+
+
+def summarised(measure: Measure, least: int = LEAST) -> dict[str, Any] | None:
+    """The summary metrics of a measure over its groups with at least `least` images; None for fewer than two.
+
+    Returns:
+        "name", "metric", "groups", "overall" (rate), and for each metric its value with the ends of a bootstrap
+        interval by image, None where it is not defined.
+    """
+    kept = [index for index, row in enumerate(measure.groups) if row["images"] >= least]
+    if len(kept) < 2:
+        return None
+    values = summaries(np.array([measure.groups[index]["value"] for index in kept]))
+    draws = summaries(measure.draws[:, kept])
+    found: dict[str, Any] = {"name": measure.name, "metric": measure.metric, "groups": len(kept),
+                             "overall": measure.overall}  # fmt: skip
+    for name, value in values.items():
+        whole = None if np.isnan(value) else float(value)
+        low, high = (None, None) if whole is None or np.isnan(draws[name]).all() else _ends(draws[name])
+        found |= {name: whole, f"{name}_low": low, f"{name}_high": high}
+    return found
+
+
+def summarised_all(measures: Sequence[Measure], least: int = LEAST) -> list[dict[str, Any]]:
+    """Returns the summary metrics of one model's tested measures that have them."""
+    return [row for m in measures if is_tested(m) and (row := summarised(m, least))]
+
+
 def _drawn_gaps(measure: Measure, kept: Sequence[int]) -> np.ndarray:
     """(resamples,) of the largest gap over the groups `kept` in every resample of the images."""
     draws = measure.draws[:, list(kept)]

@@ -136,6 +136,18 @@ def measures(truth: pd.DataFrame, said: Mapping[str, Mapping[str, str | None]], 
     return found
 
 
+def accuracies(
+    truth: pd.DataFrame, said: Mapping[str, Mapping[str, str | None]], bootstrap: Bootstrap
+) -> list[Measure]:
+    """Accuracy of every task over single groups alone; arguments as of `measures`."""
+    right, told = said_table(truth, said)
+    return [
+        _measure(task, ACCURACY, None, (name,), truth, (right[task] == told[task]).to_numpy(),
+                 np.ones(len(right), bool), bootstrap)
+        for task in TASKS for name in GROUPS
+    ]  # fmt: skip
+
+
 def point_values(
     truth: pd.DataFrame, grouping: Sequence[str], hit: np.ndarray, counted: np.ndarray
 ) -> tuple[pd.Series, float]:
