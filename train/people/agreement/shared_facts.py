@@ -1,7 +1,8 @@
 """Do people and the synthetic answers say the same about the same face? Fact by fact, where both say something.
 
-What an answer states is read by `train.faces.claims`, with narrow patterns: what a person words in another way counts
-as not stated, so shares of stated facts are lower bounds. Which of the two is right is not known here.
+What an answer states is read by `train.faces.claims`, with narrow patterns, and ages and poses in few words by
+`plain_words`: what a person words in another way counts as not stated, so shares of stated facts are lower bounds.
+Which of the two is right is not known here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from facellm.labels import AGE_GROUPS
-from train.faces.claims import LABELLED, SHAPES, age_claim, claims, found
+from train.faces.claims import LABELLED, SHAPES, STAGES, age_claim, claims, found
+from train.people.agreement import plain_words
 from train.people.agreement.pairs import HUMAN, SYNTHETIC, Pair
 from train.people.kappa import clustered, cohen
 from train.reports import stats
@@ -25,13 +27,23 @@ def stated(text: str) -> dict[str, str]:
     """fact -> the one value that an answer states. The age group is that of its range's middle."""
     values = {fact: next(iter(named)) for fact, named in found(text).items() if fact in SHAPES and len(named) == 1}
     values |= claims(text)
-    span = age_claim(text)
+    if "pose" not in values and (pose := plain_words.pose(text)):
+        values["pose"] = pose
+    span = age_of(text)
     if span:
         middle = sum(span) / 2
         values[AGE_GROUP] = next(
             (g for g, end in zip(AGE_GROUPS, _ENDS, strict=False) if middle < end + 1), AGE_GROUPS[-1]
         )
     return values
+
+
+def age_of(text: str) -> tuple[int, int] | None:
+    """The range of years that an answer names; a number of few words goes before a stage of life ("a child")."""
+    named = age_claim(text)
+    if named is None or named in {(low, high) for _, low, high in STAGES}:
+        return plain_words.age(text) or named
+    return named
 
 
 def compare(pairs: Sequence[Pair]) -> dict[str, Any]:
@@ -65,7 +77,7 @@ def compare(pairs: Sequence[Pair]) -> dict[str, Any]:
 
 def _meeting(pair: Pair) -> tuple[str, str]:
     """Both ranges as text, equal where they share a year."""
-    one, other = age_claim(pair.human), age_claim(pair.item.answer)
+    one, other = age_of(pair.human), age_of(pair.item.answer)
     if one[0] <= other[1] and other[0] <= one[1]:
         return "meet", "meet"
     return f"{one[0]}-{one[1]}", f"{other[0]}-{other[1]}"
