@@ -14,6 +14,14 @@ class ImageError(FaceLLMError):
     """An image that cannot be used: missing, unreadable, of another format, too large, too small."""
 
 
+class ParameterError(FaceLLMError):
+    """A value that cannot be used; `parameter` is the name of the setting, as this interface calls it."""
+
+    def __init__(self, sentence: str, parameter: str) -> None:
+        super().__init__(sentence)
+        self.parameter = parameter
+
+
 # Only CUDA has an error class of its own. What torch's plain RuntimeError says: on Apple's GPUs, on CPUs under Windows,
 # on other CPUs.
 _MEMORY_FULL = ("out of memory", "not enough memory", "allocate memory")

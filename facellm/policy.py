@@ -7,7 +7,9 @@ command line and the server all go through it; the Python interface does not.
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 from facellm.attributes import ATTRIBUTES, Attribute
 from facellm.errors import FaceLLMError
@@ -64,6 +66,28 @@ def visible(text: str, sensitive: bool, done: bool = True) -> str:
     return shown
 
 
+def visible_json(text: str, sensitive: bool) -> str:
+    """Returns what of a finished JSON answer may be shown, as JSON.
+
+    Names and texts within it are screened one by one: a field whose name speaks of ethnicity or emotion is left out,
+    and of every other text the sentences that do. JSON that its budget cut off is shown where nothing in it does.
+    """
+    if sensitive or (_SENSITIVE.search(text) is None and "\\u" not in text):
+        return text
+    try:
+        return json.dumps(_visible_value(json.loads(text)), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _visible_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _visible_value(one) for key, one in value.items() if allowed(key, False)}
+    if isinstance(value, list):
+        return [_visible_value(one) for one in value]
+    return visible(value, False) if isinstance(value, str) else value
+
+
 def check(question: str, sensitive: bool) -> None:
     """Raises FaceLLMError where the question may not be asked as it stands."""
     if not allowed(question, sensitive):
@@ -77,8 +101,9 @@ class Screen:
         text: All that was shown; in the end it equals `visible` of the whole answer.
     """
 
-    def __init__(self, sensitive: bool):
-        self.sensitive = sensitive
+    def __init__(self, sensitive: bool, as_json: bool = False):
+        """Screens JSON as a whole where `as_json` says so: sentences mean nothing there before it is complete."""
+        self.sensitive, self.as_json = sensitive, as_json
         self.text = ""
         self._raw = ""
 
@@ -88,6 +113,9 @@ class Screen:
             self.text += text
             return text
         self._raw += text
+        if self.as_json:
+            self.text = visible_json(self._raw, False) if done else ""
+            return self.text
         shown = visible(self._raw, self.sensitive, done)
         new = shown[len(self.text) :]
         self.text = shown

@@ -33,6 +33,25 @@ class Row:
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """How likely a token of an answer was to the model, before temperature, penalty and grammar had their say.
+
+    Attributes:
+        token: Its text; half a character reads "\ufffd".
+        logprob: Natural logarithm of its probability.
+        bytes: Of its text in UTF-8; None where they are not known.
+        top: The likeliest tokens at its place, likeliest first, without `top` of their own.
+        start: Characters of the answer before it.
+    """
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...] | None = None
+    top: tuple[TokenLogprob, ...] = ()
+    start: int = 0
+
+
+@dataclass(frozen=True)
 class Answer:
     """A finished answer.
 
@@ -45,6 +64,7 @@ class Answer:
         tokens_per_second: tokens / seconds.
         finish_reason: "stop" (the model ended it), "length" (max_new_tokens) or "cancelled".
         seed: Seed of the row's random stream.
+        logprobs: Of each token, where they were asked for.
     """
 
     variant: str
@@ -58,11 +78,14 @@ class Answer:
     finish_reason: str
     seed: int
     token_ids: tuple[int, ...] = field(default=(), repr=False)
+    logprobs: tuple[TokenLogprob, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the answer for JSON; seconds are rounded to 0.1 ms, and token ids left out."""
+        """Returns the answer for JSON; seconds are rounded to 0.1 ms, token ids and absent logprobs left out."""
         result = asdict(self)
         del result["token_ids"]
+        if not self.logprobs:
+            del result["logprobs"]
         for name in ("seconds", "first_token_seconds", "tokens_per_second"):
             result[name] = None if result[name] is None else round(result[name], 4)
         return result
@@ -70,12 +93,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Delta:
-    """New text of the row with index `row` in the request; the last one is `done` and holds the whole answer."""
+    """New text of the row with index `row` in the request; the last one is `done` and holds the whole answer.
+
+    `logprobs` are those of the tokens since the delta before, where they were asked for.
+    """
 
     row: int
     text: str
     done: bool = False
     answer: Answer | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)

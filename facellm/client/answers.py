@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from facellm.results import Answer, Delta, Row
+from facellm.results import Answer, Delta, Row, TokenLogprob
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,19 +26,25 @@ class GrowingAnswer:
         self.index, self.row, self.started = index, row, started
         self.seed = sampling.seed if row.seed is None else row.seed
         self.text, self.tokens, self.counted, self.done = "", 0, False, False
+        self._start = 0  # characters of the tokens that came
         self.reason: str | None = None
         self.first: float | None = None
+        self.logprobs: list[TokenLogprob] = []
 
     @property
     def complete(self) -> bool:
         """Whether all is known: the reason comes with the last text, the counts after it."""
         return self.reason is not None and self.counted and not self.done
 
-    def read(self, event: dict[str, Any]) -> str:
-        """Takes one event of the stream and returns its new text."""
-        new = ""
+    def read(self, event: dict[str, Any]) -> tuple[str, tuple[TokenLogprob, ...]]:
+        """Takes one event of the stream and returns its new text and its tokens' log-probabilities."""
+        new, tokens = "", len(self.logprobs)
         for choice in event.get("choices") or ():
             new += (choice.get("delta") or {}).get("content") or ""
+            for told in (choice.get("logprobs") or {}).get("content") or ():
+                top = tuple(_token(other) for other in told.get("top_logprobs") or ())
+                self.logprobs.append(replace(_token(told), top=top, start=self._start))
+                self._start += len(self.logprobs[-1].token)
             self.reason = choice.get("finish_reason") or self.reason
         if new:
             self.first = self.first or time.perf_counter()
@@ -45,7 +52,7 @@ class GrowingAnswer:
             self.tokens += not self.counted  # a guess, one per event, until the server counts
         if usage := event.get("usage"):
             self.tokens, self.counted = int(usage.get("completion_tokens") or 0), True
-        return new
+        return new, tuple(self.logprobs[tokens:])
 
     def finish(self, reason: str | None = None) -> Delta:
         """Returns the last delta, which holds the answer; `reason` takes the place of the server's."""
@@ -62,8 +69,14 @@ class GrowingAnswer:
             tokens_per_second=self.tokens / seconds if seconds > 0 else 0.0,
             finish_reason=reason or ("length" if self.reason == "length" else "stop"),
             seed=self.seed,
+            logprobs=tuple(self.logprobs),
         )
         return Delta(self.index, "", True, answer)
+
+
+def _token(told: dict[str, Any]) -> TokenLogprob:
+    raw = told.get("bytes")
+    return TokenLogprob(str(told.get("token")), float(told.get("logprob") or 0), None if raw is None else tuple(raw))
 
 
 def data_uri(image: Image.Image, tiles: int = 1) -> str:

@@ -167,15 +167,12 @@ class RemoteFaceLLM(Questions):
             raise FaceLLMError(f"tiles is {tiles}; it must be between 1 and 12.")
         sampling = make_sampling(sampling, {})
         address = data_uri(self.view(image).image, tiles)
-        penalty = sampling.repetition_penalty
+        settings = _settings(sampling)
         bodies = [
             {
                 **self._question(row, address, tiles),
-                "max_tokens": sampling.max_new_tokens,
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
+                **settings,
                 "seed": sampling.seed if row.seed is None else row.seed,
-                **({"repetition_penalty": penalty} if penalty != 1 else {}),
                 "stream": True,
                 "stream_options": {"include_usage": True},
             }
@@ -192,8 +189,9 @@ class RemoteFaceLLM(Questions):
         try:
             for number, event in stream:
                 answer = answers[number]
-                if text := answer.read(event):
-                    yield Delta(number, text)
+                text, logprobs = answer.read(event)
+                if text or logprobs:
+                    yield Delta(number, text, logprobs=logprobs)
                 if answer.complete:
                     yield answer.finish()
         finally:
@@ -291,6 +289,22 @@ class RemoteFaceLLM(Questions):
             patches = {"min_patches": 1, "max_patches": tiles} if tiles > 1 else {}
             body["mm_processor_kwargs"] = {"crop_to_patches": tiles > 1, **patches}
         return body
+
+
+def _settings(sampling: Sampling) -> dict[str, Any]:
+    """What a request says of how its answer is chosen; what is as usual is left out where servers may not know it."""
+    body: dict[str, Any] = {
+        "max_tokens": sampling.max_new_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+    }
+    if sampling.repetition_penalty != 1:
+        body["repetition_penalty"] = sampling.repetition_penalty
+    if sampling.response_format is not None:
+        body["response_format"] = dict(sampling.response_format)
+    if sampling.top_logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": sampling.top_logprobs}
+    return body
 
 
 def _image_header(address: str) -> dict[str, str]:

@@ -106,7 +106,8 @@ class Batch:
         try:
             self.cache.enter(prefix, [kinds.index(a) for a in adapters], max(map(len, suffixes)))
             hidden = self._prefill(suffixes, shared, features, adapters)
-            sampler = Sampler([s.sampling for s in sequences], prompts, self.device)
+            grammars = [s.grammar for s in sequences]
+            sampler = Sampler([s.sampling for s in sequences], prompts, self.device, grammars)
             tokens = sampler.sample(self.network.model.lm_head(hidden))
             first = tokens.tolist()
         except BaseException:
@@ -116,6 +117,7 @@ class Batch:
         self.sampler.extend(sampler)
         self._tokens = torch.cat([self._tokens, tokens])
         self.running += sequences
+        self._tell(sequences, sampler)
         return first
 
     def _prefill(
@@ -143,7 +145,14 @@ class Batch:
         hidden = self.network.forward(embeddings, mask, positions, self.cache, [s.adapter for s in self.running])
         self.cache.moved()
         self._tokens = self.sampler.sample(self.network.model.lm_head(hidden[:, -1]))
+        self._tell(self.running, self.sampler)
         return self._tokens.tolist()  # the one wait for the device in a step
+
+    @staticmethod
+    def _tell(sequences: Sequence[RunningSequence], sampler: Sampler) -> None:
+        """Hands each sequence its newest token's log-probabilities."""
+        for sequence, scored in zip(sequences, sampler.logprobs, strict=True):
+            sequence.scored = scored
 
     @torch.inference_mode()
     def drop(self, sequences: Collection[RunningSequence]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 BROKEN = "\ufffd"  # what a decoder writes for bytes that are no character (yet)
@@ -43,3 +44,31 @@ class TextStream:
         self._context = self._text(self._start)
         self.text += new
         return new
+
+
+def token_text(tokenizer: Any, token: int) -> str:
+    """Returns the text of one token; BROKEN stands for the bytes of half a character."""
+    return tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def token_bytes(tokenizer: Any, token: int, text: str) -> tuple[int, ...] | None:
+    """Returns the bytes of one token.
+
+    Args:
+        tokenizer: One that works on bytes, as InternVL's does; of others half characters are not known.
+        token: The token's id.
+        text: What `token_text` says.
+    """
+    if BROKEN not in text:
+        return tuple(text.encode())
+    letters = _byte_letters()
+    found = [letters.get(letter) for letter in tokenizer.convert_ids_to_tokens(token)]
+    return None if None in found else tuple(byte for byte in found if byte is not None)
+
+
+@cache
+def _byte_letters() -> dict[str, int]:
+    """Which byte each letter of a byte-level vocabulary stands for, as GPT-2 has it."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    return {letter: byte for byte, letter in bytes_to_unicode().items()}

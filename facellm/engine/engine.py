@@ -26,7 +26,9 @@ from facellm.engine.sampling import Sampling
 from facellm.engine.scheduler import MAX_ROWS, BatchQueue, Scheduler
 from facellm.engine.scoring import PackedRow, score_rows
 from facellm.engine.sequence import Request, RunningSequence
-from facellm.errors import FaceLLMError
+from facellm.errors import FaceLLMError, ParameterError
+from facellm.grammars.json_grammar import Grammars
+from facellm.grammars.response_format import schema_of
 from facellm.messages import build_messages, label_ids, prompt_ids
 from facellm.results import VARIANTS, Answer, Delta, Row
 
@@ -52,6 +54,7 @@ class Engine:
         prefixes: The prefix cache.
         scheduler: Runs the requests of all threads.
         lock: Held while the model runs.
+        grammars: Makes what answers are held to.
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
@@ -65,6 +68,8 @@ class Engine:
             key: BatchQueue(Batch(network, self.prefixes), max(1, budget // network.token_bytes))
             for key, network in networks.items()
         }
+        vocabulary = max(network.vocabulary for network in self.networks.values())
+        self.grammars = Grammars(self.processor.tokenizer, vocabulary, eos_ids(loaded))
         self.scheduler = Scheduler(loaded.lock, eos_ids(loaded), self._free_memory, queues)
 
     @property
@@ -200,19 +205,21 @@ class Engine:
             ids = prompt_ids(self.processor, build_messages(question, history, system), tiles=count)
             limit = min(n.max_positions for n in self.networks.values())
             if len(ids) + sampling.max_new_tokens > limit:
-                raise FaceLLMError(
+                raise ParameterError(
                     f"The conversation has {len(ids)} tokens and the answer may have {sampling.max_new_tokens}, "
                     f"together more than the model's {limit}; start a new conversation, shorten the question or lower "
-                    f"max_new_tokens."
+                    f"max_new_tokens.",
+                    "max_new_tokens",
                 )
             return ids
 
-        sequences = []
+        sequences, schema, tokenizer = [], schema_of(sampling.response_format), self.processor.tokenizer
         for index, row in enumerate(rows):
             adapter = row.variant == "facellm" and self.networks[row.variant].switch is not None
             own = sampling if row.seed is None else replace(sampling, seed=row.seed)
             ids = prompt(row.question, tuple(row.history), row.system)
-            sequences.append(RunningSequence(index, row, ids, adapter, own, self.processor.tokenizer, started))
+            grammar = None if schema is None else self.grammars.json(schema, sampling.max_new_tokens)
+            sequences.append(RunningSequence(index, row, ids, adapter, own, tokenizer, started, grammar))
         return sequences, key, pixels
 
     def _batch_key(self, variant: str) -> Hashable:

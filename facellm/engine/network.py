@@ -52,6 +52,11 @@ class Network:
         return self.model.config.image_token_id
 
     @property
+    def vocabulary(self) -> int:
+        """How many logits a token has; may be more than the tokenizer has tokens."""
+        return self.model.config.text_config.vocab_size
+
+    @property
     def max_positions(self) -> int:
         return self.model.config.text_config.max_position_embeddings
 

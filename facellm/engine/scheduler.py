@@ -284,6 +284,8 @@ class Scheduler:
         for sequence, token in zip(sequences, tokens, strict=True):
             request = queue.owners[sequence]
             delta = sequence.add(token, self.eos)
+            if sequence.grammar is not None and sequence.grammar.fault:
+                request.error = FaceLLMError(sequence.grammar.fault)
             # A single sequence is a conversation: its next turn begins with these tokens.
             if sequence.done and len(request.sequences) == 1:
                 with contextlib.suppress(MemoryFullError):  # then that turn reads everything anew

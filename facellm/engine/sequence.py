@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from facellm.engine.detokenize import TextStream
+from facellm.engine.detokenize import TextStream, token_bytes, token_text
 from facellm.engine.network import Network
-from facellm.engine.sampling import Sampling
-from facellm.results import Answer, Delta, Row
+from facellm.engine.sampling import Sampling, Scored
+from facellm.grammars.json_grammar import JsonGrammar
+from facellm.results import Answer, Delta, Row, TokenLogprob
 
 
 class RunningSequence:
@@ -28,12 +29,27 @@ class RunningSequence:
         sampling: How tokens are chosen.
         ids: The answer's token ids so far.
         done: Whether the answer has ended.
+        grammar: What the answer is held to; None where it is free.
+        scored: The newest token's log-probabilities, where they are told.
     """
 
     def __init__(
-        self, index: int, row: Row, prompt: list[int], adapter: bool, sampling: Sampling, tokenizer: Any, started: float
+        self,
+        index: int,
+        row: Row,
+        prompt: list[int],
+        adapter: bool,
+        sampling: Sampling,
+        tokenizer: Any,
+        started: float,
+        grammar: JsonGrammar | None = None,
     ) -> None:
         self.index, self.row, self.prompt, self.adapter, self.sampling = index, row, prompt, adapter, sampling
+        self.grammar = grammar
+        self.scored: Scored | None = None
+        self._tokenizer = tokenizer
+        self._logprobs: list[TokenLogprob] = []
+        self._told = 0  # of them, how many went out with a delta
         self.ids: list[int] = []
         self.done = False
         self._text = TextStream(tokenizer)
@@ -49,13 +65,30 @@ class RunningSequence:
         """Adds the next token; returns a Delta where there is something to show."""
         if self._first is None:
             self._first = time.perf_counter()
+        cut = self.grammar is not None and self.grammar.cut
         if token in eos:
-            return self.finish("stop")
+            return self.finish("length" if cut else "stop")
+        if self.scored is not None:
+            self._logprobs.append(self._logprob(token, self.scored))
         self.ids.append(token)
         text = self._text.add(token)
+        if self.grammar is not None and self.grammar.ended:
+            return self.finish("length" if cut else "stop", text)
         if len(self.ids) >= self.sampling.max_new_tokens:
             return self.finish("length", text)
-        return Delta(self.index, text) if text else None
+        return Delta(self.index, text, logprobs=self._new_logprobs()) if text else None
+
+    def _logprob(self, token: int, scored: Scored) -> TokenLogprob:
+        def told(one: int, logprob: float, **more: Any) -> TokenLogprob:
+            text = token_text(self._tokenizer, one)
+            return TokenLogprob(text, logprob, token_bytes(self._tokenizer, one, text), **more)
+
+        top = tuple(told(one, logprob) for one, logprob in scored.top)
+        return told(token, scored.logprob, top=top, start=len(self._text.text))
+
+    def _new_logprobs(self) -> tuple[TokenLogprob, ...]:
+        new, self._told = tuple(self._logprobs[self._told :]), len(self._logprobs)
+        return new
 
     def finish(self, reason: str, text: str = "") -> Delta:
         """Ends the answer; returns its last Delta, which begins with `text`."""
@@ -74,8 +107,9 @@ class RunningSequence:
             finish_reason=reason,
             seed=self.sampling.seed,
             token_ids=tuple(self.ids),
+            logprobs=tuple(self._logprobs),
         )
-        return Delta(self.index, text, True, answer)
+        return Delta(self.index, text, True, answer, self._new_logprobs())
 
 
 @dataclass(eq=False)

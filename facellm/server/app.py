@@ -31,7 +31,7 @@ from facellm.errors import FaceLLMError
 from facellm.server.refusals import Refusal, short
 from facellm.server.replies import completion, event_stream
 from facellm.server.schemas import AnyRequest, ChatRequest, Kind, ProfilesRequest, parse
-from facellm.server.service import Service, refusal_for
+from facellm.server.service import End, Service, refusal_for
 
 MAX_BODY = 32 * 2**20  # bytes of a request: a photo of 20 MB in Base64, and a conversation
 BEARER = HTTPBearer(auto_error=False)
@@ -158,16 +158,18 @@ def _routes(service: Service, names: dict[str, str], api_key: str | None, max_bo
 
     @router.post("/chat/completions", openapi_extra=_body_of(ChatRequest), response_model=None)
     async def chat(request: Request) -> Response | dict[str, Any]:
-        """One question about one image, answered whole or as server-sent events."""
+        """One question about one image, answered once or n times, whole or as server-sent events."""
         asked = await read(request, ChatRequest)
         async with _watched(request) as cancel:
             events = service.answer(asked, variant_of(asked.model), cancel)
             head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
             seen = await anext(events)
             if not asked.stream:
-                return completion(head, seen, [event async for event in events][-1])
+                ends = [event async for event in events if isinstance(event, End)]
+                return completion(head, seen, ends, asked.logprobs)
         usage = asked.stream_options is not None and asked.stream_options.include_usage is True
-        return _EventStream(event_stream(head, seen, events, usage), cancel)
+        sent = event_stream(head, seen, events, choices=asked.n, scored=asked.logprobs, usage=usage)
+        return _EventStream(sent, cancel)
 
     return router
 

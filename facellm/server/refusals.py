@@ -12,6 +12,9 @@ from facellm.errors import FaceLLMError
 # What a field, by its name, or one of pydantic's error types asks for; completes "... must be".
 _EXPECTED = {
     "content": "a text or a list of parts",
+    "n": "a whole number between 1 and 16",
+    "response_format": "an object with a type",
+    "top_logprobs": "a whole number between 0 and 20",
     "image": "a data URI",
     "stop": "up to 4 texts of up to 100 characters",
     "tiles": "a whole number between 1 and 12",

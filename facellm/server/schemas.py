@@ -20,25 +20,23 @@ from pydantic import (
     model_validator,
 )
 
-from facellm.engine.sampling import Sampling
-from facellm.errors import FaceLLMError
+from facellm.engine.sampling import MAX_TOP_LOGPROBS, Sampling
+from facellm.errors import FaceLLMError, ParameterError
+from facellm.grammars.response_format import schema_of
 from facellm.messages import build_messages
 from facellm.results import Row
 from facellm.server.refusals import Refusal, refusal_of
 from facellm.vision import data_uri
 
 MAX_MESSAGES = 101  # a system prompt and fifty turns: far beyond any model's window
+MAX_CHOICES = 16  # of one request: half of what is decoded at once
 MAX_CHARACTERS = 200_000  # of all messages together, likewise; more is not even tokenised
 
 # Parameters that are accepted with the values that change nothing; null means the same as leaving them out.
 _NEUTRAL: dict[str, tuple] = {
-    "n": (1,),
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
     "logit_bias": ({},),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "response_format": ({"type": "text"},),
     "modalities": (["text"],),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
@@ -125,7 +123,7 @@ class ChatRequest(AnyRequest):
 
     After an optional system message, user and assistant take turns, beginning and ending with user; the first user
     message holds the image. Parameters of OpenAI's that are not listed here are accepted with the values that change
-    nothing (n: 1, logprobs: false, ...) and refused with any other.
+    nothing (tools: [], presence_penalty: 0, ...) and refused with any other.
     """
 
     model: str = Field(description="The served name of the base or of FaceLLM, as /v1/models lists it.")
@@ -140,6 +138,15 @@ class ChatRequest(AnyRequest):
     repetition_penalty: float = Sampling.repetition_penalty
     stop: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], _LISTED] = Field(
         default=[], max_length=4, description="A text, or several, at the first of which the answer ends."
+    )
+    n: int = Field(default=1, ge=1, le=MAX_CHOICES, description="How many answers; the i-th one has the seed + i.")
+    logprobs: bool = Field(default=False, description="Whether each token's log-probability is told.")
+    top_logprobs: int = Field(
+        default=0, ge=0, le=MAX_TOP_LOGPROBS, description="Of how many likeliest tokens at each place; needs logprobs."
+    )
+    response_format: dict[str, Any] | None = Field(
+        default=None,
+        description="{type: text}, {type: json_object}, or {type: json_schema, json_schema: {name, schema}}.",
     )
 
     @model_validator(mode="before")
@@ -163,8 +170,19 @@ class ChatRequest(AnyRequest):
             raise Refusal(str(error).replace(name, sent, 1), sent) from None
         return value
 
+    @field_validator("response_format")
+    @classmethod
+    def _format(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            schema_of(value)
+        except ParameterError as error:
+            raise Refusal(str(error), error.parameter) from None
+        return value
+
     @model_validator(mode="after")
     def _conversation(self) -> ChatRequest:
+        if self.top_logprobs and not self.logprobs:
+            raise Refusal("top_logprobs belongs to a request with logprobs: true.", "top_logprobs")
         if self.stream_options and not self.stream:
             raise Refusal("stream_options belongs to a request with stream: true.", "stream_options")
         if not 1 <= (count := len(self.messages)) <= MAX_MESSAGES:
@@ -227,7 +245,23 @@ class ChatRequest(AnyRequest):
             top_p=self.top_p,
             seed=seed % 2**63,  # clients may send negative ones
             repetition_penalty=self.repetition_penalty,
+            response_format=self.response_format,
+            top_logprobs=self.top_logprobs if self.logprobs else None,
         )
+
+    @property
+    def as_json(self) -> bool:
+        """Whether the answer is held to a form in JSON."""
+        return schema_of(self.response_format) is not None
+
+    def refusal(self, error: ParameterError) -> Refusal:
+        """Returns what the client is told of a setting that cannot be used, by the name that the client gave it."""
+        if error.parameter != "max_new_tokens":
+            return Refusal(str(error), error.parameter)
+        sent = [name for name in ("max_completion_tokens", "max_tokens") if name in self.model_fields_set]
+        name = sent[0] if sent else "max_tokens"
+        sentence = str(error).replace("max_new_tokens", name)
+        return Refusal(sentence, name if sent else "messages", code="context_length_exceeded")
 
 
 class ProfilesRequest(AnyRequest):

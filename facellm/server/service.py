@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import threading
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from facellm import policy
 from facellm.api import FaceLLM
 from facellm.engine.scheduler import MemoryFullError
-from facellm.errors import FaceLLMError
+from facellm.errors import FaceLLMError, ParameterError
 from facellm.interface import face_of
 from facellm.messages import build_messages, expand_image, render
-from facellm.results import Answer, Row
+from facellm.results import Answer, Delta, Row, TokenLogprob
 from facellm.server.refusals import Refusal
 from facellm.server.schemas import AnyRequest, ChatRequest, ProfilesRequest
 from facellm.vision.faces import FaceView
@@ -47,18 +48,31 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """New text of the choice with this index, and the log-probabilities of its tokens where they are told."""
+
+    index: int
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True)
 class End:
-    """The last event of an answer.
+    """The last event of a choice.
 
     Attributes:
+        index: Of the choice.
         reason: "stop", "length" or "cancelled".
         text: All that was shown.
         answer: What the model said, stop texts and all.
+        logprobs: Of the tokens that were shown.
     """
 
+    index: int
     reason: str
     text: str
     answer: Answer
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class StopText:
@@ -84,6 +98,43 @@ class StopText:
         cut = len(self._held) - keep
         out, self._held = self._held[:cut], self._held[cut:]
         return out
+
+
+class Choice:
+    """One answer of a request on its way to the client: cut at stop texts, screened, with the tokens that remain.
+
+    Attributes:
+        over: Whether nothing more of it will be shown.
+        cancelled: Whether it ended before its end.
+    """
+
+    def __init__(self, index: int, request: ChatRequest, sensitive: bool):
+        self.index, self.over, self.cancelled = index, False, False
+        self._stops = StopText(tuple(request.stop))
+        self._screen = policy.Screen(sensitive, request.as_json)
+        self._tokens: list[TokenLogprob] = []  # all that came
+        self._told = 0  # of them, how many went out
+        self._passed = 0  # characters that the stop texts let pass
+
+    def add(self, delta: Delta) -> Piece | None:
+        """Returns what may be shown now that `delta` has come too."""
+        self._tokens += delta.logprobs
+        passed = self._stops.add(delta.text, delta.done)
+        self._passed += len(passed)
+        text = self._screen.add(passed, delta.done)
+        self.over = self._stops.hit or delta.done
+        tokens = self._shown(self._told)
+        self._told += len(tokens)
+        return Piece(self.index, text, tokens) if text or tokens else None
+
+    def end(self, answer: Answer) -> End:
+        """Returns the last event."""
+        reason = "stop" if self._stops.hit else answer.finish_reason
+        self.cancelled = reason == "cancelled"
+        return End(self.index, reason, self._screen.text, answer, self._shown())
+
+    def _shown(self, start: int = 0) -> tuple[TokenLogprob, ...]:
+        return tuple(t for t in self._tokens[start:] if t.start < self._passed)
 
 
 @dataclass
@@ -128,15 +179,22 @@ class Service:
         """Asks "base" or "facellm", as `variant` says, until `cancel` is set.
 
         Returns:
-            An iterator over `Seen` (before it nothing can have been shown), text as it grows, and `End`. It raises
-            Refusal where the answer fails; closing it cancels the request.
+            An iterator over `Seen` (before it nothing can have been shown), for each choice `Piece`s as it grows, and
+            an `End`. It raises Refusal where the answer fails; closing it cancels the request.
 
         Raises:
-            Refusal: For a question that the operator switched off.
+            Refusal: For a question, or a form of its answer, that the operator switched off.
         """
         row = request.row(variant)
         if not policy.allowed(row.question, self.sensitive):
             raise Refusal(policy.REFUSED, "messages", code="sensitive_off")
+        if request.as_json and not policy.allowed(
+            json.dumps(request.response_format, ensure_ascii=False), self.sensitive
+        ):
+            raise Refusal(policy.REFUSED, "response_format", code="sensitive_off")
+        if request.logprobs and not self.sensitive:
+            sentence = "Log-probabilities would tell words that the operator switched off (FACELLM_SENSITIVE=off)."
+            raise Refusal(sentence, "logprobs", code="sensitive_off")
         return self._events(lambda put: self._answer(request, row, cancel, put), cancel)
 
     async def profiles(self, request: ProfilesRequest, variants: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -194,23 +252,29 @@ class Service:
             cancel.set()
 
     def _answer(self, request: ChatRequest, row: Row, cancel: threading.Event, put: Callable[[Any], None]) -> None:
-        view, tiles = self._view(request), request.facellm.tiles
-        screen, stops = policy.Screen(self.sensitive), StopText(tuple(request.stop))
-        stream: Any = self.model.stream(view, [row], request.sampling, cancel, tiles)  # a generator
+        view, tiles, sampling = self._view(request), request.facellm.tiles, request.sampling
+        choices = [Choice(i, request, self.sensitive) for i in range(request.n)]
+        rows = [replace(row, seed=(sampling.seed + i) % 2**63) for i in range(request.n)]
+        try:
+            stream: Any = self.model.stream(view, rows, sampling, cancel, tiles)  # a generator
+        except ParameterError as error:
+            raise request.refusal(error) from None
         with contextlib.closing(stream) as deltas:
             put(Seen(self._prompt_tokens(row, view, tiles), face_of(view), view.notice))
             for delta in deltas:
-                if text := screen.add(stops.add(delta.text, delta.done), delta.done):
-                    put(text)
-                if stops.hit:
+                choice = choices[delta.row]
+                if piece := choice.add(delta):
+                    put(piece)
+                if all(c.over for c in choices):
                     cancel.set()
                 if delta.answer is not None:
-                    reason = "stop" if stops.hit else delta.answer.finish_reason
+                    end = choice.end(delta.answer)
                     with self._lock:
                         self.counts.tokens += delta.answer.tokens
-                        self.counts.cancelled += reason == "cancelled"
-                        self.counts.answered += reason != "cancelled"
-                    put(End(reason, screen.text, delta.answer))
+                        self.counts.cancelled += end.reason == "cancelled"
+                    put(end)
+        with self._lock:
+            self.counts.answered += not any(c.cancelled for c in choices)
 
     def _view(self, request: AnyRequest) -> FaceView:
         return self.model.view(request.file, request.facellm.face, not request.facellm.crop)
@@ -228,6 +292,8 @@ def refusal_for(error: Exception) -> Refusal:
         return error
     if isinstance(error, MemoryFullError):  # caches were freed meanwhile: the same request may work now
         return Refusal(str(error), status=503, kind="server_error", code="out_of_memory")
+    if isinstance(error, ParameterError):
+        return Refusal(str(error), error.parameter)
     if isinstance(error, FaceLLMError):
         return Refusal(str(error))
     reference = uuid.uuid4().hex[:8]

@@ -20,3 +20,7 @@ def post(server, body, path="/chat/completions", **options):
 
 def data_uri_of(body):
     return body["messages"][0]["content"][0]["image_url"]["url"]
+
+
+def form(schema):
+    return {"type": "json_schema", "json_schema": {"name": "face", "schema": schema, "strict": True}}

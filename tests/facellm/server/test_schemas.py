@@ -10,7 +10,7 @@ import pytest
 
 from facellm.engine.sampling import Sampling
 from facellm.server.schemas import ChatRequest, parse
-from tests.facellm.server.asking import CLIENT, JSON, PORTRAIT, conversation, data_uri_of, post
+from tests.facellm.server.asking import CLIENT, JSON, PORTRAIT, conversation, data_uri_of, form, post
 
 
 def test_drawing_words(body):
@@ -55,8 +55,15 @@ TABLE = [
     (lambda b: changed(b, max_tokens=None, max_completion_tokens=5000), 400, "max_completion_tokens is 5000"),
     (lambda b: changed(b, max_tokens=4000), 400, "start a new conversation"),
     (lambda b: changed(b, top_p=0), 400, "top_p is 0"),
-    (lambda b: changed(b, n=2), 400, "n is not offered here"),
-    (lambda b: changed(b, logprobs=True), 400, "logprobs is not offered here"),
+    (lambda b: changed(b, n=17), 400, "n must be a whole number between 1 and 16"),
+    (lambda b: changed(b, n=0), 400, "n must be a whole number between 1 and 16"),
+    (lambda b: changed(b, logprobs=5), 400, "logprobs must be true or false"),
+    (lambda b: changed(b, top_logprobs=5), 400, "belongs to a request with logprobs"),
+    (lambda b: changed(b, logprobs=True, top_logprobs=21), 400, "between 0 and 20"),
+    (lambda b: changed(b, response_format="json"), 400, "response_format must be an object"),
+    (lambda b: changed(b, response_format={"type": "xml"}), 400, "with the type text"),
+    (lambda b: changed(b, response_format={"type": "json_schema"}), 400, "json_schema must be"),
+    (lambda b: changed(b, response_format=form({"type": "zebra"})), 400, "cannot be used: Invalid type"),
     (lambda b: changed(b, tools=[{"type": "function"}]), 400, "tools is not offered here"),
     (lambda b: changed(b, max_new_tokens=3), 400, "no parameter 'max_new_tokens'"),
     (lambda b: changed(b, stop=["a"] * 5), 400, "stop must be up to 4 texts"),
@@ -89,7 +96,13 @@ def test_malformed_requests_get_a_sentence(server, body, change, status, says, s
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": None, "max_completion_tokens": 0}, "max_completion_tokens"),
         ({"temperature": "hot"}, "temperature"),
-        ({"n": 2}, "n"),
+        ({"n": 17}, "n"),
+        ({"max_tokens": 4000}, "max_tokens"),
+        ({"max_tokens": None, "max_completion_tokens": 4000}, "max_completion_tokens"),
+        ({"max_tokens": None, "messages": conversation("", "Hi " * 6000)}, "messages"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"response_format": form({"type": "zebra"})}, "response_format"),
+        ({"response_format": form({"type": "string", "pattern": "("})}, "response_format"),
         ({"facellm": {"zoom": 2}}, "facellm.zoom"),
         ({"messages": [{"role": [], "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "messages[0].content[0]"),
@@ -97,7 +110,12 @@ def test_malformed_requests_get_a_sentence(server, body, change, status, says, s
     ],
 )
 def test_errors_name_the_parameter_that_was_sent(server, body, changes, param):
-    assert post(server, {**body, **changes}).json()["error"]["param"] == param
+    for message in changes.get("messages", []):
+        for part in message["content"]:
+            if isinstance(part, dict) and part.get("image_url") == {"url": ""}:
+                part["image_url"] = {"url": data_uri_of(body)}
+    error = post(server, {**body, **changes}).json()["error"]
+    assert error["param"] == param and "max_new_tokens" not in error["message"]
 
 
 def test_pictures_in_every_form_of_base64(server, body):
