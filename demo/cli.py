@@ -16,9 +16,9 @@ from typing import NoReturn
 
 from demo.runtime import spaces
 from demo.runtime.options import Options, check_mcp, read_options
-from demo.web import heap
 from demo.web.uploads import private_folder
 from facellm.errors import FaceLLMError
+from facellm.process import heap
 from facellm.server.ports import listen
 from facellm.weights.registry import resolve
 

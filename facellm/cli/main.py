@@ -56,6 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
     place.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen on (default 127.0.0.1)")
     place.add_argument("--port", type=int, default=8000, metavar="N", help="default 8000; 0 takes a free one")
     place.add_argument("--api-key-env", metavar="NAME", help="environment variable with the key that clients must send")
+    rate = "requests of one client a minute at most (default 0: no limit)"
+    place.add_argument("--client-rate", type=int, default=0, metavar="N", help=rate)
+    place.add_argument("--log-json", action="store_true", help="log every request, and all else, as JSON on stderr")
     for variant, title in TITLES.items():
         help_text = f"name under which {title} is served (default {variant})"
         place.add_argument(f"--served-{variant}", default=variant, metavar="NAME", help=help_text)
@@ -185,7 +188,7 @@ def _why(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _serve(args: argparse.Namespace, out: TextIO) -> int:
-    if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
+    if missing := [name for name in ("fastapi", "prometheus_client", "uvicorn") if find_spec(name) is None]:
         raise FaceLLMError(f"serve needs {' and '.join(missing)}; install them with: pip install 'facellm[serve]'.")
     quiet(args.verbose, notes=True)
     from facellm.server.run import run

@@ -107,6 +107,11 @@ class Scheduler:
         """How many sequences are being decoded now."""
         return sum(len(queue.owners) for queue in self.queues.values())
 
+    @property
+    def waiting(self) -> int:
+        """How many sequences wait to join a batch."""
+        return sum(len(sequences) for queue in list(self.queues.values()) for _, sequences in list(queue.waiting))
+
     # -- the callers' side --------------------------------------------------------------------------------------
 
     def run(self, request: Request, sequences: Mapping[Hashable, Sequence[RunningSequence]]) -> Iterator[Delta]:

@@ -14,7 +14,6 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -28,14 +27,21 @@ from facellm import __version__
 from facellm.api import FaceLLM
 from facellm.attributes import sensitive_allowed
 from facellm.errors import FaceLLMError
+from facellm.server.bodies import Bodies
+from facellm.server.documents import ChatChunk, ChatCompletion, ErrorReply, ModelList, ProfilesReply, ServedModel
+from facellm.server.limits import Admission, Clients
+from facellm.server.metrics import Metrics, Watched
+from facellm.server.operators import operators_routes
 from facellm.server.refusals import Refusal, short
 from facellm.server.replies import completion, event_stream
-from facellm.server.schemas import AnyRequest, ChatRequest, Kind, ProfilesRequest, parse
+from facellm.server.schemas import AnyRequest, ChatRequest, ProfilesRequest
 from facellm.server.service import End, Service, refusal_for
 
 MAX_BODY = 32 * 2**20  # bytes of a request: a photo of 20 MB in Base64, and a conversation
 BEARER = HTTPBearer(auto_error=False)
-PATHS = "/v1/models, /v1/chat/completions, /v1/profiles, /health, /ready and /openapi.json"
+PATHS = "/v1/models, /v1/chat/completions, /v1/profiles, /health, /ready, /metrics and /openapi.json"
+# FastAPI's pages fetch their scripts from a CDN, and this server is to work offline and to send nobody elsewhere.
+PAGES = ("/docs", "/redoc")
 
 
 def make_app(
@@ -44,6 +50,7 @@ def make_app(
     names: dict[str, str] | None = None,
     api_key: str | None = None,
     max_body: int = MAX_BODY,
+    client_rate: int = 0,
 ) -> FastAPI:
     """Makes the server over one opened model; FACELLM_SENSITIVE holds as it stands now.
 
@@ -52,6 +59,7 @@ def make_app(
         names: {"base": name to serve it under, "facellm": ...}; by default these very words.
         api_key: What clients must send as bearer token; None asks for nothing.
         max_body: Bytes of a request at most.
+        client_rate: Requests of one client a minute at most; 0 counts none.
 
     Returns:
         The application; `app.state.service` counts what it does.
@@ -65,16 +73,16 @@ def make_app(
     for title in titles.values():
         if not title.isprintable():
             raise FaceLLMError(f"{title!r} cannot be a served name; use printable characters.")
-    service = Service(model, sensitive_allowed())
+    service, clients = Service(model, sensitive_allowed()), Clients(client_rate)
+    metrics = Metrics(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await asyncio.to_thread(service.close)
 
-    # The usual pages at /docs and /redoc fetch their scripts from a CDN.
     app = _App(title="FaceLLM", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.service = service
+    app.state.service, app.state.metrics = service, metrics
     for kind, handler in (
         (Refusal, _refused),
         (HTTPException, _http_error),
@@ -82,37 +90,28 @@ def make_app(
         (Exception, _unforeseen),
     ):
         app.add_exception_handler(kind, handler)
-    app.include_router(_operators_routes(service, list(titles.values())))
-    app.include_router(_routes(service, {title: variant for variant, title in titles.items()}, api_key, max_body))
+    guard = _guard(api_key)
+    app.include_router(operators_routes(service, clients, metrics, list(titles.values()), guard))
+    names_of = {title: variant for variant, title in titles.items()}
+    app.include_router(_routes(service, clients, Bodies(max_body), names_of, guard))
     return app
 
 
-def _operators_routes(service: Service, names: list[str]) -> APIRouter:
-    router = APIRouter(tags=["operators"])
-
-    @router.get("/health")
-    async def health() -> dict[str, Any]:
-        """Whether the process is alive, and what it has done: requests under way, answered, cancelled, failed."""
-        return {"status": "ok", "version": __version__, "models": names, **asdict(service.counts)}
-
-    @router.get("/ready")
-    async def ready() -> dict[str, Any]:
-        """Whether a request would be taken now; 503 where too many are under way or the server is being stopped."""
-        service.check_ready()
-        return {"status": "ready", "active": service.counts.active}
-
-    return router
-
-
-def _routes(service: Service, names: dict[str, str], api_key: str | None, max_body: int) -> APIRouter:
-    """What clients ask for.  names: {served name: "base" or "facellm"}."""
+def _guard(api_key: str | None) -> Any:
+    """A dependency that asks for the key, where there is one."""
 
     async def guard(sent: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
         token = sent.credentials.strip() if sent else ""
         if api_key is not None and not hmac.compare_digest(token.encode(), api_key.encode()):
             raise Refusal("The key is missing or wrong.", status=401, code="invalid_api_key")
 
-    told: dict[int | str, Any] = {"4XX": {"description": "OpenAI's error object, with one sentence"}}
+    return guard
+
+
+def _routes(service: Service, clients: Clients, bodies: Bodies, names: dict[str, str], guard: Any) -> APIRouter:
+    """What clients ask for.  names: {served name: "base" or "facellm"}."""
+    failure = {"model": ErrorReply, "description": "OpenAI's error object, with one sentence"}
+    told: dict[int | str, Any] = {"4XX": failure, "5XX": failure}
     router = APIRouter(prefix="/v1", dependencies=[Depends(guard)], tags=["clients"], responses=told)
     report, started = service.model.report, int(time.time())
 
@@ -127,49 +126,46 @@ def _routes(service: Service, names: dict[str, str], api_key: str | None, max_bo
         about |= {"dtype": report.dtype, "quantization": report.quantization, "sharing": report.sharing}
         return {"id": name, "object": "model", "created": started, "owned_by": "facellm", "facellm": about}
 
-    async def read(request: Request, kind: type[Kind]) -> Kind:
-        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media != "application/json":  # also keeps other web sites' forms from asking through a visitor's browser
-            raise Refusal("Send JSON, with Content-Type: application/json.", status=415)
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > max_body:
-                sentence = f"The request is larger than {max_body / 2**20:g} MB; send a smaller image."
-                raise Refusal(sentence, status=413)
-        return parse(kind, bytes(body))
+    def admitted(request: Request) -> contextlib.AbstractContextManager[Admission]:
+        return clients.admitted(request.client.host if request.client else "")
 
-    @router.get("/models")
+    @router.get("/models", response_model=ModelList)
     async def models() -> dict[str, Any]:
         """The models that can be asked, by their served names."""
         return {"object": "list", "data": [described(name) for name in names]}
 
-    @router.get("/models/{name:path}")
+    @router.get("/models/{name:path}", response_model=ServedModel)
     async def one_model(name: str) -> dict[str, Any]:
         """One of the models."""
         return described(name)
 
-    @router.post("/profiles", openapi_extra=_body_of(ProfilesRequest))
+    @router.post("/profiles", openapi_extra=_body_of(ProfilesRequest), response_model=ProfilesReply)
     async def profiles(request: Request) -> dict[str, Any]:
         """Probabilities of age group, gender, pose and so on, calibrated where the model is."""
-        asked = await read(request, ProfilesRequest)
-        found = await service.profiles(asked, {name: variant_of(name) for name in asked.model})
+        with admitted(request) as admission:
+            asked = await bodies.read(request, ProfilesRequest, admission)
+            found = await service.profiles(asked, {name: variant_of(name) for name in asked.model})
         return {"object": "facellm.profiles", "profiles": found}
 
-    @router.post("/chat/completions", openapi_extra=_body_of(ChatRequest), response_model=None)
+    streamed = {"text/event-stream": {"schema": {"$ref": f"#/components/schemas/{ChatChunk.__name__}"}}}
+    answers: dict[int | str, Any] = {200: {"model": ChatCompletion, "content": streamed}}
+
+    @router.post("/chat/completions", openapi_extra=_body_of(ChatRequest), response_model=None, responses=answers)
     async def chat(request: Request) -> Response | dict[str, Any]:
         """One question about one image, answered once or n times, whole or as server-sent events."""
-        asked = await read(request, ChatRequest)
-        async with _watched(request) as cancel:
-            events = service.answer(asked, variant_of(asked.model), cancel)
-            head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
-            seen = await anext(events)
-            if not asked.stream:
-                ends = [event async for event in events if isinstance(event, End)]
-                return completion(head, seen, ends, asked.logprobs)
-        usage = asked.stream_options is not None and asked.stream_options.include_usage is True
-        sent = event_stream(head, seen, events, choices=asked.n, scored=asked.logprobs, usage=usage)
-        return _EventStream(sent, cancel)
+        with contextlib.ExitStack() as stack:
+            asked = await bodies.read(request, ChatRequest, stack.enter_context(admitted(request)))
+            async with _watched(request) as cancel:
+                events = service.answer(asked, variant_of(asked.model), cancel)
+                head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
+                seen = await anext(events)
+                if not asked.stream:
+                    ends = [event async for event in events if isinstance(event, End)]
+                    return completion(head, seen, ends, asked.logprobs)
+            usage = asked.stream_options is not None and asked.stream_options.include_usage is True
+            sent = event_stream(head, seen, events, choices=asked.n, scored=asked.logprobs, usage=usage)
+            stack.callback(cancel.set)
+            return _EventStream(sent, stack.pop_all())
 
     return router
 
@@ -182,13 +178,16 @@ def _body_of(schema: type[AnyRequest]) -> dict[str, Any]:
 
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, with the bodies that the routes read themselves."""
+        """The OpenAPI document, with the bodies that the routes read themselves and the events that they stream."""
         document = super().openapi()
-        _, bodies = models_json_schema(
-            [(ChatRequest, "validation"), (ProfilesRequest, "validation")], ref_template="#/components/schemas/{model}"
-        )
+        kinds: Any = [(ChatRequest, "validation"), (ProfilesRequest, "validation"), (ChatChunk, "serialization")]
+        _, bodies = models_json_schema(kinds, ref_template="#/components/schemas/{model}")
         document.setdefault("components", {}).setdefault("schemas", {}).update(bodies["$defs"])
         return document
+
+    def build_middleware_stack(self) -> Any:
+        """Everything, failures included, with ids, numbers and a line in the log."""
+        return Watched(super().build_middleware_stack(), self.state.metrics)
 
 
 @contextlib.asynccontextmanager
@@ -209,35 +208,41 @@ async def _watched(request: Request) -> AsyncIterator[threading.Event]:
 
 
 class _EventStream(StreamingResponse):
-    """Server-sent events; however the response ends, the request is cancelled."""
+    """Server-sent events; however the response ends, what was held for it is let go."""
 
-    def __init__(self, chunks: AsyncIterator[str], cancel: threading.Event):
+    def __init__(self, chunks: AsyncIterator[str], held: contextlib.ExitStack):
         super().__init__(chunks, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-        self._cancel = cancel
+        self._held = held
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._cancel.set()
+            self._held.close()
 
 
 # -- failures ---------------------------------------------------------------------------------------------------------
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
-    headers = {"Retry-After": "1"} if error.status == 503 else {}
+    request.app.state.metrics.refused(error.code or str(error.status))
+    headers = {"Retry-After": str(error.wait)} if error.status in (429, 503) else {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if error.status in (408, 413, 429, 503):  # the body may be on its way still, and nobody will read it
+        headers["Connection"] = "close"
     # Sentences quote what the client sent, so nothing is left that UTF-8 could not carry.
     return Response(json.dumps(error.to_dict()), error.status, headers, "application/json")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    missing = f"There is nothing at {request.url.path}; there are {PATHS}."
+    if request.url.path in PAGES:
+        missing = "There is no page here, as its scripts would come from another host; /openapi.json is the document."
     told = {
-        404: f"There is nothing at {request.url.path}; there are {PATHS}.",
+        404: missing,
         405: "Use GET or POST as documented.",
     }
     refusal = Refusal(told.get(error.status_code, str(error.detail)), status=error.status_code)

@@ -36,6 +36,7 @@ class Refusal(FaceLLMError):
     Attributes:
         status: The HTTP status.
         param, code, kind: As OpenAI's error object has them (kind is its `type`).
+        wait: Seconds after which another try may succeed; sent with 429 and 503.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class Refusal(FaceLLMError):
         status: int = 400,
         code: str | None = None,
         kind: str = "invalid_request_error",
+        wait: int = 1,
     ):
         super().__init__(message)
-        self.status, self.param, self.code, self.kind = status, param, code, kind
+        self.status, self.param, self.code, self.kind, self.wait = status, param, code, kind, wait
 
     def to_dict(self) -> dict[str, Any]:
         """Returns OpenAI's error object."""

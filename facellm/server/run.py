@@ -7,12 +7,15 @@ import os
 import sys
 
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from facellm.api import FaceLLM
 from facellm.attributes import sensitive_allowed
 from facellm.errors import FaceLLMError
 from facellm.model_options import ModelOptions
+from facellm.process import heap
 from facellm.server.app import make_app
+from facellm.server.logs import log_as_json
 from facellm.server.ports import free_port, listen
 
 GRACE = 5  # seconds that open answers get when the server is stopped
@@ -25,11 +28,13 @@ def run(args: argparse.Namespace) -> None:
     """Opens the model that `args` name and serves it.
 
     Args:
-        args: The model options, and only_facellm, host, port, api_key_env, served_base and served_facellm.
+        args: The model options, and only_facellm, host, port, api_key_env, served_base, served_facellm, client_rate and
+            log_json.
 
     Raises:
         FaceLLMError: For what the user can mend.
     """
+    heap.tidy_heaps()
     options = ModelOptions.read(args)
     key = None
     if args.api_key_env is not None and not (key := os.environ.get(args.api_key_env, "").strip()):
@@ -38,11 +43,15 @@ def run(args: argparse.Namespace) -> None:
         )
     if not 0 <= args.port < 65536:
         raise FaceLLMError(f"{args.port} is not a port; give a number from 1 to 65535 with --port.")
+    if args.client_rate < 0:
+        raise FaceLLMError(f"--client-rate is {args.client_rate}; give requests a minute, or 0 for no limit.")
+    if args.log_json:
+        log_as_json()
     sensitive_allowed()  # a mistyped switch or a taken port is found before the model is opened
     free = free_port(args.host, args.port, fixed=True)
     model = FaceLLM(options.open_weights(base=not args.only_facellm))
     names = {"base": args.served_base, "facellm": args.served_facellm}
-    app = make_app(model, names=names, api_key=key)
+    app = make_app(model, names=names, api_key=key, client_rate=args.client_rate)
     with listen(args.host, free, fixed=True) as place:  # from here on clients wait rather than being refused
         host, port = place.getsockname()[:2]
         if key is None and host not in ("127.0.0.1", "::1"):
@@ -54,6 +63,7 @@ def run(args: argparse.Namespace) -> None:
             app,
             log_level="warning",
             access_log=False,
+            log_config=None if args.log_json else LOGGING_CONFIG,
             timeout_graceful_shutdown=GRACE,
             timeout_keep_alive=KEEP_ALIVE,
         )

@@ -227,7 +227,10 @@ class ChatRequest(AnyRequest):
                 '{"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,..."}}.',
                 "messages",
             )
-        return decode_data_uri(images[0][2], images[0][1])
+        file = decode_data_uri(images[0][2], images[0][1])
+        for message in self.messages:  # the picture is held once, not as text too
+            message.content = [part for part in message.content if not isinstance(part, ImagePart)]
+        return file
 
     def row(self, variant: str) -> Row:
         """Returns the question to "base" or "facellm" in the form that models take."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import json
 import logging
 import threading
@@ -24,13 +25,13 @@ from facellm.errors import FaceLLMError, ParameterError
 from facellm.interface import face_of
 from facellm.messages import build_messages, expand_image, render
 from facellm.results import Answer, Delta, Row, TokenLogprob
+from facellm.server.limits import MAX_REQUESTS, Decoding
+from facellm.server.logs import REQUEST_ID
 from facellm.server.refusals import Refusal
 from facellm.server.schemas import AnyRequest, ChatRequest, ProfilesRequest
 from facellm.vision.faces import FaceView
 
 log = logging.getLogger("facellm.server")
-
-MAX_REQUESTS = 64  # under way at once; each waits for the model in a thread of its own
 
 
 @dataclass(frozen=True)
@@ -139,12 +140,13 @@ class Choice:
 
 @dataclass
 class Counts:
-    """What /health tells; `tokens` were written for all requests, cancelled ones included."""
+    """What /health and /metrics tell; tokens were read and written for all requests, cancelled ones included."""
 
     active: int = 0
     answered: int = 0
     cancelled: int = 0
     failed: int = 0
+    prompt_tokens: int = 0
     tokens: int = 0
 
 
@@ -154,6 +156,7 @@ class Service:
     def __init__(self, model: FaceLLM, sensitive: bool = True):
         self.model, self.sensitive = model, sensitive
         self.counts = Counts()
+        self._decoding = Decoding()
         self.closed = False
         self._lock = threading.Lock()
         self._cancels: set[threading.Event] = set()
@@ -242,7 +245,7 @@ class Service:
             self.check_ready()
             self.counts.active += 1
             self._cancels.add(cancel)
-        self._threads.submit(run)
+        self._threads.submit(contextvars.copy_context().run, run)  # so that log lines of the thread have the id
         try:
             while (event := await queue.get()) is not None:
                 if isinstance(event, Refusal):
@@ -260,7 +263,10 @@ class Service:
         except ParameterError as error:
             raise request.refusal(error) from None
         with contextlib.closing(stream) as deltas:
-            put(Seen(self._prompt_tokens(row, view, tiles), face_of(view), view.notice))
+            prompt_tokens = self._prompt_tokens(row, view, tiles)
+            with self._lock:
+                self.counts.prompt_tokens += prompt_tokens
+            put(Seen(prompt_tokens, face_of(view), view.notice))
             for delta in deltas:
                 choice = choices[delta.row]
                 if piece := choice.add(delta):
@@ -277,7 +283,8 @@ class Service:
             self.counts.answered += not any(c.cancelled for c in choices)
 
     def _view(self, request: AnyRequest) -> FaceView:
-        return self.model.view(request.file, request.facellm.face, not request.facellm.crop)
+        with self._decoding.room_for(request.file):
+            return self.model.view(request.file, request.facellm.face, not request.facellm.crop)
 
     def _prompt_tokens(self, row: Row, view: FaceView, tiles: int) -> int:
         processor = self.model.loaded.processor
@@ -296,7 +303,7 @@ def refusal_for(error: Exception) -> Refusal:
         return Refusal(str(error), error.parameter)
     if isinstance(error, FaceLLMError):
         return Refusal(str(error))
-    reference = uuid.uuid4().hex[:8]
+    reference = REQUEST_ID.get() or uuid.uuid4().hex[:8]
     log.error("reference %s", reference, exc_info=error)
     sentence = f"Something went wrong in the server; its log has the details under the reference {reference}."
     return Refusal(sentence, status=500, kind="server_error", code="internal_error")

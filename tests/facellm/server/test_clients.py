@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from tests.facellm.server.asking import PORTRAIT, conversation, form
 
+pytestmark = pytest.mark.slow  # a process that opens a model
 ADDRESS = f"data:image/jpeg;base64,{base64.b64encode(PORTRAIT.read_bytes()).decode()}"
 QUESTION = "Describe the face pose of the image based on the visual information."
 
@@ -24,7 +25,7 @@ class Face(BaseModel):
     pose: Literal["frontal", "left profile", "right profile"]
     mouth_open: bool
     age: int = Field(ge=0, le=120, description="In years.")
-    remarks: list[Annotated[str, Field(max_length=20)]] = Field(max_length=2)
+    remarks: list[Annotated[str, Field(max_length=8)]] = Field(max_length=1)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def chat(request, nano):
 def test_openai_parses_an_answer(openai):
     for model in ("base", "facellm"):
         told = openai.chat.completions.parse(
-            model=model, messages=conversation(ADDRESS, QUESTION), response_format=Face, max_tokens=400
+            model=model, messages=conversation(ADDRESS, QUESTION), response_format=Face, max_tokens=200
         )
         assert isinstance(told.choices[0].message.parsed, Face) and told.choices[0].finish_reason == "stop"
 
@@ -75,7 +76,7 @@ def test_openai_streams_a_form(openai):
     assert text == whole.choices[0].message.content and chunks[-1].usage == whole.usage
     Face.model_validate_json(text)
     with openai.chat.completions.stream(
-        model="facellm", messages=conversation(ADDRESS, QUESTION), response_format=Face, max_tokens=400
+        model="facellm", messages=conversation(ADDRESS, QUESTION), response_format=Face, max_tokens=200
     ) as events:
         assert isinstance(events.get_final_completion().choices[0].message.parsed, Face)
 
@@ -117,17 +118,20 @@ def test_langchain_whole_and_streamed(chat):
 
 
 def test_langchain_structured_output(chat):
+    from openai import LengthFinishReasonError
+
     messages = conversation(ADDRESS, QUESTION)
-    reader = chat.with_config().bind(max_tokens=400)
-    assert reader.invoke(messages).content
-    wide = chat.model_copy(update={"max_tokens": 400})
+    wide = chat.model_copy(update={"max_tokens": 200})
     assert isinstance(wide.with_structured_output(Face).invoke(messages), Face)
     parts = list(wide.with_structured_output(Face).stream(messages))
     assert isinstance(parts[-1], Face)
     plain = wide.with_structured_output(Face.model_json_schema(), method="json_schema").invoke(messages)
     assert Face.model_validate(plain)
-    free = wide.with_structured_output(None, method="json_mode").invoke(messages)
-    assert isinstance(free, dict)
+    short = chat.model_copy(update={"max_tokens": 40})
+    try:
+        assert isinstance(short.with_structured_output(None, method="json_mode").invoke(messages), dict)
+    except LengthFinishReasonError as error:  # the clients refuse what was cut short, though it parses
+        assert isinstance(json.loads(error.completion.choices[0].message.content), dict)
 
 
 def test_langchain_batches_and_scores(chat):

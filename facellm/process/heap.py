@@ -1,12 +1,12 @@
-"""How the C library hands out memory to the page's many threads. Knows nothing of the page."""
+"""How the C library hands out memory to the many threads of the page and of the server."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 
-# Names and numbers of glibc's malloc.h. By default each of the web server's forty threads gets a heap of its own, and
-# pictures soon come from these heaps, which hardly ever shrink: under a crowd the page grows although it keeps nothing.
+# Names and numbers of glibc's malloc.h. By default each of a web server's many threads gets a heap of its own, and
+# pictures soon come from these heaps, which hardly ever shrink: under a crowd it grows although it keeps nothing.
 _ARENA_MAX, ARENAS = -8, 2
 _MMAP_THRESHOLD, LARGE_BYTES = -3, 1 << 20  # what is larger goes back to the system as soon as it is freed
 

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from demo.web import heap
+from facellm.process import heap
 
 # Eight threads that allocate at the same time; glibc names its heaps in malloc_info.
 _COUNT = """
 import ctypes, sys, threading
-from demo.web.heap import tidy_heaps
+from facellm.process.heap import tidy_heaps
 if sys.argv[1] == "tidy":
     assert tidy_heaps()
 libc = ctypes.CDLL(None)
