@@ -68,7 +68,7 @@ class FaceLLM(Questions):
     ) -> dict[str, Profile]:
         """Scores all labels of all fields, for all `variants`, behind one image prefix."""
         view = self.view(image, face, whole)
-        fields = fields_for(self.loaded.label_set)
+        fields = fields_for(self.loaded.label_set, self.loaded.declared.fields)
         scores = self.engine.score_many(view.image, [(f.question, f.labels) for f in fields], tuple(variants))
         return {variant: self._profile(view, variant, fields, scores[variant]) for variant in variants}
 
@@ -80,7 +80,7 @@ class FaceLLM(Questions):
         variant = self._one(variant)
         self.engine.check_variant(variant)
         views = [self.view(image, face, whole) for image in images]
-        fields = fields_for(self.loaded.label_set)
+        fields = fields_for(self.loaded.label_set, self.loaded.declared.fields)
         asks = [Ask(f.question, (i,), f.labels) for i in range(len(views)) for f in fields]
 
         def score() -> dict[int, list[float]]:

@@ -116,10 +116,16 @@ class Profile:
         }
 
 
-def fields_for(label_set: str) -> tuple[Field, ...]:
-    """Returns the fields for a model of one of labels.LABEL_SETS, without those that the operator switched off."""
+def fields_for(label_set: str, keys: Sequence[str] | None = None) -> tuple[Field, ...]:
+    """Returns the fields for a model of one of labels.LABEL_SETS, without those that the operator switched off.
+
+    Args:
+        label_set: The model's.
+        keys: Of the fields that it was trained on; None stands for all.
+    """
     allowed = sensitive_allowed()
-    return tuple(f.for_label_set(label_set) for f in FIELDS if allowed or not f.sensitive)
+    known = [f for f in FIELDS if keys is None or f.key in keys]
+    return tuple(f.for_label_set(label_set) for f in known if allowed or not f.sensitive)
 
 
 def softmax(values: Sequence[float], temperature: float = 1.0) -> list[float]:
@@ -160,13 +166,16 @@ def age_estimate(groups: Mapping[str, float], level: float = 0.9) -> tuple[float
 def read_calibration(folder: str | Path) -> dict[str, dict[str, float]]:
     """Reads the temperatures beside the weights; the file may hold more (calibration errors under "ece").
 
+    Args:
+        folder: The model's, or the file itself.
+
     Returns:
         {variant: {field key: temperature}}, empty where there is no file.
 
     Raises:
         FaceLLMError: For a file that is not of this form.
     """
-    path = Path(folder) / CALIBRATION
+    path = Path(folder) if Path(folder).is_file() else Path(folder) / CALIBRATION
     if not path.is_file():
         return {}
     try:

@@ -61,10 +61,13 @@ class VLLM:
     """Our server's answers in vLLM's words: models with `parent`, its own parameters, `prompt_logprobs`.
 
     broken: serves the base under the adapter's name, as vLLM does where an adapter's keys match no layer.
+    tiles: whether it takes mm_processor_kwargs.  root: the base's folder, as it tells it.
     """
 
-    def __init__(self, model, broken: bool = False):
-        self.model, self.broken = model, broken
+    def __init__(self, model, broken: bool = False, tiles: bool = True, root: str | None = None):
+        self.model, self.broken, self.tiles, self.root = model, broken, tiles, root
+        self.words: list[dict | None] = []  # mm_processor_kwargs of each request
+        self.asked: list[str] = []  # the last question of each
         self.names = {"InternVL3-tiny": "base", "face": "facellm"}
         self.inner = make_app(model, names={variant: name for name, variant in self.names.items()})
 
@@ -75,11 +78,18 @@ class VLLM:
             await PlainTextResponse("")(scope, receive, send)
         elif scope["path"] == "/v1/models":
             parents = {"InternVL3-tiny": None, "face": "InternVL3-tiny"}
-            data = [{"id": n, "object": "model", "owned_by": "vllm", "parent": p} for n, p in parents.items()]
+            entry = {"object": "model", "owned_by": "vllm", "root": self.root}
+            data = [{**entry, "id": n, "parent": p} for n, p in parents.items()]
             await JSONResponse({"object": "list", "data": data})(scope, receive, send)
         else:
             body = json.loads(await Request(scope, receive).body())
-            assert body.pop("mm_processor_kwargs") == {"crop_to_patches": False} and "facellm" not in body
+            assert "facellm" not in body
+            self.words.append(body.pop("mm_processor_kwargs", None))
+            if self.words[-1] is not None and not self.tiles:
+                error = {"message": "Extra inputs are not permitted: mm_processor_kwargs", "type": "BadRequestError"}
+                await JSONResponse({"error": error}, 400)(scope, receive, send)
+                return
+            self.asked.append(body["messages"][0]["content"][-1]["text"])
             body["facellm"] = {"crop": False}
             if self.broken:
                 body["model"] = "InternVL3-tiny"

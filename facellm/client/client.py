@@ -12,14 +12,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facellm.client import likelihoods, names
+from facellm.client import knowledge, likelihoods, names
 from facellm.client.answers import GrowingAnswer, data_uri
-from facellm.client.transport import Backend, Health
+from facellm.client.transport import Backend, Health, Rejected
 from facellm.errors import FaceLLMError
 from facellm.interface import ImageSource, Questions, blank_of, face_of, make_sampling
-from facellm.labels import LABEL_SETS
 from facellm.messages import build_messages
 from facellm.profile import Profile, fields_for, softmax
 from facellm.results import VARIANTS, Delta, Row
@@ -32,10 +32,18 @@ if TYPE_CHECKING:
 log = logging.getLogger("facellm.client")
 
 KEY = "FACELLM_BACKEND_KEY"
+TILE_SIDE = 448  # px, of InternVL3's tiles
+_TILE_WORDS = "mm_processor_kwargs"  # of vLLM's requests
 
 
 def connect(
-    url: str, model: str = "auto", *, key: str | None = None, timeout: float = 120.0, check: bool = True
+    url: str,
+    model: str = "auto",
+    *,
+    key: str | None = None,
+    timeout: float = 120.0,
+    check: bool = True,
+    folder: str | Path | None = None,
 ) -> RemoteFaceLLM:
     """Uses the server at `url`.
 
@@ -46,6 +54,9 @@ def connect(
         key: Sent as bearer token (default: FACELLM_BACKEND_KEY).
         timeout: Seconds without a byte after which an answer is given up.
         check: Asks both models and warns (log, report.notes) where their answers are the same.
+        folder: For profiles from a vLLM: the model's folder on this machine, or a file like its calibration.json, with
+            label set, fields and temperatures (default: FACELLM_BACKEND_FOLDER, else the folder that vLLM tells, where
+            it is on this machine).
 
     Returns:
         The server's models.
@@ -67,6 +78,9 @@ def connect(
         found = RemoteFaceLLM(
             backend, chosen, about if isinstance(about, dict) else {}, first.get("owned_by") == "vllm"
         )
+        place = folder or os.environ.get(knowledge.VARIABLE, "").strip()
+        served = {v: next(e for e in listed if e.get("id") == name) for v, name in chosen.items()}
+        found.known = knowledge.knowledge_in(place) if place else knowledge.knowledge_of(served)
         if check and (warning := names.same_answers(found)):
             log.warning("%s", warning)
             found.notes = (warning,)
@@ -110,12 +124,15 @@ class RemoteFaceLLM(Questions):
         names: {"base": served name, "facellm": served name}, or one of them.
         about: What this project's server tells of itself, else empty.
         vllm: Whether it is a vLLM, which has its own words for tiles and likelihoods.
+        known: What was read of a vLLM's models; our own server knows its own.
     """
 
     def __init__(self, backend: Backend, names: dict[str, str], about: dict[str, Any], vllm: bool = False):
         self.backend, self.names, self.about, self.vllm = backend, names, about, vllm
         self.seconds = 0.0
         self.notes: tuple[str, ...] = ()
+        self.known = knowledge.Knowledge()
+        self._tile_words = True  # until the server refuses them
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -166,11 +183,12 @@ class RemoteFaceLLM(Questions):
         if not 1 <= tiles <= 12:
             raise FaceLLMError(f"tiles is {tiles}; it must be between 1 and 12.")
         sampling = make_sampling(sampling, {})
-        address = data_uri(self.view(image).image, tiles)
+        shown = self.view(image).image
+        address = data_uri(shown, tiles)
         settings = _settings(sampling)
         bodies = [
             {
-                **self._question(row, address, tiles),
+                **self._question(row, address, tiles, shown.size),
                 **settings,
                 "seed": sampling.seed if row.seed is None else row.seed,
                 "stream": True,
@@ -185,15 +203,21 @@ class RemoteFaceLLM(Questions):
     ) -> Iterator[Delta]:
         started = time.perf_counter()
         answers = [GrowingAnswer(i, row, sampling, started) for i, row in enumerate(rows)]
+        begun = False
         stream = self.backend.stream("/chat/completions", bodies, cancel, _image_header(address))
         try:
             for number, event in stream:
-                answer = answers[number]
+                answer, begun = answers[number], True
                 text, logprobs = answer.read(event)
                 if text or logprobs:
                     yield Delta(number, text, logprobs=logprobs)
                 if answer.complete:
                     yield answer.finish()
+        except Rejected as error:
+            if begun or not self._unlearn(error, bodies):
+                raise
+            yield from self._answers_of(rows, bodies, address, sampling, cancel)
+            return
         finally:
             stream.close()
         for answer in answers:
@@ -210,8 +234,8 @@ class RemoteFaceLLM(Questions):
     ) -> dict[str, Profile]:
         """Returns {variant: profile}.
 
-        This project's server measures and calibrates them itself; vLLM is asked for the labels' likelihoods one by one
-        (calibrated: False).
+        This project's server measures and calibrates them itself; vLLM is asked for the labels' likelihoods one by one,
+        of the fields that `known` names, and calibrated where it has temperatures.
 
         Raises:
             FaceLLMError: Where a server tells no likelihoods.
@@ -228,13 +252,19 @@ class RemoteFaceLLM(Questions):
                 found[variant] = Profile(variant, fields, told[name]["calibrated"], face_of(view), view.notice)
             return found
         for variant in variants:
-            found[variant] = Profile(variant, self._scored(variant, address), False, face_of(view), view.notice)
+            calibrated = bool(self.known.temperatures.get(variant))
+            fields = self._scored(variant, address, view.image.size)
+            found[variant] = Profile(variant, fields, calibrated, face_of(view), view.notice)
         return found
 
-    def _scored(self, variant: str, address: str) -> dict[str, dict[str, float]]:
-        fields = fields_for(LABEL_SETS[0])
-        scores = self._label_scores(variant, [(f.question, f.labels) for f in fields], address)
-        return {f.key: dict(zip(f.labels, softmax(own), strict=True)) for f, own in zip(fields, scores, strict=True)}
+    def _scored(self, variant: str, address: str, size: tuple[int, int]) -> dict[str, dict[str, float]]:
+        fields = fields_for(self.known.declared.label_set, self.known.declared.fields)
+        temperatures = self.known.temperatures.get(variant, {})
+        scores = self._label_scores(variant, [(f.question, f.labels) for f in fields], address, size)
+        return {
+            f.key: dict(zip(f.labels, softmax(own, temperatures.get(f.key, 1.0)), strict=True))
+            for f, own in zip(fields, scores, strict=True)
+        }
 
     @property
     def questions(self) -> tuple[TypedQuestion, ...]:
@@ -243,12 +273,13 @@ class RemoteFaceLLM(Questions):
     def option_scores(
         self, view: FaceView, questions: Sequence[TypedQuestion], variants: Sequence[str], blank: bool = False
     ) -> dict[str, list[list[float]]]:
-        address = data_uri(blank_of(view) if blank else view.image)
+        shown = blank_of(view) if blank else view.image
+        address = data_uri(shown)
         items = [(question.question, question.options) for question in questions]
-        return {variant: self._label_scores(variant, items, address) for variant in variants}
+        return {variant: self._label_scores(variant, items, address, shown.size) for variant in variants}
 
     def _label_scores(
-        self, variant: str, items: Sequence[tuple[str, Sequence[str]]], address: str
+        self, variant: str, items: Sequence[tuple[str, Sequence[str]]], address: str, size: tuple[int, int]
     ) -> list[list[float]]:
         """Log-likelihoods (nats) of the labels of each question, asked one by one."""
         if not self.vllm:
@@ -258,10 +289,15 @@ class RemoteFaceLLM(Questions):
             )
         asked = [(number, question, label) for number, (question, labels) in enumerate(items) for label in labels]
         bodies = [
-            likelihoods.scoring_body(self._question(Row(variant, question), address, 1), label)
+            likelihoods.scoring_body(self._question(Row(variant, question), address, 1, size), label)
             for _, question, label in asked
         ]
-        told = self.backend.post_all("/chat/completions", bodies, _image_header(address))
+        try:
+            told = self.backend.post_all("/chat/completions", bodies, _image_header(address))
+        except Rejected as error:
+            if not self._unlearn(error, bodies):
+                raise
+            told = self.backend.post_all("/chat/completions", bodies, _image_header(address))
         scores: list[list[float]] = [[] for _ in items]
         for (number, _, label), reply in zip(asked, told, strict=True):
             scores[number].append(likelihoods.label_score(reply, label, self.backend.place))
@@ -273,8 +309,28 @@ class RemoteFaceLLM(Questions):
             raise FaceLLMError(f"{variant!r} is not served; {self.backend.place} answers as {have} only.")
         return self.names[variant]
 
-    def _question(self, row: Row, address: str, tiles: int) -> dict[str, Any]:
-        """Model and messages of a request."""
+    def _unlearn(self, error: Rejected, bodies: Sequence[dict[str, Any]]) -> bool:
+        """Takes the words for tiles out of requests that a server refuses for them, now and from now on.
+
+        Returns:
+            Whether anything was taken out, so that another try makes sense. Questions about several tiles are left as
+            they are: without these words they would be answered about one.
+        """
+        with_words = [body for body in bodies if _TILE_WORDS in body]
+        if (
+            _TILE_WORDS not in error.said
+            or not with_words
+            or any(b[_TILE_WORDS]["crop_to_patches"] for b in with_words)
+        ):
+            return False
+        self._tile_words = False
+        for body in with_words:
+            del body[_TILE_WORDS]
+        log.info("The server %s does not take %s; start it with one tile.", self.backend.place, _TILE_WORDS)
+        return True
+
+    def _question(self, row: Row, address: str, tiles: int, size: tuple[int, int]) -> dict[str, Any]:
+        """Model and messages of a request.  size: Width and height of the image in px."""
         messages = build_messages(row.question, row.history, row.system)
         for message in messages:
             parts = message["content"]
@@ -285,10 +341,21 @@ class RemoteFaceLLM(Questions):
         body: dict[str, Any] = {"model": self._name(row.variant), "messages": messages}
         if self.about:
             body["facellm"] = {"crop": False, "tiles": tiles}
-        elif self.vllm:  # InternVL's processor makes up to 13 tiles of one photo by itself
-            patches = {"min_patches": 1, "max_patches": tiles} if tiles > 1 else {}
-            body["mm_processor_kwargs"] = {"crop_to_patches": tiles > 1, **patches}
+        elif self.vllm and tiles > 1:
+            body[_TILE_WORDS] = {"crop_to_patches": True, "min_patches": 1, "max_patches": tiles}
+        elif self.vllm and self._tile_words and not _one_tile(size):
+            body[_TILE_WORDS] = {"crop_to_patches": False}
         return body
+
+
+def _one_tile(size: tuple[int, int]) -> bool:
+    """Whether InternVL's processor makes one tile of an image by itself, rather than up to twelve and a thumbnail.
+
+    It takes the grid whose shape is nearest to the image's, and of grids of one shape a larger one only where the image
+    has more than half of that grid's pixels (`find_closest_aspect_ratio`); the next square grid is 2 x 2.
+    """
+    width, height = size
+    return width == height and width * height <= 2 * TILE_SIDE**2
 
 
 def _settings(sampling: Sampling) -> dict[str, Any]:

@@ -55,6 +55,14 @@ class Passing(Exception):
         self.wait = wait
 
 
+class Rejected(FaceLLMError):
+    """A request that the server does not understand: status 400 or 422; `said` is the server's own sentence."""
+
+    def __init__(self, sentence: str, said: str):
+        super().__init__(sentence)
+        self.said = said
+
+
 class Backend:
     """A server; safe to use from several threads.
 
@@ -309,6 +317,8 @@ class Backend:
             except ValueError:  # none, or a date
                 wait = None
             return Passing(f"{sentence.rstrip('.')}; ask again later.", wait)
+        if status in (400, 422) and said:
+            return Rejected(sentence, said)
         return FaceLLMError(sentence if said else f"{sentence}; check its address and its log.")
 
     def _unreachable(self, error: Exception) -> str:

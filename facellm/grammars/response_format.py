@@ -12,6 +12,7 @@ from facellm.errors import ParameterError
 PARAMETER = "response_format"
 MAX_BYTES = 32 * 2**10  # of a schema as JSON: hundreds of properties, more than an answer here has tokens for
 MAX_DEPTH = 32  # of lists and objects within each other
+_OPEN = {"additionalProperties", "patternProperties", "unevaluatedProperties"}  # who has one of them says what it wants
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # as OpenAI has it
 
 
@@ -53,7 +54,30 @@ def schema_of(response_format: Mapping[str, Any] | None) -> dict[str, Any] | Non
         raise _fault("The schema of response_format must be plain JSON.") from None
     if len(text) > MAX_BYTES:
         raise _fault(f"The schema of response_format is larger than {MAX_BYTES // 2**10} kB; shorten it.")
-    return schema
+    # A part of allOf says only some of an object's names, so closing it would forbid the others'.
+    return schema if '"allOf"' in text else _closed(schema)
+
+
+def _closed(schema: Any) -> Any:
+    """The schema without names that it does not list, where it does not say whether it wants them.
+
+    JSON schema allows any, and a model that begins to invent some does not end; answers to both forms match the first.
+    """
+    if not isinstance(schema, Mapping):
+        return schema
+    closed = dict(schema)
+    for word in ("properties", "$defs", "definitions"):
+        if isinstance(schema.get(word), Mapping):
+            closed[word] = {name: _closed(part) for name, part in schema[word].items()}
+    for word in ("anyOf", "oneOf", "prefixItems"):
+        if isinstance(schema.get(word), list):
+            closed[word] = [_closed(part) for part in schema[word]]
+    for word in ("items", "additionalProperties"):
+        if word in schema:
+            closed[word] = _closed(schema[word])
+    if schema.get("properties") and not _OPEN & schema.keys():
+        closed["additionalProperties"] = False
+    return closed
 
 
 def _depth(value: Any) -> int:

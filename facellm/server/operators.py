@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Depends
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from facellm import __version__
@@ -40,7 +40,7 @@ def operators_routes(service: Service, clients: Clients, metrics: Metrics, names
         clients.check_ready()
         return {"status": "ready", "active": service.counts.active}
 
-    @router.get("/metrics", dependencies=[Depends(guard)], response_class=Response)
+    @router.get("/metrics", dependencies=[Depends(guard)], response_class=PlainTextResponse)
     async def numbers() -> Response:
         """The numbers in Prometheus' form: requests, seconds, tokens, what runs and waits, refusals."""
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -255,7 +255,7 @@ class Service:
             cancel.set()
 
     def _answer(self, request: ChatRequest, row: Row, cancel: threading.Event, put: Callable[[Any], None]) -> None:
-        view, tiles, sampling = self._view(request), request.facellm.tiles, request.sampling
+        view, tiles, sampling = self._view(request, cancel), request.facellm.tiles, request.sampling
         choices = [Choice(i, request, self.sensitive) for i in range(request.n)]
         rows = [replace(row, seed=(sampling.seed + i) % 2**63) for i in range(request.n)]
         try:
@@ -282,8 +282,10 @@ class Service:
         with self._lock:
             self.counts.answered += not any(c.cancelled for c in choices)
 
-    def _view(self, request: AnyRequest) -> FaceView:
+    def _view(self, request: AnyRequest, cancel: threading.Event | None = None) -> FaceView:
         with self._decoding.room_for(request.file):
+            if cancel is not None and cancel.is_set():  # while it waited for memory
+                raise Refusal("The client has gone.", status=499)
             return self.model.view(request.file, request.facellm.face, not request.facellm.crop)
 
     def _prompt_tokens(self, row: Row, view: FaceView, tiles: int) -> int:

@@ -14,7 +14,6 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from facellm.errors import FaceLLMError, out_of_memory
-from facellm.labels import LABEL_SETS
 from facellm.weights import checkpoint, offload
 from facellm.weights.adapter import attach
 from facellm.weights.adapter_switch import AdapterSwitch
@@ -22,11 +21,20 @@ from facellm.weights.device import choose_dtype, device_facts
 from facellm.weights.fetch import Unfetched
 from facellm.weights.processor import FaceProcessor
 from facellm.weights.quantization import check_quantized, quantization_config
-from facellm.weights.registry import DTYPES, EMBEDDED, GIB, QUANTIZATIONS, Source, choose, resolve
+from facellm.weights.registry import (
+    DTYPES,
+    EMBEDDED,
+    GIB,
+    METADATA,
+    QUANTIZATIONS,
+    Declared,
+    Source,
+    choose,
+    read_declared,
+    resolve,
+)  # fmt: skip
 
 logger = logging.getLogger("facellm.weights.load")
-
-METADATA = "facellm"  # the entry of config.json in which a model declares what this project has to know of it
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,7 @@ class LoadedModel:
         variants: The models that can be asked, of "base" and "facellm".
         report: What was opened and why.
         folder: Where the weights of `model` lie.
-        label_set: The labels that it was trained to choose from, one of `labels.LABEL_SETS`.
+        declared: The labels that it was trained to choose from, and the fields.
         switch: Turns the adapter on and off for each row; None without an adapter.
         lock: Held for every forward pass, because `switch` is one for the whole model.
     """
@@ -99,9 +107,14 @@ class LoadedModel:
     variants: tuple[str, ...]
     report: LoadReport
     folder: Path
-    label_set: str = LABEL_SETS[0]
+    declared: Declared = field(default_factory=Declared)
     switch: AdapterSwitch | None = None
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @property
+    def label_set(self) -> str:
+        """The labels that it was trained to choose from, one of `labels.LABEL_SETS`."""
+        return self.declared.label_set
 
 
 def open_model(
@@ -167,7 +180,7 @@ def open_model(
         notes.append(f"the encoder is kept: {facts.kind} computes in main memory, so there is nothing to free")
         offload_encoder = False
     model = read_weights(found.first, chosen, quantization, target, offload_encoder)
-    label_set = _label_set(model, found.first)
+    declared = read_declared({METADATA: getattr(model.config, METADATA, None)}, found.first / "config.json")
     merged, switch, sharing = None, None, "one model"
     if found.base and found.merged:
         merged = read_weights(found.merged, chosen, quantization, target, offload_encoder)
@@ -212,7 +225,7 @@ def open_model(
         variants=found.variants,
         report=report,
         folder=found.first,
-        label_set=label_set,
+        declared=declared,
         switch=switch,
     )
 
@@ -283,16 +296,6 @@ def _facellm(source: Source) -> tuple[Path | None, Path | None, str | None]:
         if not (source.spec and source.spec.presumed):
             raise
         return None, None, f"{source.merged}, a presumed name, is not on the Hugging Face hub, or is private"
-
-
-def _label_set(model: Any, folder: Path) -> str:
-    declared = getattr(model.config, METADATA, None)
-    found = declared.get("label_set", LABEL_SETS[0]) if isinstance(declared, dict) else LABEL_SETS[0]
-    if found not in LABEL_SETS:
-        raise FaceLLMError(
-            f"{folder / 'config.json'} declares the label set {found!r}; this version knows {', '.join(LABEL_SETS)}."
-        )
-    return found
 
 
 def read_weights(

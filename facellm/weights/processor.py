@@ -6,15 +6,21 @@ The files that it reads and writes are InternVLProcessor's own.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer, InternVLProcessor
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
+from facellm.files import write_json
+
 if TYPE_CHECKING:
     import torch
     from PIL import Image
+
+
+VIDEO_CONFIG = "video_preprocessor_config.json"
 
 
 class FaceProcessor(InternVLProcessor):
@@ -53,6 +59,31 @@ class FaceProcessor(InternVLProcessor):
     def to_dict(self) -> dict[str, Any]:
         # Written as the class that the hub knows, so that other programs open the folder.
         return {**super().to_dict(), "processor_class": "InternVLProcessor"}
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> Any:
+        """Writes the processor's files, and the video processor's that a plain `AutoProcessor` asks for."""
+        written = super().save_pretrained(save_directory, *args, **kwargs)
+        write_json(Path(save_directory) / VIDEO_CONFIG, self.video_config())
+        return written
+
+    def video_config(self) -> dict[str, Any]:
+        """Returns video_preprocessor_config.json: no video is shown to a FaceLLM, but where torchvision is installed
+        transformers opens no InternVL folder without it. Frames would be prepared as images are."""
+        images = self.image_processor
+        return {
+            "video_processor_type": "InternVLVideoProcessor",
+            "processor_class": "InternVLProcessor",
+            "size": dict(images.size),
+            "image_mean": list(images.image_mean),
+            "image_std": list(images.image_std),
+            "resample": int(images.resample),
+            "rescale_factor": images.rescale_factor,
+            "do_convert_rgb": True,
+            "do_normalize": True,
+            "do_rescale": True,
+            "do_resize": True,
+            "do_sample_frames": False,
+        }
 
     def pixels(self, image: Image.Image, tiles: int = 1) -> torch.Tensor:
         """Turns an RGB image into tiles.

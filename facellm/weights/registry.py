@@ -1,11 +1,18 @@
-"""Named models, what memory they need, and which one `auto` takes on a given machine. Imports no torch."""
+"""Named models, what memory they need, and which one `auto` takes on a given machine; what a model declares of its
+training in its config.json. Imports no torch.
+
+    {"facellm": {"label_set": "utkface", "fields": ["age_group", "gender", "pose"]}}
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from facellm.errors import FaceLLMError
+from facellm.labels import LABEL_SETS
 
 NANO = Path(__file__).resolve().parents[1] / "nano"
 MINI = Path(__file__).resolve().parents[1] / "mini"  # without its decoder, which is fetched once
@@ -17,6 +24,7 @@ BITS = {"none": 16.0, "int8": 8.05, "nf4": 4.127}
 # Compare decodes 16 rows; 1,024 tokens each is image, question and a long answer. CUDA itself takes about half a GiB.
 ANSWER_TOKENS = 16 * 1024
 WORKING_BYTES = GIB
+METADATA = "facellm"  # the entry in which a model declares what this project has to know of it
 
 
 @dataclass(frozen=True)
@@ -231,3 +239,39 @@ def choose(device: Device, quantization: str | None = None, copies: int = 2) -> 
     if device.kind == "mps":
         return "1b", "Apple GPU found"
     return EMBEDDED[0], "no GPU found"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a model was trained to tell.
+
+    Attributes:
+        label_set: One of `labels.LABEL_SETS`; what declares nothing has the first.
+        fields: Keys of the profile's fields that it was trained on; it is asked for no other. None: for all.
+    """
+
+    label_set: str = LABEL_SETS[0]
+    fields: tuple[str, ...] | None = None
+
+
+def read_declared(config: Any, place: Any) -> Declared:
+    """Reads what a model declares.
+
+    Args:
+        config: The content of its config.json, or another mapping with the same entry.
+        place: The file, for sentences.
+
+    Raises:
+        FaceLLMError: For a label set that this version does not know, or fields that are no list of keys.
+    """
+    told = config.get(METADATA) if isinstance(config, Mapping) else None
+    if not isinstance(told, Mapping):
+        return Declared()
+    found, fields = told.get("label_set", LABEL_SETS[0]), told.get("fields")
+    if found not in LABEL_SETS:
+        raise FaceLLMError(f"{place} declares the label set {found!r}; this version knows {', '.join(LABEL_SETS)}.")
+    if fields is None:
+        return Declared(found)
+    if not isinstance(fields, list) or not fields or not all(isinstance(key, str) for key in fields):
+        raise FaceLLMError(f'{place} declares "fields" that are no list of the profile\'s keys; correct or remove it.')
+    return Declared(found, tuple(fields))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
-from facellm.files import write_text
+from facellm.files import write_json, write_text
 from train.outputs import usable_folder
 from train.reports.pages import render
 
@@ -70,6 +70,7 @@ def export(
     """
     from facellm.weights.adapter import attach
     from facellm.weights.checkpoint import adapter_or_merged, read_json
+    from facellm.weights.processor import VIDEO_CONFIG
     from train.lora.base_model import TRAINING, base_folder, open_base, public_name
     from train.lora.parts.whole import stored_dtype, write_model
 
@@ -101,6 +102,8 @@ def export(
     stored = dtype or stored_dtype(place)
     part = out.with_name(out.name + ".part")
     write_model(merged, place, part, stored, max_shard_size)
+    if not (part / VIDEO_CONFIG).exists():
+        write_json(part / VIDEO_CONFIG, processor.video_config())
     figures = {
         "base": str(named),
         "adapter": known.get("base", {}),

@@ -18,7 +18,6 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from facellm.files import write_json
 from facellm.weights.processor import FaceProcessor
 from facellm.weights.smollm2 import END_OF_TURN, PAD
 from train.mini.vision.tower import FaceNet
@@ -85,21 +84,5 @@ def save(model: InternVLForConditionalGeneration, processor: FaceProcessor, fold
 
 
 def save_processor(processor: FaceProcessor, folder: Path) -> None:
-    """The processor's files, and the video processor's that a plain `AutoProcessor` asks for (with torchvision)."""
+    """The processor's files, those that a plain `AutoProcessor` asks for among them."""
     processor.save_pretrained(folder)
-    images = processor.image_processor
-    video = {
-        "video_processor_type": "InternVLVideoProcessor",
-        "processor_class": "InternVLProcessor",
-        "size": dict(images.size),
-        "image_mean": list(images.image_mean),
-        "image_std": list(images.image_std),
-        "resample": int(images.resample),
-        "rescale_factor": images.rescale_factor,
-        "do_convert_rgb": True,
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "do_sample_frames": False,
-    }
-    write_json(folder / "video_preprocessor_config.json", video)

@@ -170,3 +170,18 @@ def test_log_probabilities_are_the_models_own(engine, photo):
         and greedy.logprobs[0].top[0].token == greedy.logprobs[0].token
     )
     assert "logprobs" not in engine.answer(photo, [Row("base", "Hi")], Sampling(max_new_tokens=2))[0].to_dict()
+
+
+def test_names_that_a_schema_does_not_list_are_not_invented():
+    inner = {"type": "object", "properties": {"properties": {"type": "string"}}}
+    told = schema_of(form({"type": "object", "properties": {"a": inner, "b": {"items": inner}}, "$defs": {"c": inner}}))
+    closed = {**inner, "additionalProperties": False}
+    assert told["additionalProperties"] is False and told["$defs"]["c"] == closed
+    assert told["properties"] == {"a": closed, "b": {"items": closed}}
+    for schema in (
+        {"type": "object"},
+        {"properties": {"a": {}}, "additionalProperties": {"type": "string"}},
+        {"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]},
+        {"enum": [{"properties": {"a": 1}}]},
+    ):
+        assert schema_of(form(schema)) == schema

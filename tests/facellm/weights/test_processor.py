@@ -2,7 +2,9 @@
 
 import json
 
-from facellm.weights.processor import FaceProcessor
+from facellm.weights.checkpoint import open_processor
+from facellm.weights.processor import VIDEO_CONFIG, FaceProcessor
+from facellm.weights.registry import NANO
 from tests.tiny import make_processor, picture
 
 
@@ -20,3 +22,14 @@ def test_one_tile_unless_asked_for_more():
     wide = picture().resize((300, 100))
     assert processor.pixels(wide).shape == (1, 3, 56, 56)
     assert processor.pixels(wide, tiles=3).shape == (4, 3, 56, 56)  # three tiles and a thumbnail
+
+
+def test_a_plain_auto_processor_finds_the_file_that_it_asks_for(tmp_path):
+    processor = make_processor()
+    processor.save_pretrained(tmp_path)
+    written = json.loads((tmp_path / VIDEO_CONFIG).read_text())
+    assert written["video_processor_type"] == "InternVLVideoProcessor" and written["size"] == {
+        "height": 56,
+        "width": 56,
+    }
+    assert json.loads((NANO / VIDEO_CONFIG).read_text()) == open_processor(NANO).video_config()

@@ -44,6 +44,7 @@ def test_merged_opens_alike_and_answers_as_the_adapter(world, adapter, tmp_path)
     from facellm.weights.load import open_model
 
     figures = export.export(adapter, tmp_path / "merged")
+    assert (tmp_path / "merged" / "video_preprocessor_config.json").is_file()
     assert figures["compared"] == 4 == figures["equal_before_storing"] == figures["equal_as_stored"]
     assert figures["base"] == str(world[1]) and figures["dtype"] == "float32"
     ours = open_model(str(tmp_path / "merged"), device="cpu", dtype="float32").model
