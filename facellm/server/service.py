@@ -257,6 +257,7 @@ class Service:
     def _answer(self, request: ChatRequest, row: Row, cancel: threading.Event, put: Callable[[Any], None]) -> None:
         view, tiles, sampling = self._view(request, cancel), request.facellm.tiles, request.sampling
         choices = [Choice(i, request, self.sensitive) for i in range(request.n)]
+        left = len(choices)  # that have not ended
         rows = [replace(row, seed=(sampling.seed + i) % 2**63) for i in range(request.n)]
         try:
             stream: Any = self.model.stream(view, rows, sampling, cancel, tiles)  # a generator
@@ -275,12 +276,12 @@ class Service:
                     cancel.set()
                 if delta.answer is not None:
                     end = choice.end(delta.answer)
+                    left -= 1
                     with self._lock:
                         self.counts.tokens += delta.answer.tokens
-                        self.counts.cancelled += end.reason == "cancelled"
+                        self.counts.cancelled += not left and any(c.cancelled for c in choices)
+                        self.counts.answered += not left and not any(c.cancelled for c in choices)
                     put(end)
-        with self._lock:
-            self.counts.answered += not any(c.cancelled for c in choices)
 
     def _view(self, request: AnyRequest, cancel: threading.Event | None = None) -> FaceView:
         with self._decoding.room_for(request.file):
