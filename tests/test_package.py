@@ -99,7 +99,7 @@ def test_requirements_are_those_of_the_project():
         ("facellm/weights/registry.py", "import facellm.engine.engine"),
         ("demo/runtime/options.py", "import demo.layout"),
         ("demo/votes.py", "import train.journal"),
-        ("train/faces/claims.py", "import train.evaluate.freetext"),
+        ("train/faces/known.py", "import train.evaluate.freetext"),
     ],
 )
 def test_an_import_against_the_layers_is_found(file, line, tmp_path):

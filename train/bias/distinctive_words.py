@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from train.faces.claims import LABELLED
+from facellm.claims import LABELLED
 from train.reports import stats
 
 PRIOR = 500.0  # words: draws a word that was seen a few times to its share in all texts

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from train.faces.claims import STAGES, age_claim, claims, found
+from facellm.claims import STAGES, age_claim, claims, found
 from train.faces.label_files import MAX_YEARS, age_group
 
 STAGE_NAMES = ("baby", "child", "teenager", "young", "middle-aged", "older")  # of claims.STAGES, in its order

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from train.faces.claims import repeats
+from facellm.claims import repeats
 from train.seen.claims import assertions
 from train.seen.claims.assertions import Reading
 

@@ -1,6 +1,6 @@
 """`python -m train freetext`: does what a model writes about a face contradict what is known of it, or itself?
 
-The eight attribute questions are asked about each face; what the answers claim (`train.faces.claims`) is held against
+The eight attribute questions are asked about each face; what the answers claim (`facellm.claims`) is held against
 labels and measurements, and against the rest of the same answer and of the same face's answers. A claim is counted only
 where the text makes one and the truth is known; a hedge makes none. Claims that nothing measured covers (hair, glasses,
 background) are for a person who reads descriptions.md.
@@ -21,11 +21,11 @@ from statistics import median
 from typing import Any
 
 from facellm.attributes import ATTRIBUTES, Attribute
+from facellm.claims import AGE_SLACK, LABELLED, MEASURED, age_claim, claims, conflicts, is_cut, repeats
 from facellm.errors import FaceLLMError
 from facellm.labels import AGE_GROUPS, group_span
 from train import journal
 from train.evaluate.extraction import is_refusal
-from train.faces.claims import AGE_SLACK, LABELLED, MEASURED, age_claim, claims, conflicts, is_cut, repeats
 from train.faces.known import Known, read_known
 from train.faces.sets import SPLIT_HELP, chosen_split, open_sets
 from train.opening import about, add_options, check_positive, open_chosen

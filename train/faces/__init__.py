@@ -1,1 +1,1 @@
-"""What is known of a face: labels, measurements, and what a text claims about it."""
+"""What is known of a face: labels, measurements, and which tasks they make."""

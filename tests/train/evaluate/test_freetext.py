@@ -6,11 +6,11 @@ import json
 
 import pytest
 
+from facellm.claims import age_claim, claims, conflicts, is_cut, repeats
 from facellm.labels import group_span
 from tests.tiny import make_tiny_adapter, make_tiny_internvl
 from tests.train.face_sets import write_face_set
 from train.evaluate.freetext import disagreements, examine, faults, judge, tally
-from train.faces.claims import age_claim, claims, conflicts, is_cut, repeats
 from train.faces.known import Known
 
 

@@ -10,8 +10,8 @@ from collections import Counter
 import pytest
 
 from facellm.attributes import ATTRIBUTES
+from facellm.claims import conflicts
 from tests.train.seen.made_faces import face, varied
-from train.faces.claims import conflicts
 from train.mini.language import face_conversations, fact_lines
 from train.mini.language.balance import Balance
 from train.seen.claims import assertions, comparison

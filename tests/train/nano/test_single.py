@@ -3,8 +3,8 @@
 import dataclasses
 import random
 
+from facellm.claims import sentences
 from tests.train.nano.teacher import read
-from train.faces.claims import sentences
 from train.nano.language.single import single
 from train.teachers.measured import wording
 

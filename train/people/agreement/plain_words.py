@@ -1,6 +1,6 @@
 """Ages and poses in the few words that people write ("about 30", "turned to the left").
 
-`train.faces.claims` reads whole sentences of a model and wants a unit or the viewer named; people name neither. A side
+`facellm.claims` reads whole sentences of a model and wants a unit or the viewer named; people name neither. A side
 is the viewer's unless it is said to be the person's own.
 """
 

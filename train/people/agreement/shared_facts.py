@@ -1,6 +1,6 @@
 """Do people and the synthetic answers say the same about the same face? Fact by fact, where both say something.
 
-What an answer states is read by `train.faces.claims`, with narrow patterns, and ages and poses in few words by
+What an answer states is read by `facellm.claims`, with narrow patterns, and ages and poses in few words by
 `plain_words`: what a person words in another way counts as not stated, so shares of stated facts are lower bounds.
 Which of the two is right is not known here.
 """
@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from facellm.claims import LABELLED, SHAPES, STAGES, age_claim, claims, found
 from facellm.labels import AGE_GROUPS
-from train.faces.claims import LABELLED, SHAPES, STAGES, age_claim, claims, found
 from train.people.agreement import plain_words
 from train.people.agreement.pairs import HUMAN, SYNTHETIC, Pair
 from train.people.kappa import clustered, cohen

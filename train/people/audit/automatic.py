@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from facellm.claims import AGE_SLACK, age_claim, claims, found
 from facellm.errors import FaceLLMError
 from facellm.labels import AGE_GROUPS
 from facellm.vision.images import load_image
-from train.faces.claims import AGE_SLACK, age_claim, claims, found
 from train.faces.measures import mesh_labels, read_measurements
 from train.people.audit.items import Item
 from train.people.audit.judgements import AUTO, Mark
@@ -36,7 +36,7 @@ BLURRED, NOT_BLURRED = 0.026, 0.042
 GREY, COLOURED = 0.02, 0.06  # mean of the largest minus the smallest channel
 TILTED_DEG, UPRIGHT_DEG = 7.0, 3.0  # roll; the measured teacher's (train.faces.facts)
 _SPAN = {group: (70, 120) if group == AGE_GROUPS[-1] else tuple(map(int, group.split("-"))) for group in AGE_GROUPS}
-# Label -> the word by which `train.faces.claims` would name it; groups that it has no word for are not judged.
+# Label -> the word by which `facellm.claims` would name it; groups that it has no word for are not judged.
 _ETHNICITY = {
     "White": "White", "Black": "Black", "Indian": "Indian", "Asian": "Asian", "East Asian": "Asian",
     "Southeast Asian": "Asian",
@@ -64,7 +64,7 @@ class Known:
     """What is known of an image.
 
     Attributes:
-        facts: By their names in `train.faces.claims`.
+        facts: By their names in `facellm.claims`.
         age: Years from-to of the label's group; None where unknown.
     """
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from train.faces import claims as labelled
+from facellm import claims as labelled
 from train.seen.claims.patterns.table import FACTS, GATES, NOUNS, OWN_NOUNS
 
 _MODAL = (
