@@ -11,7 +11,7 @@ from facellm.messages import build_messages, prompt_ids
 from facellm.results import Row
 from tests import tiny
 from tests.bench import __main__ as bench
-from tests.bench import models, pairs, report
+from tests.bench import gpu, models, pairs, report
 from tests.bench.timing import percentile, race, result
 
 SHAPES = {"small": ((2, 64, 128, 4, 2), (2, 32, 64, 2))}
@@ -86,3 +86,21 @@ def test_tables_stand_between_the_marks(tmp_path):
 def test_unknown_names_are_refused(capsys):
     assert bench.main(["B9"]) == 2 and "there is no B9" in capsys.readouterr().err
     assert bench.main(["B1", "--models", "huge"]) == 2 and "there is no model huge" in capsys.readouterr().err
+
+
+def test_the_gpu_script_runs_at_toy_size_and_writes_its_table(tmp_path, capsys):
+    doc = tmp_path / "p.md"
+    doc.write_text(f"before\n{gpu.BEGIN}\nold\n{gpu.END}\nafter\n")
+    assert gpu.main(["--toy", "--tokens", "3", "--repeats", "1", "--docs", str(doc)]) == 0
+    text = doc.read_text()
+    assert text.startswith("before") and text.endswith("after\n") and "old" not in text
+    rows = [line for line in text.splitlines() if line.startswith("| toy")]
+    assert [row.split(" | ")[1] for row in rows] == ["bf16", "nf4"]
+    for row in rows:  # every figure but the card's own was taken
+        assert row.count("| - ") == 1
+    assert gpu.main(["--toy", "--seconds", "-1"]) == 0 and "the time was up" in capsys.readouterr().out
+
+
+def test_without_a_gpu_the_script_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu.main([]) == 0 and "There is no CUDA GPU here" in capsys.readouterr().out

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,9 +35,26 @@ WHAT = {"attributes": "eight attributes an image", "taught": "nano's own trainin
 
 
 class Steps:
-    """A model with a new LoRA of the paper's size, its optimiser, and a micro-batch in both forms."""
+    """A model in training with its LoRA, its optimiser, and a micro-batch in both forms."""
 
-    def __init__(self, folder: str, kind: str, images: int = IMAGES):
+    def __init__(self, model: Any, processor: Any, kind: str, images: int = IMAGES):
+        self.model = model
+        base = model.get_base_model()
+        self.device = base.lm_head.weight.device
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=1e-5)
+        rows = [PAIRS[kind](processor, n) for n in range(images)]
+        token = base.config.image_token_id
+        self.packs = [p for n, row in enumerate(rows) for p in pack(row, n, token)]
+        self.pairs = sorted((p for n, row in enumerate(rows) for one in row for p in pack([one], n, token)), key=len)
+        self.answers = sum((p.labels[1:] != IGNORE).sum() for p in self.pairs)  # tokens
+        pixels = torch.cat([processor.pixels(tiny.picture(n, 224)) for n in range(images)])
+        self.pixels = pixels.to(self.device, base.model.multi_modal_projector.linear_1.weight.dtype)
+        self.tokens = {}
+
+    @classmethod
+    def opened(cls, folder: str, kind: str) -> Steps:
+        """A checkpoint in float32 with a new LoRA of the paper's size."""
         from peft import LoraConfig, get_peft_model
         from transformers import InternVLForConditionalGeneration
 
@@ -45,16 +63,11 @@ class Steps:
         torch.manual_seed(0)
         processor = FaceProcessor.from_pretrained(folder)
         base = InternVLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
-        self.model = get_peft_model(base, LoraConfig(r=16, lora_alpha=32, target_modules=LORA)).train()
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, lr=1e-5)
-        rows = [PAIRS[kind](processor, n) for n in range(images)]
-        token = base.config.image_token_id
-        self.packs = [p for n, row in enumerate(rows) for p in pack(row, n, token)]
-        self.pairs = sorted((p for n, row in enumerate(rows) for one in row for p in pack([one], n, token)), key=len)
-        self.answers = sum((p.labels[1:] != IGNORE).sum() for p in self.pairs)  # tokens
-        self.pixels = torch.cat([processor.pixels(tiny.picture(n, 224)) for n in range(images)])
-        self.tokens = {}
+        model = get_peft_model(base, LoraConfig(r=16, lora_alpha=32, target_modules=LORA)).train()
+        return cls(model, processor, kind)
+
+    def _here(self, batch: dict) -> dict:
+        return {name: v.to(self.device) if isinstance(v, torch.Tensor) else v for name, v in batch.items()}
 
     def _features(self, images: list[int]) -> torch.Tensor:
         with torch.no_grad():  # frozen
@@ -64,7 +77,7 @@ class Steps:
     def packed_loss(self, learn: bool) -> float:
         """Every image is encoded once."""
         use_packed_attention(self.model)
-        batch = collate(self.packs)
+        batch = self._here(collate(self.packs))
         self.tokens["packed"] = batch["input_ids"].numel()
         loss = answer_loss(*packed_forward(self.model, batch, self._features(batch["images"])))
         if learn:
@@ -76,7 +89,7 @@ class Steps:
         self.model.get_base_model().set_attn_implementation({"text_config": "sdpa"})
         total, self.tokens["plain"] = 0.0, 0
         for start in range(0, len(self.pairs), PLAIN_ROWS):
-            batch = collate_plain(self.pairs[start : start + PLAIN_ROWS])
+            batch = self._here(collate_plain(self.pairs[start : start + PLAIN_ROWS]))
             self.tokens["plain"] += batch["input_ids"].numel()
             out = self.model(
                 input_ids=batch["input_ids"],
@@ -110,7 +123,7 @@ def lora_step(subject: Subject, tokens: int, repeats: int) -> list[Result]:
 
 
 def _lora_step(subject: Subject, kind: str, repeats: int) -> list[Result]:
-    steps = Steps(subject.folders["base"], kind)
+    steps = Steps.opened(subject.folders["base"], kind)
     count = len(steps.pairs)
     with torch.no_grad():
         losses = steps.packed_loss(learn=False), steps.plain_loss(learn=False)
@@ -140,7 +153,7 @@ def main() -> None:
     from tests.bench.memory import status
 
     way, kind, folder = sys.argv[1:]
-    steps = Steps(folder, kind)
+    steps = Steps.opened(folder, kind)
     work: Callable[[], None] = getattr(steps, way)
     before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
