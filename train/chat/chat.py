@@ -19,12 +19,12 @@ from facellm.files import text_digest, write_json, write_text
 from train import journal, opening
 from train.chat import chat_report, tallies
 from train.chat.conversing import NEW_TOKENS, ask_all
-from train.chat.pictures import Pictures
 from train.chat.selection import Question, choose
 from train.faces.measures import measure_pixels
 from train.outputs import progress, usable_folder
 from train.seen.claims.disputes import truth_of
 from train.seen.known.face_record import Face, read_faces, read_tagged
+from train.seen.known.pictures import Pictures
 from train.seen.known.truth import Truth
 from train.seen.typed import wordings
 

@@ -27,6 +27,7 @@ from train.evaluate.sharding import NoOne, Shard, read_parts, write_merged
 from train.faces.rewording import WORDINGS
 from train.opening import about, add_options, check_positive, open_chosen
 from train.outputs import progress, usable_folder, write_files
+from train.probes.probe import add_probes, probe
 from train.reports.pages import html, markdown
 
 MOST_TILES = published.TILES  # InternVLProcessor's own limit
@@ -34,7 +35,10 @@ MOST_TILES = published.TILES  # InternVLProcessor's own limit
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m train evaluate", description=__doc__.split("\n")[0])
-    p.add_argument("benchmark", type=Path, help="folder of FaceXBench's JSON files, or one that `benchmark` made")
+    p.add_argument(
+        "benchmark", type=Path, nargs="?", help="folder of FaceXBench's JSON files, or one that `benchmark` made"
+    )
+    add_probes(p)
     add_options(p)
     p.add_argument("--setting", choices=SETTINGS, default="zero-shot")
     p.add_argument(
@@ -75,6 +79,10 @@ def main(argv: list[str]) -> int:
     if args.detect and (args.tiles or 1) > 1:
         raise FaceLLMError("--tiles are for whole images, and --detect shows one face's crop; leave out one of them.")
     method, tiles = args.method or "generate", args.tiles or 1
+    if args.pope or args.general:
+        return _probed(args)
+    if args.benchmark is None:
+        raise FaceLLMError("There is nothing to ask: give a benchmark's folder, --pope or --general.")
     shard = Shard.parse(args.shard) if args.shard else None
     benchmark = facexbench.read(args.benchmark)
     if args.merge:
@@ -97,6 +105,19 @@ def main(argv: list[str]) -> int:
         progress=progress("questions"),
     )  # fmt: skip
     return _told(args)
+
+
+def _probed(args: argparse.Namespace) -> int:
+    """Asks the probes instead of a benchmark."""
+    if args.benchmark is not None:
+        raise FaceLLMError("--pope and --general ask questions of their own; leave them out, or the benchmark.")
+    for name in ("as_published", "paraphrase", "permute", "blind", "detect", "no_marks"):
+        if getattr(args, name):
+            raise FaceLLMError(f"--{name.replace('_', '-')} is about a benchmark's questions; leave it out.")
+    for name in ("shard", "merge", "overlap", "method", "scorer", "tiles"):
+        if getattr(args, name) is not None:
+            raise FaceLLMError(f"--{name} is about a benchmark's questions; leave it out.")
+    return probe(args)
 
 
 def _told(args: argparse.Namespace) -> int:
