@@ -270,13 +270,36 @@ class RemoteFaceLLM(Questions):
     def questions(self) -> tuple[TypedQuestion, ...]:
         return ()
 
+    @property
+    def weights_digest(self) -> str | None:
+        told = self.about.get("weights")
+        return str(told) if told else None
+
     def option_scores(
         self, view: FaceView, questions: Sequence[TypedQuestion], variants: Sequence[str], blank: bool = False
     ) -> dict[str, list[list[float]]]:
         shown = blank_of(view) if blank else view.image
         address = data_uri(shown)
+        if self.about.get("choices"):
+            return self._choices(address, questions, variants)
         items = [(question.question, question.options) for question in questions]
         return {variant: self._label_scores(variant, items, address, shown.size) for variant in variants}
+
+    def _choices(
+        self, address: str, questions: Sequence[TypedQuestion], variants: Sequence[str]
+    ) -> dict[str, list[list[float]]]:
+        """What this project's server tells, for all models behind one image prefix."""
+        served = {self._name(variant): variant for variant in variants}
+        asked = [{"ask": question.ask, "options": list(question.options)} for question in questions]
+        body = {"model": list(served), "image": address, "questions": asked, "facellm": {"crop": False}}
+        told = self.backend.post_all("/choices", [body], _image_header(address))[0]["choices"]
+        return {
+            variant: [
+                [float(one["scores"][option]) for option in question.options]
+                for one, question in zip(told[name], questions, strict=True)
+            ]
+            for name, variant in served.items()
+        }
 
     def _label_scores(
         self, variant: str, items: Sequence[tuple[str, Sequence[str]]], address: str, size: tuple[int, int]

@@ -1,7 +1,8 @@
 """The server as an ASGI application: OpenAI's API, this project's /v1/profiles, and what operators ask it.
 
 /v1/models lists base and FaceLLM under their served names; /v1/chat/completions answers, streamed or whole;
-/v1/profiles gives the probabilities of the profile's labels. Every failure is OpenAI's error object with one sentence.
+/v1/profiles gives the probabilities of the profile's labels, /v1/choices
+the likelihoods of typed options. Every failure is OpenAI's error object with one sentence.
 """
 
 from __future__ import annotations
@@ -28,18 +29,26 @@ from facellm.api import FaceLLM
 from facellm.attributes import sensitive_allowed
 from facellm.errors import FaceLLMError
 from facellm.server.bodies import Bodies
-from facellm.server.documents import ChatChunk, ChatCompletion, ErrorReply, ModelList, ProfilesReply, ServedModel
+from facellm.server.documents import (
+    ChatChunk,
+    ChatCompletion,
+    ChoicesReply,
+    ErrorReply,
+    ModelList,
+    ProfilesReply,
+    ServedModel,
+)
 from facellm.server.limits import Admission, Clients
 from facellm.server.metrics import Metrics, Watched
 from facellm.server.operators import operators_routes
 from facellm.server.refusals import Refusal, short
 from facellm.server.replies import completion, event_stream
-from facellm.server.schemas import AnyRequest, ChatRequest, ProfilesRequest
+from facellm.server.schemas import AnyRequest, ChatRequest, ChoicesRequest, ProfilesRequest
 from facellm.server.service import End, Service, refusal_for
 
 MAX_BODY = 32 * 2**20  # bytes of a request: a photo of 20 MB in Base64, and a conversation
 BEARER = HTTPBearer(auto_error=False)
-PATHS = "/v1/models, /v1/chat/completions, /v1/profiles, /health, /ready, /metrics and /openapi.json"
+PATHS = "/v1/models, /v1/chat/completions, /v1/profiles, /v1/choices, /health, /ready, /metrics and /openapi.json"
 # FastAPI's pages fetch their scripts from a CDN, and this server is to work offline and to send nobody elsewhere.
 PAGES = ("/docs", "/redoc")
 
@@ -122,7 +131,8 @@ def _routes(service: Service, clients: Clients, bodies: Bodies, names: dict[str,
         return names[name]
 
     def described(name: str) -> dict[str, Any]:
-        about = {"variant": variant_of(name), "model": report.name, "version": __version__, "profiles": True}
+        about: dict[str, Any] = {"variant": variant_of(name), "model": report.name, "version": __version__}
+        about |= {"profiles": True, "choices": True, "weights": service.model.weights_digest}
         about |= {"dtype": report.dtype, "quantization": report.quantization, "sharing": report.sharing}
         return {"id": name, "object": "model", "created": started, "owned_by": "facellm", "facellm": about}
 
@@ -146,6 +156,14 @@ def _routes(service: Service, clients: Clients, bodies: Bodies, names: dict[str,
             asked = await bodies.read(request, ProfilesRequest, admission)
             found = await service.profiles(asked, {name: variant_of(name) for name in asked.model})
         return {"object": "facellm.profiles", "profiles": found}
+
+    @router.post("/choices", openapi_extra=_body_of(ChoicesRequest), response_model=ChoicesReply)
+    async def choices(request: Request) -> dict[str, Any]:
+        """How likely the models find each option of questions of the client's own."""
+        with admitted(request) as admission:
+            asked = await bodies.read(request, ChoicesRequest, admission)
+            found = await service.choices(asked, {name: variant_of(name) for name in asked.model})
+        return {"object": "facellm.choices", "choices": found}
 
     streamed = {"text/event-stream": {"schema": {"$ref": f"#/components/schemas/{ChatChunk.__name__}"}}}
     answers: dict[int | str, Any] = {200: {"model": ChatCompletion, "content": streamed}}
@@ -180,7 +198,8 @@ class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, with the bodies that the routes read themselves and the events that they stream."""
         document = super().openapi()
-        kinds: Any = [(ChatRequest, "validation"), (ProfilesRequest, "validation"), (ChatChunk, "serialization")]
+        kinds: Any = [(kind, "validation") for kind in (ChatRequest, ProfilesRequest, ChoicesRequest)]
+        kinds.append((ChatChunk, "serialization"))
         _, bodies = models_json_schema(kinds, ref_template="#/components/schemas/{model}")
         document.setdefault("components", {}).setdefault("schemas", {}).update(bodies["$defs"])
         return document

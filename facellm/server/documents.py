@@ -29,6 +29,8 @@ class Variant(Document):
     model: str
     version: str
     profiles: bool
+    choices: bool
+    weights: str = Field(description="Digest of the weights, to which calibrated questions are bound.")
     dtype: str
     quantization: str
     sharing: str
@@ -152,6 +154,16 @@ class Profile(Document):
 class ProfilesReply(Document):
     object: Literal["facellm.profiles"]
     profiles: dict[str, Profile] = Field(description="By served names.")
+
+
+class ScoredQuestion(Document):
+    ask: str
+    scores: dict[str, float] = Field(description="Log-likelihood in nats of each option as the whole answer.")
+
+
+class ChoicesReply(Document):
+    object: Literal["facellm.choices"]
+    choices: dict[str, list[ScoredQuestion]] = Field(description="By served names, in the order of the questions.")
 
 
 class Health(Document):

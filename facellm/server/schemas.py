@@ -1,4 +1,4 @@
-"""The requests of /v1/chat/completions and /v1/profiles as pydantic models.
+"""The requests of /v1/chat/completions, /v1/profiles and /v1/choices as pydantic models.
 
 An option that would change the answer and is not understood is refused, never ignored.
 """
@@ -26,10 +26,12 @@ from facellm.grammars.response_format import schema_of
 from facellm.messages import build_messages
 from facellm.results import Row
 from facellm.server.refusals import Refusal, refusal_of
+from facellm.typed.question import TypedQuestion, make
 from facellm.vision import data_uri
 
 MAX_MESSAGES = 101  # a system prompt and fifty turns: far beyond any model's window
 MAX_CHOICES = 16  # of one request: half of what is decoded at once
+MAX_QUESTIONS = 32  # with options, in one request
 MAX_CHARACTERS = 200_000  # of all messages together, likewise; more is not even tokenised
 
 # Parameters that are accepted with the values that change nothing; null means the same as leaving them out.
@@ -283,6 +285,34 @@ class ProfilesRequest(AnyRequest):
     @cached_property
     def file(self) -> bytes:
         return decode_data_uri(self.image, "image")
+
+
+class TypedAsk(BaseModel):
+    """A question with the answers to choose from."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    ask: str = Field(description="The question without its options.")
+    options: list[str] = Field(description="2 to 12 answers.")
+
+
+class ChoicesRequest(ProfilesRequest):
+    """How likely one or more models find the options of typed questions about one image."""
+
+    questions: list[TypedAsk] = Field(min_length=1, max_length=MAX_QUESTIONS, description="What is asked.")
+    blank: bool = Field(default=False, description="Show a blank picture of the same size in place of the image.")
+
+    @cached_property
+    def typed(self) -> list[TypedQuestion]:
+        """The questions as the model is asked them.  Raises Refusal."""
+        try:
+            return [make(question.ask, question.options) for question in self.questions]
+        except FaceLLMError as error:
+            raise Refusal(str(error), "questions") from None
+
+    @model_validator(mode="after")
+    def _check_questions(self) -> ChoicesRequest:
+        _ = self.typed
+        return self
 
 
 Kind = TypeVar("Kind", bound=AnyRequest)

@@ -28,7 +28,7 @@ from facellm.results import Answer, Delta, Row, TokenLogprob
 from facellm.server.limits import MAX_REQUESTS, Decoding
 from facellm.server.logs import REQUEST_ID
 from facellm.server.refusals import Refusal
-from facellm.server.schemas import AnyRequest, ChatRequest, ProfilesRequest
+from facellm.server.schemas import AnyRequest, ChatRequest, ChoicesRequest, ProfilesRequest
 from facellm.vision.faces import FaceView
 
 log = logging.getLogger("facellm.server")
@@ -213,6 +213,36 @@ class Service:
         def work(put: Callable[[Any], None]) -> None:
             found = self.model.profiles(self._view(request), tuple(dict.fromkeys(variants.values())))
             put({name: found[variant].to_dict() for name, variant in variants.items()})
+            with self._lock:
+                self.counts.answered += 1
+
+        return [event async for event in self._events(work, threading.Event())][-1]
+
+    async def choices(self, request: ChoicesRequest, variants: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+        """Scores the options of typed questions for the models in `variants`: {served name: "base" or "facellm"}.
+
+        Returns:
+            {served name: [{"ask": question, "scores": {option: nats}}, ...]}.
+
+        Raises:
+            Refusal: Where they cannot be scored, or the operator switched a question off.
+        """
+        asked = request.typed
+        if not all(policy.allowed(question.question, self.sensitive) for question in asked):
+            raise Refusal(policy.REFUSED, "questions", code="sensitive_off")
+
+        def work(put: Callable[[Any], None]) -> None:
+            kinds = tuple(dict.fromkeys(variants.values()))
+            found = self.model.option_scores(self._view(request), asked, kinds, request.blank)
+            put(
+                {
+                    name: [
+                        {"ask": question.ask, "scores": dict(zip(question.options, scores, strict=True))}
+                        for question, scores in zip(asked, found[variant], strict=True)
+                    ]
+                    for name, variant in variants.items()
+                }
+            )
             with self._lock:
                 self.counts.answered += 1
 

@@ -5,10 +5,12 @@ import math
 
 import pytest
 
-from facellm import FaceLLMError
+from facellm import FaceLLMError, connect
 from facellm.api import FaceLLM
+from facellm.client.answers import data_uri
 from facellm.typed import question as typed
 from facellm.typed.question import Fit, TypedQuestion
+from tests.facellm.server.asking import post
 
 
 @pytest.mark.parametrize(
@@ -105,3 +107,26 @@ def test_a_fit_for_these_weights_is_used_and_said(loaded, photo):
     assert after.calibrated and not before.calibrated
     assert after.probabilities["yes"] > before.probabilities["yes"]
     assert not model.choose(photo, fitted, ("base",), whole=True)["base"][0].calibrated
+
+
+def test_over_our_server_it_is_the_same_and_fits_count_there_too(server, here, photo):
+    remote = connect(server.url)
+    asked = [typed.parse("tie: Wears a tie?=yes,no"), typed.parse("Hair?=black,brown,red")]
+    for blind in (False, True):
+        local = here.choose(photo, asked, whole=True, without_picture=blind)
+        told = remote.choose(photo, asked, whole=True, without_picture=blind)
+        for variant, answers in local.items():
+            for ours, theirs in zip(answers, told[variant], strict=True):
+                assert theirs.probabilities == pytest.approx(ours.probabilities, abs=1e-4)
+                assert (theirs.without_picture is None) != blind
+    fits = {"facellm": Fit(1.0, (9.0, 0.0))}
+    fitted = TypedQuestion("tie", "Wears a tie?", ("yes", "no"), fits, here.weights_digest)
+    assert remote.choose(photo, fitted, ("facellm",), whole=True)["facellm"][0].calibrated
+
+
+def test_the_server_says_what_is_wrong_with_a_question(server, photo):
+    body = {"model": "base", "image": data_uri(photo), "questions": [{"ask": "Tie?", "options": ["yes", "Yes"]}]}
+    reply = post(server, body, "/choices")
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"] == "questions" and "same option twice" in reply.json()["error"]["message"]
+    assert post(server, {**body, "questions": []}, "/choices").status_code == 400
