@@ -128,7 +128,7 @@ class FaceLLM(Questions):
         face: int = 0,
         whole: bool = False,
     ) -> dict[str, Explanation]:
-        from facellm.engine.explain import influence, occluded_scores, tokens_a_side
+        from facellm.engine.likelihood.explain import influence, occluded_scores, tokens_a_side
 
         field = next((f for f in fields_for(self.loaded.label_set) if f.key == question), None)
         asked = make(field.ask, field.labels, field.key) if field else self._asked(question)

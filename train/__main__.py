@@ -11,7 +11,7 @@ import importlib.util
 import sys
 
 from facellm.errors import FaceLLMError
-from facellm.writable import refused
+from facellm.storage.writable import refused
 
 # verb -> (module, packages of an extra that it needs, what it does)
 VERBS = {

@@ -1,7 +1,7 @@
 """Long or paid work that a run keeps in a folder, so that one that was killed goes on where it stopped.
 
-Answers are lines of `facellm.json_lines`: stored answers of a teacher, replies and predictions of models. A folder also
-keeps the settings that decided what is in it.
+Answers are lines of `facellm.storage.json_lines`: stored answers of a teacher, replies and predictions of models. A
+folder also keeps the settings that decided what is in it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from facellm.errors import FaceLLMError
-from facellm.files import write_text
-from facellm.json_lines import Journal, read
+from facellm.storage.files import write_text
+from facellm.storage.json_lines import Journal, read
 
 __all__ = ["PATHS", "RUN", "Journal", "check", "claim", "complete", "differences", "read", "settings_of"]
 

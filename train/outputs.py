@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from facellm import files
-from facellm.writable import not_written, usable_folder, usable_place
+from facellm.storage import files
+from facellm.storage.writable import not_written, usable_folder, usable_place
 
 __all__ = ["csv_text", "progress", "usable_folder", "usable_place", "write_files"]
 

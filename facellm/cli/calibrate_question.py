@@ -20,8 +20,8 @@ from facellm.cli.quiet import quiet
 from facellm.cli.request import open_chosen
 from facellm.errors import FaceLLMError, ImageError
 from facellm.model_options import ModelOptions
+from facellm.storage.writable import not_written, usable_file
 from facellm.typed.question import FOLDER, Fit, TypedQuestion, parse
-from facellm.writable import not_written, usable_file
 
 if TYPE_CHECKING:
     import numpy as np

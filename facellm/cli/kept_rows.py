@@ -18,8 +18,8 @@ from filelock import FileLock, Timeout
 from facellm.cli.photo_paths import Photo
 from facellm.cli.tables import Columns, write_table
 from facellm.errors import FaceLLMError
-from facellm.json_lines import Journal, damaged, records
-from facellm.writable import not_written
+from facellm.storage.json_lines import Journal, damaged, records
+from facellm.storage.writable import not_written
 
 
 class _Row(NamedTuple):

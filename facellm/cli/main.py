@@ -21,7 +21,7 @@ from facellm.cli.quiet import quiet
 from facellm.cli.terms import TABLES, TITLES
 from facellm.errors import FaceLLMError
 from facellm.model_options import add_model_options
-from facellm.writable import refused
+from facellm.storage.writable import refused
 
 
 def build_parser() -> argparse.ArgumentParser:

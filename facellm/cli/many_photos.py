@@ -26,8 +26,8 @@ from facellm.cli.quiet import quiet
 from facellm.cli.request import Asked, open_chosen, read_request
 from facellm.cli.tables import check_kind
 from facellm.errors import FaceLLMError
-from facellm.files import text_digest
-from facellm.writable import usable_file
+from facellm.storage.files import text_digest
+from facellm.storage.writable import usable_file
 
 if TYPE_CHECKING:
     from facellm.engine.sampling import Sampling

@@ -12,7 +12,7 @@ from typing import Any
 
 from facellm.cli.terms import TABLES
 from facellm.errors import FaceLLMError
-from facellm.files import atomic_open, atomic_path
+from facellm.storage.files import atomic_open, atomic_path
 
 Columns = Sequence[tuple[str, str]]  # name and type ("text", "int", "float", "bool") of each
 _ROWS = 1024  # written to Parquet at a time

@@ -12,7 +12,7 @@ from facellm.cli.quiet import quiet
 from facellm.cli.request import open_chosen, read_request
 from facellm.cli.terms import TITLES
 from facellm.errors import FaceLLMError
-from facellm.writable import usable_file
+from facellm.storage.writable import usable_file
 
 if TYPE_CHECKING:
     from facellm.typed.explanation import Explanation

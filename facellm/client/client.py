@@ -11,12 +11,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facellm.client import knowledge, likelihoods, names
 from facellm.client.answers import GrowingAnswer, data_uri
+from facellm.client.remote_report import RemoteReport
 from facellm.client.transport import Backend, Health, Rejected
 from facellm.errors import FaceLLMError
 from facellm.interface import ImageSource, Questions, blank_of, face_of, make_sampling
@@ -89,30 +89,6 @@ def connect(
         raise
     found.seconds = time.perf_counter() - started
     return found
-
-
-@dataclass(frozen=True)
-class RemoteReport:
-    """What is served where, in the form of `facellm.weights.load.LoadReport`; what no server tells is "not told"."""
-
-    name: str
-    base: str | None
-    facellm: str | None
-    reason: str
-    seconds: float
-    notes: tuple[str, ...] = ()
-    device: str = "remote"
-    dtype: str = "not told"
-    quantization: str = "not told"
-    memory_bytes: int | None = None
-    revision: str | None = None
-    sharing: str = "not told"
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "seconds": round(self.seconds, 3), "notes": list(self.notes)}
-
-    def __str__(self) -> str:
-        return f"{self.name}, {self.dtype}, quantization {self.quantization}; {self.reason}"
 
 
 class RemoteFaceLLM(Questions):

@@ -2,7 +2,7 @@
 
 A label is sent as the assistant's finished answer, and the server says how likely each token of that prompt was. The
 tokens are read from the end: an EOS token, and before it the label. That is the likelihood that
-facellm.engine.scoring computes here, in as many requests as there are labels.
+facellm.engine.likelihood.scoring computes here, in as many requests as there are labels.
 """
 
 from __future__ import annotations

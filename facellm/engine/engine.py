@@ -21,10 +21,10 @@ import torch
 from facellm.engine.decode import Batch, prefill_prefix
 from facellm.engine.features import FeatureStore
 from facellm.engine.kv_cache import PrefixCache, common_prefix
+from facellm.engine.likelihood.scoring import PackedRow, score_rows
 from facellm.engine.network import eos_ids, networks_of
 from facellm.engine.sampling import Sampling
 from facellm.engine.scheduler import MAX_ROWS, BatchQueue, Scheduler
-from facellm.engine.scoring import PackedRow, score_rows
 from facellm.engine.sequence import Request, RunningSequence
 from facellm.errors import FaceLLMError, ParameterError
 from facellm.grammars.json_grammar import Grammars

@@ -17,8 +17,8 @@ import torch
 
 from facellm.engine.features import FeatureStore
 from facellm.engine.kv_cache import filled_cache
+from facellm.engine.likelihood.scoring import PackedRow, score_rows
 from facellm.engine.network import Network, eos_ids, networks_of
-from facellm.engine.scoring import PackedRow, score_rows
 from facellm.errors import FaceLLMError
 from facellm.messages import build_messages, label_ids, prompt_ids
 from facellm.weights.load import LoadedModel

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
-from facellm.files import write_json
 from facellm.labels import AGE_GROUPS
 from facellm.profile import Field, softmax
+from facellm.storage.files import write_json
 
 FORM = "facellm-question-1"  # first entry of a question's file
 FOLDER = "questions"  # beside a model's weights; its files travel with the model

@@ -28,7 +28,7 @@ TRAINING_MARGIN = 0.25  # dlib's padding, as in UTKFace's aligned crops
 MAX_MARGIN = 2.0
 
 # Where the detector finds eyes, nose tip and mouth corners in aligned training crops, as fractions of the side: medians
-# over UTKFace crops (tests/bench/bench_faces.py prints them), made symmetric about the vertical axis.
+# over UTKFace crops (tests/bench/by_hand/bench_faces.py prints them), made symmetric about the vertical axis.
 TEMPLATE = np.array([[0.302, 0.291], [0.698, 0.291], [0.500, 0.524], [0.323, 0.694], [0.677, 0.694]])
 # 1 / variance of each landmark in those crops, relative to an eye: noses and mouths move with pose and expression.
 WEIGHTS = np.array([1.0, 1.0, 0.35, 0.25, 0.25])

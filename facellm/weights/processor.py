@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, InternVLProcessor
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
-from facellm.files import write_json
+from facellm.storage.files import write_json
 
 if TYPE_CHECKING:
     import torch

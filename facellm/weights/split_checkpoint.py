@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facellm.errors import FaceLLMError
-from facellm.files import file_digest, text_digest, write_json
+from facellm.storage.files import file_digest, text_digest, write_json
 from facellm.weights.fetch import FOLDER, Unfetched, cache_folder, fetch_decoder
 
 if TYPE_CHECKING:

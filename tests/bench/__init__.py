@@ -1,2 +1,2 @@
-"""Benchmarks, run by hand: `python -m tests.bench`, and `python -m tests.bench.bench_NAME` for those with a command of
-their own. Never part of the test suite."""
+"""Benchmarks, run by hand: `python -m tests.bench`, and `python -m tests.bench.by_hand.bench_NAME` for those with a
+command of their own. Never part of the test suite."""

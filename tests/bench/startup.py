@@ -9,7 +9,7 @@ import argparse
 import subprocess
 import sys
 
-from tests.bench.bench_demo import serving
+from tests.bench.by_hand.bench_demo import serving
 from tests.bench.timing import Result, race, result, seconds
 from tests.paths import ROOT
 

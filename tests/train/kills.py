@@ -1,6 +1,6 @@
 """Runs the real command with faults and SIGKILL at random moments, and checks the account at the end.
 
-Used by a test with a few kills and by tests.bench.bench_dataset with many.
+Used by a test with a few kills and by tests.bench.by_hand.bench_dataset with many.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from facellm.errors import FaceLLMError
-from facellm.writable import refused, usable_file, usable_folder, usable_place
+from facellm.storage.writable import refused, usable_file, usable_folder, usable_place
 from tests.paths import ROOT
 from tests.train.face_sets import write_benchmark, write_face_set
 from train import __main__ as verbs
@@ -83,7 +83,7 @@ FULL = """
 import resource, sys
 import torch
 from safetensors.torch import save_file
-from facellm.writable import refused
+from facellm.storage.writable import refused
 resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 tensor = torch.zeros(100_000)
 def plain():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
-from facellm.files import text_digest, write_json, write_text
+from facellm.storage.files import text_digest, write_json, write_text
 from train import journal, opening
 from train.chat import chat_report, tallies
 from train.chat.conversing import NEW_TOKENS, ask_all

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from facellm.errors import FaceLLMError
-from facellm.json_lines import records
+from facellm.storage.json_lines import records
 from train.teachers.batch.parts import Parts
 from train.teachers.store import FILE, LOCK, WHAT, AnswerStore
 

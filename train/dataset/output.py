@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
-from facellm.files import atomic_open, atomic_path, file_digest, write_json, write_text
 from facellm.labels import AGE_GROUPS, GENDERS
+from facellm.storage.files import atomic_open, atomic_path, file_digest, write_json, write_text
 from train.dataset.data_card import card, plot
 from train.faces.label_files import RACES
 from train.faces.label_rows import LabelRow

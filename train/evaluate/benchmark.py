@@ -17,8 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from facellm.errors import FaceLLMError
-from facellm.files import atomic_open
 from facellm.labels import FAIRFACE_ETHNICITIES
+from facellm.storage.files import atomic_open
 from train.evaluate.prompts import ANSWER_WITH_LETTER, LETTERS
 from train.faces.sets import SPLIT_HELP, Face, FaceSet, chosen_split, open_sets
 from train.faces.tasks import TASKS, Task

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
-from facellm.files import write_text
+from facellm.storage.files import write_text
 from train.experiment.plans import MAIN, Arm, Experiment
 from train.lora.checkpoints import result
 from train.lora.conversations import DataSet, read_dataset

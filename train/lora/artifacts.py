@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from transformers import TrainerCallback
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from facellm.files import write_json, write_text
+from facellm.storage.files import write_json, write_text
 from facellm.weights.fingerprint import weights_digest
 from train.lora.base_model import DTYPES, TRAINING, BaseId, local_name
 from train.lora.checkpoints import ADAPTER, MODEL

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from facellm.errors import FaceLLMError
-from facellm.files import write_json
+from facellm.storage.files import write_json
 from train.lora.recipe import FREE, SETTINGS
 
 ADAPTER, MODEL = "adapter", "model"  # folders that a finished run leaves: an adapter for its base, or a whole model

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from facellm.errors import FaceLLMError
-from facellm.files import text_digest
 from facellm.messages import build_messages, clean, expand_image, render
+from facellm.storage.files import text_digest
 from train.lora.rows.decoding import image_faults
 from train.lora.rows.example import Example, Fault, RowError, refuse
 from train.lora.rows.forms import example_of

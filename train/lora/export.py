@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
-from facellm.files import write_json, write_text
+from facellm.storage.files import write_json, write_text
 from train.outputs import usable_folder
 from train.reports.pages import render
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from facellm.errors import FaceLLMError
-from facellm.files import file_digest, write_text
+from facellm.storage.files import file_digest, write_text
 from facellm.vision.images import load_image
 from facellm.weights.fingerprint import encoder_digest
 

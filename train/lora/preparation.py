@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facellm.errors import FaceLLMError
-from facellm.files import write_text
+from facellm.storage.files import write_text
 from train.lora.conversations import DataSet, check_images, mixed, read_dataset
 from train.lora.rows.example import LISTED, Fault, refuse
 

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from facellm.errors import FaceLLMError
-from facellm.files import atomic_path
+from facellm.storage.files import atomic_path
 from train.lora.conversations import IGNORE
 from train.lora.packed_attention import answer_loss, collate, packed_forward, use_packed_attention
 from train.lora.packs import Pack, pack

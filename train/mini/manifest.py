@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
-from facellm.files import file_digest, write_json
-from facellm.json_lines import Journal, records
+from facellm.storage.files import file_digest, write_json
+from facellm.storage.json_lines import Journal, records
 
 STAGES = "stages.jsonl"
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "pillow", "onnx", "gguf")

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from facellm.errors import FaceLLMError
-from facellm.files import atomic_path
+from facellm.storage.files import atomic_path
 from facellm.weights.split_checkpoint import OWN_WEIGHTS
 
 OWN = ("vision_tower.", "multi_modal_projector.")  # names as the hub's InternVLs have them in their files

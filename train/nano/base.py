@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from facellm.files import atomic_path
+from facellm.storage.files import atomic_path
 from facellm.weights.device import cpu_has_fast_bfloat16
 from train.lora.conversations import Example, tokenize
 from train.lora.packed_attention import answer_loss, answer_weights, collate, packed_forward, use_packed_attention

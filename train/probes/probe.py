@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
-from facellm.files import text_digest
+from facellm.storage.files import text_digest
 from train import journal
 from train.opening import about, open_chosen
 from train.outputs import progress, usable_folder, write_files

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from facellm.files import atomic_path
+from facellm.storage.files import atomic_path
 
 COLOURS = {"base": "#9aa5b1", "facellm": "#2563eb"}
 

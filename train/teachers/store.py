@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from facellm.errors import FaceLLMError
-from facellm.json_lines import Journal, damaged, records
+from facellm.storage.json_lines import Journal, damaged, records
 
 FILE, LOCK = "answers.jsonl", ".answers.lock"
 WHAT = "an answer"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from facellm.files import file_digest
+from facellm.storage.files import file_digest
 from facellm.vision.detector import NETWORKS
 from tests.paths import EXAMPLES, ROOT
 

@@ -399,6 +399,6 @@ def test_resume_goes_on(server, faces, tmp_path):
 
 
 def test_killed_at_random_moments_under_faults(server, faces, tmp_path):
-    """A few of the kills that tests.bench.bench_dataset does twenty of."""
+    """A few of the kills that tests.bench.by_hand.bench_dataset does twenty of."""
     account = run_with_kills(server, faces, tmp_path / "out", images=6, kills=2, concurrency=3, seed=0)
     assert account.sent >= 10

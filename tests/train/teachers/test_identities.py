@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from facellm.attributes import ATTRIBUTES
-from facellm.files import text_digest
+from facellm.storage.files import text_digest
 from tests.train.nano.teacher import read
 from train.faces.label_rows import LabelRow
 from train.teachers.measured import substitutes

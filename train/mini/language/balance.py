@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from facellm.files import write_text
+from facellm.storage.files import write_text
 from train.seen.known.truth import PROPOSITIONS, Truth
 from train.seen.typed import typed_answers
 from train.seen.typed.typed_answers import VALUED

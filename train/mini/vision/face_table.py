@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facellm.files import atomic_path
 from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, GENDERS
+from facellm.storage.files import atomic_path
 from train.faces.facts import MISSING
 from train.faces.measures import MEASUREMENTS, square
 from train.seen.known import split, tags

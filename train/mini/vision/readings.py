@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from facellm.files import atomic_path
 from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, GENDERS
+from facellm.storage.files import atomic_path
 from train.mini.vision.face_table import Faces
 from train.mini.vision.targets import LABELS, TAG, VALUES
 from train.mini.vision.tower import FaceNet, predict

@@ -16,7 +16,7 @@ import torch
 from transformers.models.internvl.modeling_internvl import InternVLModel
 
 from facellm.errors import FaceLLMError
-from facellm.files import write_text
+from facellm.storage.files import write_text
 from train.mini.vision.augment import whole
 from train.mini.vision.face_table import Faces
 from train.mini.vision.tower import FaceNet

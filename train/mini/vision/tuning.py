@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from facellm.errors import FaceLLMError
-from facellm.files import atomic_path
+from facellm.storage.files import atomic_path
 from train.mini.vision import face_table, negatives, readings
 from train.mini.vision.augment import View, augmented, whole
 from train.mini.vision.figures import face_or_not, table

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from facellm.files import atomic_open
 from facellm.labels import EXPRESSIONS
+from facellm.storage.files import atomic_open
 from train.faces.facts import FactReader, Facts
 from train.faces.measures import EYES_CLOSED, EYES_OPEN, MEASUREMENTS, PIXEL_STATS, YAW_TURNED_DEG
 from train.nano.language import general

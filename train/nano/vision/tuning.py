@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from facellm.files import atomic_path
+from facellm.storage.files import atomic_path
 from facellm.weights.device import cpu_has_fast_bfloat16
 from train.nano.vision import faces as data
 from train.nano.vision.augment import IMAGE_PX, augment, erase, normalise

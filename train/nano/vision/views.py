@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from facellm.files import atomic_path
 from facellm.labels import EXPRESSIONS
+from facellm.storage.files import atomic_path
 from facellm.weights.device import cpu_has_fast_bfloat16
 from train.faces.measures import YAW_TURNED_DEG, cheek_difference, pixel_stats
 from train.nano.vision import augment, heads

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facellm.files import atomic_path
+from facellm.storage.files import atomic_path
 from train.faces.measures import Pixels, measure_pixels
 
 

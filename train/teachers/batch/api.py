@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
-from facellm.files import atomic_open
+from facellm.storage.files import atomic_open
 from train.teachers.batch.parts import ENDPOINT, METADATA, Part
 from train.teachers.faults import NoReply
 from train.teachers.openai import Teacher, transport_errors

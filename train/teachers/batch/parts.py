@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from facellm.errors import FaceLLMError
-from facellm.files import PARTIAL, atomic_open, write_text
+from facellm.storage.files import PARTIAL, atomic_open, write_text
 from train.faces.label_rows import LabelRow
 from train.teachers.plan import Plan, data_url
 

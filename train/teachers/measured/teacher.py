@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from facellm.files import write_text
 from facellm.labels import AGE_GROUPS, ETHNICITIES, EXPRESSIONS, GENDERS
+from facellm.storage.files import write_text
 from facellm.vision.images import load_image
 from train.faces import facts
 from train.faces.label_rows import LabelRow

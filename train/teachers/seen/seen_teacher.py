@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from facellm.errors import FaceLLMError
-from facellm.files import file_digest
+from facellm.storage.files import file_digest
 from facellm.vision.images import load_image
 from train.faces.label_rows import LabelRow
 from train.faces.measures import measure_pixels, read_measurements

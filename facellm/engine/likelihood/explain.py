@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from facellm.engine.kv_cache import filled_cache
+from facellm.engine.likelihood.scoring import PackedRow, score_rows
 from facellm.engine.scheduler import MAX_ROWS
-from facellm.engine.scoring import PackedRow, score_rows
 from facellm.errors import FaceLLMError
 from facellm.messages import build_messages, label_ids, prompt_ids
 

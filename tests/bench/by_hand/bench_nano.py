@@ -1,4 +1,4 @@
-"""Memory and time of the embedded model: `python -m tests.bench.bench_nano [--repeats 5] [--threads 2]`.
+"""Memory and time of the embedded model: `python -m tests.bench.by_hand.bench_nano [--repeats 5] [--threads 2]`.
 
 Every repeat is a process of its own, so that loading is measured cold (but with warm file caches) and the peak memory
 is that of one load and one description. Prints medians as JSON and as the rows of the model card's table.

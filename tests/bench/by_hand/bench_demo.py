@@ -1,4 +1,4 @@
-"""The demo under a stopwatch and under a crowd: `python -m tests.bench.bench_demo first-words|crowd|start [options]`.
+"""The demo timed and crowded: `python -m tests.bench.by_hand.bench_demo first-words|crowd|start [options]`.
 
 first-words: in a headless Chromium, seconds from the click on "Describe all eight" to the first words in a card, each
   time about a photo that the server has not seen (median of --times); seconds until all eight are done, and that over

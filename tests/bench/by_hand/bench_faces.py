@@ -1,4 +1,4 @@
-"""Face detectors on real faces: `python -m tests.bench.bench_faces [--faces 40] [--detectors facellm,haar,...]`.
+"""Face detectors on real faces: `python -m tests.bench.by_hand.bench_faces [--faces 40] [--detectors facellm,...]`.
 
 Scenes are made from UTKFace's aligned crops (../shared/data/utkface/val.zip), so place, size and turn are known, on
 photos without a face (given with `--backgrounds`, a folder; the example photo of this project is always used). Reported

@@ -1,4 +1,4 @@
-"""Profiles of a folder against one call a picture (B12): `python -m tests.bench.bench_folder [--photos 64]`.
+"""Profiles of a folder against one call a picture (B12): `python -m tests.bench.by_hand.bench_folder [--photos 64]`.
 
 The photos are small portraits, made from the example photos in many light and crops. Three ways to the same rows are
 timed: `facellm profile FOLDER --out`, the command once for each picture (a few of them, from which a picture's time is

@@ -1,4 +1,4 @@
-"""`python -m train dataset` against a local server: `python -m tests.bench.bench_dataset [--images N] [--kills 20]`.
+"""`train dataset` against a local server: `python -m tests.bench.by_hand.bench_dataset [--images N] [--kills 20]`.
 
 Throughput: every row of FairFace's validation labels (from ../shared; the images are small ones made up here, one for
 each row) x 8 attributes through a server in a process of its own that answers after --latency seconds, against a
@@ -142,7 +142,7 @@ def cpu_seconds(pid: int) -> float:
 def throughput(folder: Path, number: int | None, concurrency: int, latency: float, slice_size: int) -> dict:
     faces, out = folder / "faces", folder / "out"
     images = make_faces(faces, number)
-    command = [sys.executable, "-m", "tests.bench.bench_dataset", "--serve", "--latency", str(latency)]
+    command = [sys.executable, "-m", "tests.bench.by_hand.bench_dataset", "--serve", "--latency", str(latency)]
     server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"

@@ -1,4 +1,4 @@
-"""Multiple choice by likelihood against generating: `python -m tests.bench.bench_evaluate BENCHMARK [options]`.
+"""Multiple choice by likelihood against generating: `python -m tests.bench.by_hand.bench_evaluate BENCHMARK [options]`.
 
 The same questions, image encoding included, in four ways, interleaved, medians over the repeats:
   one by one   generate, a question at a time, its image encoded for each, as the published harness does

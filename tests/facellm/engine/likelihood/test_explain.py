@@ -11,7 +11,7 @@ from PIL import Image
 from facellm import FaceLLMError, load
 from facellm.api import FaceLLM
 from facellm.cli.main import main
-from facellm.engine import explain
+from facellm.engine.likelihood import explain
 from facellm.interface import BLANK
 from facellm.typed.explanation import Explanation
 from facellm.vision.heat_map import heat_map
