@@ -133,7 +133,8 @@ class Job:
                         yield updates
                 if ticket.discarded:
                     # Gradio sends the last value once more at the end, and an earlier one may still be on its way to a
-                    # page that was cleared meanwhile: so the last value is the page as the clearing action left it.
+                    # page that was cleared meanwhile: so the last value is the page as the clearing action left it
+                    # (unless something was asked since, which draws the page itself).
                     yield {self.line: gr.skip(), **{c: v for c, v in ticket.left.items() if c in outputs}}
                 ticket = runs.next(ticket)
 
@@ -144,6 +145,7 @@ class Job:
             show_progress="minimal",
             show_progress_on=[self.line],
             api_visibility="private",
+            trigger_mode="multiple",  # "once" would drop what is asked while a run that was ended still says its last
             **MODEL,
         )
 

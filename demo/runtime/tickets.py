@@ -28,7 +28,8 @@ class Ticket:
         begun: Its turn in the queue has come.
         stopped: The visitor stopped it.
         discarded: Its result is not wanted on the page any more.
-        left: Where a clearing action discarded it, what that action left on the page: {component: update}.
+        left: Where a clearing action discarded it, what that action left on the page: {component: update}; nothing any
+            more once something else was asked there.
         following: Questions to be answered after this one, in order.
     """
 
@@ -51,11 +52,15 @@ class Runs:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._open: dict[tuple[str, str], Ticket] = {}
+        self._ending: list[Ticket] = []  # discarded, but still to say their last
 
     def take(self, session: str, tab: str, given: Any = None) -> Ticket:
         """A new ticket; the same visitor's earlier one of that tab is stopped and its output dropped."""
         self.discard(session, tab)
         with self._lock:
+            for ending in self._ending:
+                if (ending.session, ending.tab) == (session, tab):
+                    ending.left = {}
             ticket = self._open[session, tab] = Ticket(session, tab, next(self._numbers), given=given)
             return ticket
 
@@ -116,6 +121,8 @@ class Runs:
                 ticket.left = dict(left or {})
                 ticket.discarded = True
                 ticket.cancel.set()
+                if ticket.begun:
+                    self._ending.append(ticket)
 
     def stop_all(self) -> None:
         """Stop all work, as each of its visitors could."""
@@ -128,6 +135,7 @@ class Runs:
         """Close a ticket, whether it ended by itself, was stopped, or its reader went away."""
         ticket.cancel.set()
         with self._lock:
+            self._ending = [ending for ending in self._ending if ending is not ticket]
             if self._open.get((ticket.session, ticket.tab)) is ticket:
                 del self._open[ticket.session, ticket.tab]
 
