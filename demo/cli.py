@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "facellm-demo") -> int:
         options = read_options(sys.argv[1:] if argv is None else argv, prog=prog)
         if not options.backend_url and options.model != "auto":
             resolve(options.model, options.adapter)
+        for name in options.models:
+            resolve(name)
         check_mcp(options)
         serve(options)
     except FaceLLMError as error:

@@ -9,10 +9,11 @@ from typing import Any
 import gradio as gr
 
 from demo import api
-from demo.page import texts, theme
+from demo.page import languages, texts, theme
 from demo.page.components import PRIVATE, Line, Tab, Updates, variant_choices
 from demo.page.render import render
-from demo.runtime.context import Context
+from demo.runtime import returning
+from demo.runtime.context import Context, others
 from demo.runtime.host import Host, Status
 from demo.runtime.options import Options
 from demo.tabs import about, attributes, chat, compare, photo, profile, settings
@@ -51,12 +52,24 @@ def open_link(query: Mapping[str, str], sensitive: bool) -> tuple[str | None, At
 
 def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Context]:
     """The page and what it works with; the model is not loaded yet (`Context.host.start()`)."""
-    ctx = Context(options, host or Host(options), Votes(options.votes))
+    ctx = Context(options, host or Host(options), Votes(options.votes), others=others(options))
     with GuardedBlocks(title="FaceLLM: understanding faces", analytics_enabled=False) as page:
         with gr.Row(elem_id="header"):
             gr.HTML(render("brand", title=texts.TITLE), elem_id="brand")
+            picker = gr.Dropdown(
+                options.models or None,
+                value=options.model if options.models else None,
+                label="Model to ask",
+                show_label=False,
+                container=False,
+                visible=len(options.models) > 1,
+                elem_id="model-pick",
+                min_width=120,
+                scale=0,
+            )
             state = gr.HTML(pill(ctx.host.status, {}), elem_id="model-state")
             gr.HTML(render("theme_button"), elem_id="theme-box")
+            came = gr.Textbox(visible=False)  # what the tab remembers, filled in by its script
         intro = gr.HTML(about.introduction({}), elem_id="intro")
         retry = gr.Button("Load the model again", size="sm", visible=False, elem_id="model-retry")
         gr.HTML(render("consent"), elem_id="consent")
@@ -76,24 +89,43 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
                     with gr.Tab("Profile", id="profile", elem_id="tab-profile"):
                         profiling = profile.build(ctx, raw)
                     with gr.Tab("About", id="about", elem_id="tab-about"):
-                        card = about.build(ctx)
+                        info = about.build(ctx)
         api.build(ctx)
-        panel.wire(ctx.photos, settings.look(raw))
-        _clear_with_photo(ctx, panel, [chatting, describing, comparing, profiling])
-        _watch_loading(ctx, page, (state, intro, retry, card), [chatting.variant, describing.variant])
+        panel.wire(ctx.photos, settings.look(raw), [profiling.crowd.face])
+        _watch_loading(ctx, page, (picker, state, intro, retry), info, [chatting.variant, describing.variant])
 
-        def linked(request: gr.Request) -> Updates:
+        every = [chatting, describing, comparing, profiling]
+        known = _clear_with_photo(ctx, panel, every)
+
+        def linked(told: str, request: gr.Request) -> Updates:
             tab, attribute = open_link(request.query_params, ctx.sensitive)
+            back = returning.read(told, request.query_params, settings.MAX_TEMPERATURE)
             updates: Updates = {tabs: gr.update(selected=tab) if tab else gr.skip()}
             if attribute is not None:
                 updates |= {comparing.choice: attribute.key, chatting.box: gr.update(value=attribute.question)}
+            if back.settings is not None:
+                updates |= dict(zip(raw, back.settings, strict=True))
+            there = ctx.photos.adopt(request.session_hash, back.key) if back.key else None
+            if there is not None:
+                look = back.settings[-2] if back.settings else "face"
+                updates |= {known: there.ident, **panel.show(there, look)}
+                updates |= {
+                    component: value
+                    for t in every
+                    for component, value in t.restored(there, ctx.at(request.session_hash)).items()
+                }
             return updates
 
-        page.load(linked, None, [tabs, comparing.choice, chatting.box], queue=False, **PRIVATE)
+        shown_again = [known, *panel.empty(), *(c for t in every for c in t.cleared())]
+        opened = list(dict.fromkeys([tabs, comparing.choice, chatting.box, *raw, *shown_again]))
+        page.load(linked, [came], opened, js="() => facellm.remembered()", queue=False, **PRIVATE)
+        for setting in raw:
+            setting.change(None, raw, None, js="(...values) => facellm.remember(values)", queue=False, **PRIVATE)
 
         async def gone(request: gr.Request) -> None:
             ctx.runs.discard(request.session_hash)
-            ctx.photos.drop(request.session_hash)
+            ctx.photos.leave(request.session_hash)
+            ctx.chosen.pop(request.session_hash, None)
             sessions.drop(page.state_holder, request.session_hash)
 
         page.unload(gone)
@@ -101,9 +133,15 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
     return page, ctx
 
 
-def _clear_with_photo(ctx: Context, panel: photo.PhotoPanel, tabs: list[Tab]) -> None:
-    """Another photo or face, or none, ends what is running and empties all tabs; the same again changes nothing."""
-    known = gr.State(None)  # the last photo that there was: its ident
+def _clear_with_photo(ctx: Context, panel: photo.PhotoPanel, tabs: list[Tab]) -> gr.State:
+    """Another photo or face, or none, ends what is running; all tabs show what was asked about it before, or nothing.
+
+    The same photo and face again change nothing.
+
+    Returns:
+        The last photo that there was: its ident.
+    """
+    known = gr.State(None)
 
     def cleared() -> Updates:
         return {component: value for tab in tabs for component, value in tab.cleared().items()}
@@ -114,6 +152,12 @@ def _clear_with_photo(ctx: Context, panel: photo.PhotoPanel, tabs: list[Tab]) ->
         if ident == before:
             return {known: gr.skip()}
         left = cleared()
+        if now is not None:
+            left |= {
+                component: value
+                for tab in tabs
+                for component, value in tab.restored(now, ctx.at(request.session_hash)).items()
+            }
         if before and ident:
             note = texts.NEW_FACE if ident[0] == before[0] else texts.NEW_PHOTO
             left[tabs[0].line] = Line(note).html()
@@ -122,50 +166,71 @@ def _clear_with_photo(ctx: Context, panel: photo.PhotoPanel, tabs: list[Tab]) ->
 
     for event in panel.changed:
         event.then(clear, [known], [known, *cleared()], queue=False, **PRIVATE)
+    return known
 
 
 def _watch_loading(
-    ctx: Context, page: gr.Blocks, shown: tuple[gr.HTML, gr.HTML, gr.Button, gr.HTML], variants: list[gr.Radio]
+    ctx: Context,
+    page: gr.Blocks,
+    shown: tuple[gr.Dropdown, gr.HTML, gr.HTML, gr.Button],
+    info: about.AboutTab,
+    variants: list[gr.Radio],
 ) -> None:
     """Every visitor sees the model's loading until it is ready or has failed; then it can be tried again.
 
     A model behind a server is looked at for as long as the page is open: it may go away and come back.
 
     Args:
-        shown: How things stand, the page's first sentence, the button that tries again, About's card of the model.
+        shown: The model's picker, how things stand, the page's first sentence, the button that tries again.
+        info: What About says of the model.
         variants: The tabs' model switches.
     """
-    state, intro, retry, card = shown
+    picker, state, intro, retry = shown
 
-    def shown_now(s: Status, trouble: str = "") -> Updates:
+    def shown_now(here: Context, s: Status, trouble: str = "") -> Updates:
         return {
-            state: pill(s, ctx.host.card(), trouble),
-            intro: about.introduction(ctx.host.card()),
+            picker: here.host.options.model if ctx.options.models else gr.skip(),
+            state: pill(s, here.host.card(), trouble),
+            intro: about.introduction(here.host.card()),
             retry: gr.update(visible=s.state == "failed" and not trouble),
-            card: about.card_html(ctx),
-            **{variant: variant_choices(ctx.host.variants) for variant in variants},
+            **info.drawn(here),
+            **{variant: variant_choices(here.host.variants) for variant in variants},
         }
 
-    async def watch() -> AsyncIterator[Updates]:
-        while (s := ctx.host.status).state in ("idle", "loading"):
+    async def watch(request: gr.Request) -> AsyncIterator[Updates]:
+        here = ctx.at(request.session_hash)
+        while (s := here.host.status).state in ("idle", "loading"):
             yield {state: pill(s, {})}
             await asyncio.sleep(0.5)
-        yield shown_now(s)
+        if ctx.at(request.session_hash).host is here.host:  # else the visitor has chosen another one meanwhile
+            yield shown_now(here, s)
+        else:
+            yield {state: gr.skip()}
 
     def look(before: str) -> Updates:
-        now = shown_now(ctx.host.status, ctx.host.trouble())
+        now = shown_now(ctx, ctx.host.status, ctx.host.trouble())
         # Else there is nothing new to announce to a screen reader.
         return now if now[state] != before else {state: gr.skip()}
 
-    outputs = [*shown, *variants]
+    def first(request: gr.Request) -> Updates:
+        here = ctx.at(request.session_hash)
+        return shown_now(here, here.host.status)
+
+    def picked(name: str, request: gr.Request) -> None:
+        ctx.choose(request.session_hash, name)
+
+    def again(request: gr.Request) -> None:
+        ctx.at(request.session_hash).host.start()
+
+    outputs = [*shown, *info.drawn(ctx), *variants]
     if ctx.options.backend_url:
         timer = gr.Timer(LOOK_EVERY)
         timer.tick(look, [state], outputs, queue=False, **PRIVATE)
-    free: dict[str, Any] = {"concurrency_limit": None, **PRIVATE}
+    free: dict[str, Any] = {"concurrency_limit": None, "trigger_mode": "multiple", **PRIVATE}
     # First without the queue, which may be full: a visitor refused there still reads how things stand.
-    first = page.load(lambda: shown_now(ctx.host.status), None, outputs, queue=False, **PRIVATE)
-    first.then(watch, None, outputs, **free)
-    retry.click(lambda: ctx.host.start(), None, None, queue=False, **PRIVATE).then(watch, None, outputs, **free)
+    page.load(first, None, outputs, queue=False, **PRIVATE).then(watch, None, outputs, **free)
+    retry.click(again, None, None, queue=False, **PRIVATE).then(watch, None, outputs, **free)
+    picker.input(picked, [picker], None, queue=False, **PRIVATE).then(watch, None, outputs, **free)
 
 
 def look() -> dict[str, Any]:
@@ -175,4 +240,5 @@ def look() -> dict[str, Any]:
         "css_paths": [theme.CSS],
         "head": theme.HEAD,
         "footer_links": ["api"],
+        "i18n": languages.i18n(),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABCMeta
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import gradio as gr
@@ -26,11 +26,13 @@ class Line:
     Attributes:
         kind: "busy" while something is under way, "bad" for a failure, else "".
         aside: What ticks (seconds); it stands outside the live region, so that a screen reader does not announce it.
+        details: What only some want to know; it opens on a click.
     """
 
     text: str = ""
     kind: Literal["", "busy", "bad"] = ""
     aside: str = ""
+    details: str = ""
 
     def html(self) -> str:
         """The line as HTML; empty without a text."""
@@ -45,11 +47,14 @@ class Tab:
         name: The tab's id in addresses and tickets.
         line: Its status line.
         cleared: Returns the tab as it looks without anything asked, for a new photo.
+        restored: (photo, the visitor's context) -> what the tab shows of a photo that a visitor came back to, in parts
+            that `cleared` names too.
     """
 
     name: str
     line: gr.HTML
     cleared: Callable[[], Updates]
+    restored: Callable[[Any, Any], Updates] = field(kw_only=True, default=lambda photo, ctx: {})
 
 
 def status_line(name: str) -> gr.HTML:
@@ -70,9 +75,8 @@ def variant_radio(name: str) -> gr.Radio:
 
 def variant_choices(variants: Sequence[str]) -> Any:
     """The update of a `variant_radio`: where only one model is loaded, there is no choice."""
-    if len(variants) > 1:
-        return gr.skip()
-    return gr.update(choices=[(texts.VARIANTS[v], v) for v in variants], value=variants[0])
+    choices = [(texts.VARIANTS[v], v) for v in variants]
+    return gr.update(choices=choices) if len(variants) > 1 else gr.update(choices=choices, value=variants[0])
 
 
 def buttons(name: str, go: str) -> tuple[gr.Button, gr.Button]:

@@ -2,6 +2,7 @@
 
 TITLE = "FaceLLM"
 PAPER = "https://arxiv.org/abs/2507.10300"
+CODE = "https://github.com/idiap/facellm"  # of the paper
 
 PHOTO_FIRST = (
     "Choose a photo first: drop one, take one, or click an example (after half an hour without use it is forgotten)."
@@ -27,6 +28,8 @@ INTERNAL = (
     "Try again; your photo is still here."
 )
 OUT_OF_MEMORY = "The model ran out of memory on this request. Its cache was freed: try again, with fewer new tokens."
+
+ESTIMATES = "Estimates from one picture, not facts about a person; not for identifying or deciding about anyone."
 
 VARIANTS = {"facellm": "FaceLLM", "base": "Base model"}
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import gradio as gr
 
+from demo.page.languages import LANGUAGES
 from demo.page.render import render
 
 CSS = Path(__file__).parent / "style.css"
 
 # What goes into the page's head: page.js, and the rules that Gradio must not prefix.
-HEAD = str(render("head"))
+HEAD = str(render("head", languages=LANGUAGES))
 
 _SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from facellm.engine.sampling import Sampling
     from facellm.interface import Questions
     from facellm.results import Delta
+    from facellm.typed.question import Choice, TypedQuestion
     from facellm.vision.faces import FaceView
 
 # What the loading thread does, in order; shown as "step 2 of 4". Behind a server there is less to do.
@@ -174,6 +175,24 @@ class Host:
         """
         source = lease.profiles if spaces.ZERO else self.model.profiles
         return {name: profile.to_dict() for name, profile in source(view, variants or self.variants).items()}
+
+    def choose(self, view: FaceView, question: TypedQuestion) -> dict[str, Choice]:
+        """How likely each answer to a question of the visitor's own is, by every model there is.
+
+        Args:
+            view: What the model is shown.
+            question: The question and its options.
+
+        Returns:
+            variant -> its choice, FaceLLM first.
+
+        Raises:
+            FaceLLMError: The model is not there, or its server does not tell.
+        """
+        if spaces.ZERO:
+            raise FaceLLMError("Answers of your own cannot be scored on ZeroGPU: start the page elsewhere for them.")
+        found = self.model.choose(view, question)
+        return {variant: found[variant][0] for variant in self.variants}
 
     def card(self) -> dict[str, Any]:
         """Returns what the loaded model is, for visitors: its LoadReport as a dict, empty while there is none."""

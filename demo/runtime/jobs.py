@@ -178,7 +178,7 @@ class Job:
 
     def loading(self, ticket: Ticket) -> Iterator[Updates]:
         """Status lines until the model is there: the first question waits rather than failing.  Raises Stopped."""
-        for line in loading(self.ctx.host, ticket):
+        for line in loading(self.ctx.at(ticket.session).host, ticket):
             yield self.say(line)
 
     def stop(self, button_event: Callable) -> None:

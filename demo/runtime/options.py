@@ -6,7 +6,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from facellm.attributes import read_switch, sensitive_allowed
@@ -26,6 +26,7 @@ class Options(ModelOptions):
     """Which model the page asks (see `ModelOptions`), and how the page runs.
 
     Attributes:
+        models: Models that visitors may choose among, `model` first; empty where there is no choice.
         host: Address to listen on, IPv4 or IPv6.
         port: Port to listen on; where `fixed_port` is False the next free one will do.
         fixed_port: Whether the port was asked for.
@@ -39,6 +40,7 @@ class Options(ModelOptions):
         space: Whether this is a Hugging Face Space.
     """
 
+    models: tuple[str, ...] = ()
     host: str = LOOPBACK
     port: int = SPACE_PORT
     fixed_port: bool = False
@@ -62,6 +64,12 @@ def parser(prog: str = "facellm-demo") -> argparse.ArgumentParser:
     )
     add_model_options(p, environment=True)
     page = p.add_argument_group("page")
+    page.add_argument(
+        "--models",
+        metavar="a,b",
+        help="models that visitors may choose among: the first is loaded at the start, each other one when somebody "
+        "chooses it [FACELLM_MODELS]",
+    )
     page.add_argument("--host", metavar="H", help=f"address to listen on (default {LOOPBACK}) [FACELLM_HOST]")
     page.add_argument("--port", metavar="N", help=f"port (default {SPACE_PORT}, or the next free one) [FACELLM_PORT]")
     page.add_argument(
@@ -98,11 +106,13 @@ def read_options(argv: Sequence[str], env: Mapping[str, str] = os.environ, prog:
     def listed(name: str) -> tuple[str, ...]:
         return tuple(part.strip().lower().rstrip("/") for part in (value(name) or "").split(",") if part.strip())
 
+    chosen, models = _models(ModelOptions.read(args, env), value("models"))
     space = bool(env.get("SPACE_ID"))
     port = value("port", "GRADIO_SERVER_PORT")
     host = value("host", "GRADIO_SERVER_NAME") or ("0.0.0.0" if space else LOOPBACK)
     return Options(
-        **asdict(ModelOptions.read(args, env)),
+        **asdict(chosen),
+        models=models,
         host=host.removeprefix("[").removesuffix("]"),
         port=_port(port) if port else SPACE_PORT,
         fixed_port=port is not None or space,
@@ -127,6 +137,21 @@ def check_mcp(options: Options) -> None:
             import mcp  # noqa: F401
         except ImportError:
             raise FaceLLMError("--mcp needs the package mcp: pip install 'gradio[mcp]'.") from None
+
+
+def _models(chosen: ModelOptions, text: str | None) -> tuple[ModelOptions, tuple[str, ...]]:
+    """Which model is loaded first, and which ones visitors may choose among."""
+    names = tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
+    if not names:
+        return chosen, ()
+    if chosen.backend_url or chosen.adapter:
+        taken = "--backend-url" if chosen.backend_url else "--adapter"
+        raise FaceLLMError(f"--models cannot be used with {taken}, which belongs to one model; leave one of them out.")
+    if "auto" in names:
+        raise FaceLLMError("--models takes names of models, and auto is none: list them, as in nano,8b.")
+    if chosen.model == "auto":
+        chosen = replace(chosen, model=names[0])
+    return chosen, tuple(dict.fromkeys((chosen.model, *names)))
 
 
 def _port(text: str) -> int:

@@ -6,8 +6,9 @@ import hashlib
 import io
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -23,6 +24,8 @@ PREVIEW_SIDE, CROP_SIDE, KEPT_SIDE = 720, 320, 1344
 # Seconds that an idle visitor's photo stays in memory, and how many photos do.
 FORGET_AFTER = 1800
 MOST_PHOTOS = 500
+# Seconds for a closed page to be loaded again in the same tab.
+COME_BACK = 30
 # A photo of 50 megapixels takes hundreds of MB while it is decoded: however many come at once, two are read at a time.
 _READING = threading.BoundedSemaphore(2)
 
@@ -38,6 +41,7 @@ class Photo:
         size: Its width and height in px.
         face_index: Index of the chosen face.
         anyway: The visitor wants answers although no face was found.
+        known: What was measured of it, and what was said about it: it lives and goes with the photo.
     """
 
     digest: str
@@ -46,6 +50,7 @@ class Photo:
     size: tuple[int, int]
     face_index: int = 0
     anyway: bool = False
+    known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def ident(self) -> tuple[str, int]:
@@ -71,6 +76,7 @@ class Photos:
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[float, Photo]] = {}
         self._forgotten: set[str] = set()
+        self._keys: dict[str, str] = {}  # a browser tab's key -> its session
         self._forget_after, self._most = forget_after, most
 
     def put(self, session: str, photo: Photo) -> None:
@@ -111,6 +117,28 @@ class Photos:
             del self._kept[session]  # to the end: the longest unused come first
             self._kept[session] = (time.monotonic(), found[1])
             return found[1]
+
+    def adopt(self, session: str, key: str) -> Photo | None:
+        """The photo of a visitor who loads the page again in the same browser tab; None where there is none.
+
+        Args:
+            session: The new session.
+            key: What the tab has called itself since it was opened; random, and known to it alone.
+        """
+        with self._lock:
+            self._keys = {k: s for k, s in self._keys.items() if s in self._kept or k == key}
+            before, self._keys[key] = self._keys.get(key), session
+            used, photo = self._kept.get(before or "", (0.0, None))
+        if photo is None or time.monotonic() - used > self._forget_after:
+            return None
+        self.put(session, photo)
+        return photo
+
+    def leave(self, session: str) -> None:
+        """The visitor's page was closed: the photo is forgotten soon, unless the tab comes back to it."""
+        with self._lock:
+            if found := self._kept.get(session):
+                self._kept[session] = (time.monotonic() - self._forget_after + COME_BACK, found[1])
 
     def drop(self, session: str) -> None:
         """Forgets this visitor's photo."""

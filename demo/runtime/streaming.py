@@ -30,6 +30,7 @@ class Cell:
         first: Seconds to the first token.
         rate: Tokens a second.
         parameters: What it was asked with.
+        noted: The words with what the photo's profile says of their claims, as Markdown; empty where it says nothing.
     """
 
     variant: str
@@ -44,25 +45,30 @@ class Cell:
     rate: float | None = None
     answer: dict = field(default_factory=dict)
     parameters: Parameters = field(default_factory=Parameters)
+    noted: str = ""
 
     @property
     def finished(self) -> bool:
         return self.state in ("done", "stopped", "length", "broken")
 
-    def measures(self, details: bool = False) -> str:
-        """ "84 tokens · 3.2 s"; empty before the end.  details: with the time to the first words and the speed."""
+    def measures(self) -> str:
+        """How it ended and how long it took, "stopped · 3.2 s"; empty before the end."""
         if not self.finished:
             return ""
-        parts = [f"{self.tokens} tokens", f"{self.seconds:.1f} s"] if self.tokens else []
-        if details and self.first is not None:
-            parts.insert(0, f"first words {self.first:.2f} s")
-        if details and self.rate:
-            parts.append(f"{self.rate:.0f} tokens/s")
+        parts = [f"{self.seconds:.1f} s"] if self.tokens else []
         if self.state == "stopped":
             parts.insert(0, "stopped")
         elif self.state == "length":
             parts.append("cut at the token limit")
         return " · ".join(parts)
+
+    def details(self) -> str:
+        """ "first words 0.31 s · 84 tokens · 26 tokens/s"; empty before the end."""
+        if not self.finished or not self.tokens:
+            return ""
+        parts = [] if self.first is None else [f"first words {self.first:.2f} s"]
+        parts.append(f"{self.tokens} tokens")
+        return " · ".join([*parts, f"{self.rate:.0f} tokens/s"] if self.rate else parts)
 
 
 _STATES = {"stop": "done", "length": "length", "cancelled": "stopped"}

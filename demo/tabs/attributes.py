@@ -16,6 +16,8 @@ from demo.runtime.jobs import Job, loaded
 from demo.runtime.photos import Photo
 from demo.runtime.streaming import Cell, fill
 from demo.runtime.tickets import Ticket
+from demo.tabs.claimed import annotated, plain
+from demo.tabs.profile import truth
 from demo.tabs.report import links
 from facellm import policy
 from facellm.attributes import Attribute
@@ -34,7 +36,8 @@ class Card:
         """The card as it shows `cell`; empty for None."""
         if cell is None:
             return {self.text: "", self.foot: "", self.again: gr.update(value="Ask", interactive=True)}
-        updates = {self.text: texts.BROKEN if cell.state == "broken" else cell.text, self.foot: foot(cell)}
+        words = texts.BROKEN if cell.state == "broken" else cell.noted or cell.text
+        updates = {self.text: words, self.foot: foot(cell)}
         return {**updates, self.again: gr.update(value="Ask again")} if cell.finished else updates
 
 
@@ -50,13 +53,13 @@ def foot(cell: Cell) -> str:
     return render("foot", cell=cell, name=texts.VARIANTS[cell.variant])
 
 
-def summary(cells: Sequence[Cell]) -> str:
+def summary(cells: Sequence[Cell]) -> Line:
     """What the status line says when all cells are finished."""
     tokens, seconds = sum(c.tokens for c in cells), max((c.seconds for c in cells), default=0.0)
     words = texts.STOPPED + " " if any(c.state == "stopped" for c in cells) else ""
-    words += f"{len(cells)} answer{'s' if len(cells) != 1 else ''}, {tokens} tokens in {seconds:.1f} s"
-    firsts = [c.first for c in cells if c.first is not None]
-    return words + (f", first words after {min(firsts):.1f} s" if firsts else "")
+    words += f"{len(cells)} answer{'s' if len(cells) != 1 else ''} in {seconds:.1f} s"
+    firsts = [f"first words {c.first:.2f} s" for c in sorted(cells, key=lambda c: c.first or 0) if c.first is not None]
+    return Line(words, details=" · ".join([*firsts[:1], f"{tokens} tokens"]))
 
 
 def _card(a: Attribute) -> Card:
@@ -98,13 +101,14 @@ def build(ctx: Context, settings: list) -> AttributesTab:
         def work(ticket: Ticket, photo: Photo, kept: dict, asked: str, *raw) -> Iterator[Updates]:
             asking = parameters.read(*raw)
             yield from job.loading(ticket)
-            model = loaded(ctx.host, asked)
+            here = ctx.at(ticket.session)
+            model = loaded(here.host, asked)
             cells = {a.key: Cell(model, a.question, a.key) for a in chosen}
             waiting = {cards[key].foot: foot(cell) for key, cell in cells.items()}
             yield {**job.say(Line(f"{texts.VARIANTS[model]} is looking at the photo…", "busy")), **waiting}
             shown: dict[str, tuple[str, str]] = {}
             of_all = list(cells.values())
-            for _ in fill(ctx.host, photo.seen(asking.whole), of_all, asking, ticket, ctx.sensitive):
+            for _ in fill(here.host, photo.seen(asking.whole), of_all, asking, ticket, ctx.sensitive):
                 ready = sum(cell.finished for cell in of_all)
                 updates = job.say(Line(f"Writing… {ready} of {len(cells)} done", "busy"))
                 for key, cell in cells.items():  # what has not changed is not sent again
@@ -112,9 +116,15 @@ def build(ctx: Context, settings: list) -> AttributesTab:
                         shown[key] = cell.text, cell.state
                         updates |= cards[key].drawn(cell)
                 yield updates
+            told = [cell for cell in of_all if cell.state in ("done", "length")]
+            if told and (known := truth(here, photo, asking.whole)):
+                for cell in told:
+                    cell.noted = annotated(cell.text, plain(known))
+                yield {cards[cell.key].text: cell.noted for cell in told if cell.key}
             kept = {**(kept or {}), **cells}
+            photo.known["attributes", photo.face_index] = kept
             order = [kept[a.key] for a in attributes if a.key in kept]
-            yield {**job.say(Line(summary(of_all))), done: kept, report: links(order, photo, ctx.host.card())}
+            yield {**job.say(summary(of_all)), done: kept, report: links(order, photo, here.host.card())}
 
         outputs = [done, report, *(c for a in chosen for c in cards[a.key].drawn(None))]
         job.start([(button.click, begin)], [], outputs, work, [done, variant, *settings], outputs)
@@ -128,4 +138,10 @@ def build(ctx: Context, settings: list) -> AttributesTab:
         empty = {c: v for card in cards.values() for c, v in card.drawn(None).items()}
         return {line: "", done: {}, report: "", **running(go, stop, False), **empty}
 
-    return AttributesTab("attributes", line, cleared, variant)
+    def restored(photo: Photo, here: Context) -> Updates:
+        kept = photo.known.get(("attributes", photo.face_index), {})
+        order = [kept[a.key] for a in attributes if a.key in kept]
+        filled = {c: v for cell in order for c, v in cards[cell.key].drawn(cell).items()}
+        return {done: kept, report: links(order, photo, here.host.card()), **filled}
+
+    return AttributesTab("attributes", line, cleared, variant, restored=restored)

@@ -17,7 +17,9 @@ from demo.runtime.parameters import MAX_QUESTION, RETRY_TEMPERATURE, SEED_LIMIT,
 from demo.runtime.photos import Photo
 from demo.runtime.streaming import Cell, fill
 from demo.runtime.tickets import Ticket
-from demo.tabs.conversation import Turn, Turns, answered, history, messages, position
+from demo.tabs.claimed import annotated, plain
+from demo.tabs.conversation import Turn, Turns, answered, history, keep, messages, position
+from demo.tabs.profile import truth
 from facellm import policy
 from facellm.errors import FaceLLMError
 
@@ -64,12 +66,11 @@ def asking(attempt: int, *raw: object) -> Parameters:
     return replace(read, temperature=temperature, seed=(read.seed + attempt) % SEED_LIMIT)
 
 
-def measured(cell: Cell, used: Parameters, attempt: int) -> str:
+def measured(cell: Cell, used: Parameters, attempt: int) -> Line:
     """What the status line says of a finished answer."""
-    words = f"{texts.VARIANTS[cell.variant]}: {cell.measures()}"
-    if cell.rate:
-        words += f" · {cell.rate:.0f} tokens/s"
-    return words + (f" · regenerated at temperature {used.temperature:g}" if attempt else "")
+    words = [texts.VARIANTS[cell.variant], cell.measures()]
+    words += [f"regenerated at temperature {used.temperature:g}"] if attempt else []
+    return Line(" · ".join(filter(None, words)), details=cell.details())
 
 
 def build(ctx: Context, settings: list) -> ChatTab:
@@ -99,13 +100,15 @@ def build(ctx: Context, settings: list) -> ChatTab:
     box = gr.Textbox(
         show_label=False,
         label="Your question",
-        placeholder="Ask about this face… (Enter sends, Esc stops)",
+        placeholder="Ask about this face…",
         lines=1,
         max_lines=5,
         max_length=MAX_QUESTION,
         submit_btn="Send",
         elem_id="chat-box",
     )
+    gr.HTML('<p class="keys">Enter sends, Esc stops.</p>', elem_id="chat-keys")
+    saved = gr.HTML("", elem_id="chat-keep")
     conversation = gr.State(())  # Turns
 
     def looks(on: bool) -> Updates:
@@ -116,9 +119,16 @@ def build(ctx: Context, settings: list) -> ChatTab:
 
     job = Job(ctx, "chat", line, looks, withdrawn)
 
+    def drawn(session: str, photo: Photo | None, turns: Turns, files: bool = True) -> Updates:
+        """The conversation as the page shows it; it is kept with its photo for a visitor who loads the page again."""
+        if photo is not None:
+            photo.known["chat", photo.face_index] = turns
+        links = {saved: keep(turns, ctx.at(session).host.card())} if files else {}
+        return {conversation: turns, chatbot: messages(turns), **links}
+
     def ask(session: str, turns: Turns) -> Updates:
         """Common to all ways of asking: needs a photo, takes the ticket, shows the stop button."""
-        return {conversation: turns, chatbot: messages(turns), **job.admit(session, turns)}
+        return {**job.admit(session, turns), **drawn(session, ctx.photos.get(session), turns)}
 
     def ask_or_follow(session: str, turns: Turns, turn: Turn) -> Updates:
         """In mid-answer the question waits for the answer's end."""
@@ -161,7 +171,7 @@ def build(ctx: Context, settings: list) -> ChatTab:
         i = position(turns, event.index)
         if i is None:
             return {line: gr.skip()}
-        left = {conversation: turns[:i], chatbot: messages(turns[:i]), waiting: "", line: ""}
+        left = {**drawn(request.session_hash, ctx.photos.get(request.session_hash), turns[:i]), waiting: "", line: ""}
         updates = job.clear(request.session_hash, left)
         return {**updates, box: {**updates[box], "value": turns[i].shown}}
 
@@ -171,19 +181,33 @@ def build(ctx: Context, settings: list) -> ChatTab:
         policy.check(turn.question, ctx.sensitive)
         used = asking(turn.attempt, *raw)
         yield from job.loading(ticket)
-        model = loaded(ctx.host, chosen)
+        here = ctx.at(ticket.session)
+        model = loaded(here.host, chosen)
         cell = Cell(model, turn.question, history=history(tuple(earlier)))
         asked_next = render("waiting", following=ticket.following)
         looking = Line(f"{texts.VARIANTS[model]} is looking at the photo…", "busy")
-        yield {conversation: turns, chatbot: messages(turns), waiting: asked_next, **job.say(looking)}
-        for _ in fill(ctx.host, photo.seen(used.whole), [cell], used, ticket, ctx.sensitive):
+        yield {
+            **drawn(ticket.session, None if ticket.discarded else photo, turns),
+            waiting: asked_next,
+            **job.say(looking),
+        }
+        for _ in fill(here.host, photo.seen(used.whole), [cell], used, ticket, ctx.sensitive):
             turns = (*earlier, answered(turn, cell))
             said = Line(f"{texts.VARIANTS[model]} is writing…", "busy")
             if cell.finished:
-                said = Line(measured(cell, used, turn.attempt))
+                said = measured(cell, used, turn.attempt)
             ticket.given = turns
             asked_next = render("waiting", following=ticket.following)
-            yield {conversation: turns, chatbot: messages(turns), waiting: asked_next, **job.say(said)}
+            yield {
+                **drawn(ticket.session, None if ticket.discarded else photo, turns, cell.finished),
+                waiting: asked_next,
+                **job.say(said),
+            }
+        if cell.state in ("done", "length") and cell.text and (known := truth(here, photo, used.whole)):
+            turns = (*earlier, replace(turns[-1], noted=annotated(cell.text, plain(known))))
+            ticket.given = turns
+            if not ticket.discarded:
+                yield drawn(ticket.session, None if ticket.discarded else photo, turns)
 
     begun = [
         (box.submit, asked),
@@ -191,24 +215,30 @@ def build(ctx: Context, settings: list) -> ChatTab:
         (chatbot.retry, retry),
         (chatbot.edit, edited),
     ]
-    shown = [conversation, chatbot, waiting]
+    shown = [conversation, chatbot, waiting, saved]
     job.start(begun, [conversation, box], [*shown, box], work, [variant, *settings], shown)
     chatbot.undo(undone, [conversation], [*shown, line, box], queue=False, **PRIVATE)
     job.stop(box.stop)
 
     def cleared() -> Updates:
-        return {conversation: (), chatbot: [], waiting: "", line: "", box: {**looks(False)[box], "value": ""}}
+        emptied = {conversation: (), chatbot: [], waiting: "", saved: "", line: ""}
+        return {**emptied, box: {**looks(False)[box], "value": ""}}
+
+    def restored(photo: Photo, here: Context) -> Updates:
+        turns: Turns = photo.known.get(("chat", photo.face_index), ())
+        return {conversation: turns, chatbot: messages(turns), saved: keep(turns, here.host.card())}
 
     def wipe(request: gr.Request) -> Updates:
         left = cleared()
+        drawn(request.session_hash, ctx.photos.get(request.session_hash), ())
         return {**job.clear(request.session_hash, left), box: left[box]}
 
     clear.click(wipe, None, list(cleared()), queue=False, **PRIVATE)
 
-    def liked(turns: Turns, event: gr.LikeData) -> Updates:
-        said = like(ctx, turns, event.index, event.liked)
+    def liked(turns: Turns, request: gr.Request, event: gr.LikeData) -> Updates:
+        said = like(ctx.at(request.session_hash), turns, event.index, event.liked)
         return job.say(said) if said else {line: gr.skip()}
 
     if ctx.votes.on:
         chatbot.like(liked, [conversation], [line], queue=False, **PRIVATE)
-    return ChatTab("chat", line, cleared, variant, box)
+    return ChatTab("chat", line, cleared, variant, box, restored=restored)

@@ -50,13 +50,13 @@ def show(round_: Round) -> str:
     return render("pairs", round=round_, names=texts.VARIANTS, broken=texts.BROKEN)
 
 
-def summary(round_: Round, shared: bool) -> str:
+def summary(round_: Round, shared: bool) -> Line:
     """What the status line says at the end.  shared: whether both models ran from one copy of the weights."""
     cells = round_.cells
     said = f"{texts.STOPPED} " if any(c.state == "stopped" for c in cells) else ""
     copy = " from one copy of the weights" if shared else ""
     tokens, seconds = sum(c.tokens for c in cells), max(c.seconds for c in cells)
-    return f"{said}{len(cells)} answers{copy}, {tokens} tokens in {seconds:.1f} s."
+    return Line(f"{said}{len(cells)} answers{copy} in {seconds:.1f} s.", details=f"{tokens} tokens")
 
 
 def tally(ctx: Context) -> str:
@@ -116,7 +116,7 @@ def build(ctx: Context, settings: list) -> CompareTab:
         return {state: round_, shown: show(round_), **ballot}
 
     def begin(choice_: str, own_: str, blind_: bool, request: gr.Request) -> Updates:
-        need_both(ctx.host.variants)
+        need_both(ctx.at(request.session_hash).host.variants)
         round_ = make_round(choice_, own_, bool(blind_) and ctx.votes.on, ctx.sensitive)
         return {**drawn(round_), **job.admit(request.session_hash, round_)}
 
@@ -127,9 +127,10 @@ def build(ctx: Context, settings: list) -> CompareTab:
         cells = round_.cells
         try:
             yield from job.loading(ticket)
-            need_both(ctx.host.variants)
+            host = ctx.at(ticket.session).host
+            need_both(host.variants)
             yield job.say(Line("Both models are looking at the photo…", "busy"))
-            for _ in fill(ctx.host, photo.seen(asking.whole), cells, asking, ticket, ctx.sensitive, DRAW_EVERY):
+            for _ in fill(host, photo.seen(asking.whole), cells, asking, ticket, ctx.sensitive, DRAW_EVERY):
                 ready = sum(c.finished for c in cells)
                 yield {**drawn(round_), **job.say(Line(f"Writing… {ready} of {len(cells)} answers done", "busy"))}
         except Exception:  # it will not be written: no side waits any more
@@ -137,7 +138,7 @@ def build(ctx: Context, settings: list) -> CompareTab:
                 cell.state = cell.state if cell.finished else "stopped"
             yield drawn(round_)
             raise
-        yield job.say(Line(summary(round_, ctx.host.card().get("sharing") == "one batch")))
+        yield job.say(summary(round_, host.card().get("sharing") == "one batch"))
 
     changed = [state, shown, bar, prompt]
     events = [(go.click, begin), (own.submit, begin)]
@@ -150,12 +151,12 @@ def build(ctx: Context, settings: list) -> CompareTab:
     box.collapse(lambda: False, None, [opened], queue=False, **PRIVATE)
 
     def vote(ballot: int | str):
-        def cast(round_: Round | None, looking: bool) -> Updates:
+        def cast(round_: Round | None, looking: bool, request: gr.Request) -> Updates:
             pair = round_.open_vote if round_ else None
             if round_ is None or pair is None:
                 return job.say(Line("There is nothing to vote on: compare first.", "bad"))
             winner = pair.sides[ballot] if isinstance(ballot, int) else ballot
-            model = ctx.host.card().get("name", "")
+            model = ctx.at(request.session_hash).host.card().get("name", "")
             try:
                 ctx.votes.add(pair.key or OWN_QUESTION, winner, pair.left, model, round_.temperature)
             except FaceLLMError as error:

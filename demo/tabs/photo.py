@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,8 +28,15 @@ from demo.runtime.sentences import sentence
 # file -> caption: see examples/CREDITS.md; all in the public domain.
 PORTRAITS = {
     "collins.jpg": "Eileen Collins (NASA)",
+    "bluford.jpg": "Guion Bluford (NASA)",
     "hopper.jpg": "Grace Hopper (US Navy)",
-    "two.jpg": "Two people",
+    "lindgren.jpg": "Kjell Lindgren (NASA)",
+    "jemison.jpg": "Mae Jemison (NASA)",
+    "johnson.jpg": "Katherine Johnson (NASA)",
+    "ochoa.jpg": "Ellen Ochoa (NASA)",
+    "two.jpg": "Two people (US Navy, NASA)",
+    "crew.jpg": "Four people (NASA)",
+    "coffee.jpg": "No face: a cup of coffee (Rachel Michetti)",
 }
 
 _CLICK = """
@@ -44,6 +51,10 @@ element.addEventListener('click', (event) => {
 _ON_REFUSED = "window.addEventListener('facellm-refused', (event) => trigger('refused', {text: event.detail}));"
 
 
+# In px: the stage at its largest on a phone, and a number's height.
+STAGE_WIDTH, STAGE_HEIGHT, BADGE = 350, 420, 26
+
+
 @dataclass(frozen=True)
 class Box:
     """A face as the stage shows it.
@@ -51,12 +62,14 @@ class Box:
     Attributes:
         index: Its place in the photo's list of faces, the largest first.
         number: What the visitor calls it, counted from the left.
+        high: There is no room for its number above it.
         left: Left edge in percent of the photo's width; so is `width`, `top` and `height` of its height.
     """
 
     index: int
     number: int
     chosen: bool
+    high: bool
     left: float
     top: float
     width: float
@@ -72,7 +85,8 @@ def boxes(photo: Photo) -> list[Box]:
         left, top, right, bottom = face.box
         x0, y0, x1, y1 = max(0, left), max(0, top), min(width, right), min(height, bottom)
         percents = 100 * x0 / width, 100 * y0 / height, 100 * (x1 - x0) / width, 100 * (y1 - y0) / height
-        made.append(Box(index, number, index == photo.face_index, *percents))
+        shown = min(STAGE_HEIGHT, STAGE_WIDTH * height / width)
+        made.append(Box(index, number, index == photo.face_index, percents[1] * shown < 100 * BADGE, *percents))
     return made
 
 
@@ -102,7 +116,7 @@ def stage(photo: Photo, whole: bool = False) -> str:
 
 
 def _gallery() -> str:
-    small = {name: data_uri(jpeg(decode((EXAMPLES / name).read_bytes()), 160, 80)) for name in PORTRAITS}
+    small = {name: data_uri(jpeg(decode((EXAMPLES / name).read_bytes()), 240, 80)) for name in PORTRAITS}
     return render("gallery", portraits=[(name, caption, small[name]) for name, caption in PORTRAITS.items()])
 
 
@@ -162,8 +176,14 @@ class PhotoPanel:
             self.gate: gr.update(visible=False),
         }
 
-    def wire(self, photos: Photos, look: gr.Radio) -> None:
-        """Have the panel keep the visitor's photo in `photos`.  look: the setting of what the model sees."""
+    def wire(self, photos: Photos, look: gr.Radio, opens: Sequence[Callable] = ()) -> None:
+        """Have the panel keep the visitor's photo in `photos`.
+
+        Args:
+            photos: All visitors' photos.
+            look: The setting of what the model sees.
+            opens: Events of other parts of the page that choose a face.
+        """
 
         def given(path: str | None, look_: str, request: gr.Request) -> Updates:
             if path is None:  # the page cleared the component itself
@@ -227,6 +247,7 @@ class PhotoPanel:
             self.gallery.example(picked, [look], show_progress_on=[self.image], **reads),
             self.shown.face(chosen, [look], show_progress_on=[self.shown], **reads),
             self.another.click(removed, None, show_progress_on=[self.another], **quick),
+            *(event(chosen, [look], show_progress_on=[self.shown], **reads) for event in opens),
         ]
         look.change(looked, [look], show_progress_on=[self.shown], **quick)
         self.gate.anyway(anyway, None, show_progress_on=[self.gate], **quick)

@@ -53,7 +53,7 @@ def to_dict(cells: Sequence[Cell], photo: Photo, card: Mapping[str, Any]) -> dic
             for c in cells
             if c.finished
         ],
-        "note": "Estimates from one picture, not facts about a person; not for identifying or deciding about anyone.",
+        "note": texts.ESTIMATES,
     }
 
 

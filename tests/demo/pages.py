@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-DONE = "#chat-status >> text=/tokens ·/"
+DONE = "#chat-status .more"
 
 
 def tab(page, name: str) -> None:

@@ -26,10 +26,10 @@ MOST_BYTES, TALLEST = 200_000, 2400
 
 def chat(page) -> None:
     page.click('[data-attribute="expression"]')
-    page.wait_for_selector("#chat-status >> text=/tokens ·/")
+    page.wait_for_selector("#chat-status .more")
     page.click('[data-attribute="detail"]')
     page.wait_for_function("document.querySelectorAll('#chat .bot.message').length == 2")
-    page.wait_for_selector("#chat-status >> text=/tokens ·/")
+    page.wait_for_selector("#chat-status .more")
 
 
 def attributes(page) -> None:
@@ -47,11 +47,31 @@ def profile(page) -> None:
     page.wait_for_selector("#profile-download a")
 
 
+def faces(page) -> None:
+    page.click("#another")
+    page.click('[data-example="crew.jpg"]')
+    page.wait_for_selector("#stage button.face")
+    page.click("#profile-everyone")
+    page.wait_for_selector("#profile-status >> text=/4 faces measured/")
+    page.locator("#options-question").locator("input, textarea").fill("Does the person wear glasses?")
+    page.locator("#options-answers").locator("input, textarea").fill("yes, no")
+    page.click("#options-go")
+    page.wait_for_selector("#options-scored .bars")
+
+
 def about(page) -> None:
     page.wait_for_selector("#model-card dl")
 
 
-TABS = {"chat": chat, "attributes": attributes, "compare": compare, "profile": profile, "about": about}
+TABS = {
+    "chat": chat,
+    "attributes": attributes,
+    "compare": compare,
+    "profile": profile,
+    "about": about,
+    "faces": faces,
+}
+WHERE = {"faces": "profile"}  # the tab of a picture that is not named after it
 
 
 def save(png: bytes, path: Path) -> None:
@@ -80,7 +100,8 @@ def main(names: list[str]) -> None:
             browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_ARGUMENTS)
             for width, (w, h) in SIZES.items():
                 for scheme in ("light", "dark"):
-                    page = browser.new_page(viewport={"width": w, "height": h}, color_scheme=scheme)
+                    phone = {"has_touch": True, "is_mobile": True} if width == "narrow" else {}
+                    page = browser.new_page(viewport={"width": w, "height": h}, color_scheme=scheme, **phone)
                     page.set_default_timeout(PATIENCE)
                     page.goto(site.url)
                     page.wait_for_selector("#model-state .ready")
@@ -88,9 +109,10 @@ def main(names: list[str]) -> None:
                     page.click('[data-example="collins.jpg"]')
                     page.wait_for_selector("#stage img.crop")
                     for name in names or list(TABS):
-                        page.locator(f"[role=tab][data-tab-id={name}]").click()
+                        page.locator(f"[role=tab][data-tab-id={WHERE.get(name, name)}]").click()
                         page.wait_for_timeout(300)
                         TABS[name](page)
+                        page.evaluate("window.scrollTo(0, 0)")
                         page.wait_for_timeout(500)
                         save(page.screenshot(full_page=True), OUT / f"{name}-{width}-{scheme}.webp")
                     page.close()

@@ -17,6 +17,8 @@ class Scripted:
     Attributes:
         text: What every answer says.
         hold: An answer stops after its first words, and a profile before its end, until it is cancelled or `go` is set.
+        linger: An answer that was cancelled takes until `go` to come to its end.
+        calibrated: Field -> the label that a profile finds with 90 %; then it counts as calibrated.
         go: Lets everything that is held go on.
         asked: The rows of each request, in order.
     """
@@ -24,7 +26,9 @@ class Scripted:
     FIRST = "The first words"
 
     def __init__(self, site: Any, monkeypatch: Any) -> None:
-        self.text, self.hold, self.loading = f"{self.FIRST} and the rest.", False, False
+        self.text, self.hold = f"{self.FIRST} and the rest.", False
+        self.loading = self.linger = False
+        self.calibrated: dict[str, str] = {}
         self.go = threading.Event()
         self.asked: list[Sequence[Row]] = []
         self._wait = site.ctx.host.wait
@@ -39,6 +43,8 @@ class Scripted:
             yield Delta(i, self.text[: len(self.FIRST)])
         while self.hold and not cancel.wait(0.05) and not self.go.is_set():
             pass
+        while self.linger and cancel.is_set() and not self.go.wait(0.05):
+            pass
         for i, row in enumerate(rows):  # what was under way when it was stopped still comes
             ended = "cancelled" if cancel.is_set() else "stop"
             answer = Answer(row.variant, row.key, row.question, self.text, 9, 0.5, 0.1, 18.0, ended, 0)
@@ -49,7 +55,12 @@ class Scripted:
         while self.hold and not self.go.wait(0.05):
             pass
         fields = {f.key: {"probabilities": {label: 1 / len(f.labels) for label in f.labels}} for f in FIELDS}
-        return {v: {"variant": v, "calibrated": False, "face": {}, "fields": fields} for v in ("facellm", "base")}
+        for f in FIELDS:
+            if label := self.calibrated.get(f.key):
+                rest = 0.1 / (len(f.labels) - 1)
+                fields[f.key] = {"probabilities": {name: 0.9 if name == label else rest for name in f.labels}}
+        told = {"calibrated": bool(self.calibrated), "face": {"box": []}, "fields": fields}
+        return {v: {"variant": v, **told} for v in ("facellm", "base")}
 
     def wait(self, cancel: threading.Event | None = None, every: float = 0.05) -> Iterator[Status]:
         while self.loading and not self.go.is_set() and not (cancel is not None and cancel.wait(every)):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 
+from demo.web.shield import Shield
 from tests.demo.conftest import eventually
 from tests.demo.pages import drop, tab
 from tests.paths import ROOT
@@ -104,6 +108,48 @@ def test_nothing_comes_back_after_a_clear(with_photo, site, scripted, in_flight,
     eventually(lambda: site.ctx.runs.count() == 0, what="it goes on for a page that was cleared")
     page.wait_for_timeout(2000)
     assert is_clear(page, name), "what was cleared came back"
+
+
+def test_what_is_asked_while_an_ended_run_says_its_last_is_answered(with_photo, scripted):
+    page = with_photo()
+    scripted.hold = scripted.linger = True
+    chat_in_mid_answer(page, scripted)
+    new_chat(page)
+    eventually(lambda: is_clear(page, "chat"))
+    scripted.hold = False
+    ask(page)
+    page.wait_for_selector(f"#chat .bot.message >> text={scripted.text}")
+    scripted.go.set()
+    page.wait_for_timeout(1000)
+    assert page.locator("#chat .bot.message").count() == 1 and page.locator("#chat-box .submit-button").is_visible()
+
+
+def test_a_question_asked_as_the_event_stream_ends_is_answered(with_photo, scripted, monkeypatch):
+    """The server ends the stream because nothing is left to be told, and the page asks before it has read that."""
+    call, joined, held = Shield.__call__, threading.Event(), threading.Event()
+
+    async def slow_end(self, scope, receive, send):
+        async def sending(message):
+            body = message.get("body", b"")
+            if b'"close_stream"' in body:
+                held.set()
+                while not joined.is_set():
+                    await asyncio.sleep(0.02)
+                await asyncio.sleep(0.2)  # the page knows of its event, if anything lets it know
+            await send(message)
+            if scope["path"].endswith("/queue/join") and body and held.is_set():
+                joined.set()
+
+        await call(self, scope, receive, sending if scope["type"] == "http" else send)
+
+    page = with_photo()
+    monkeypatch.setattr(Shield, "__call__", slow_end)
+    page.click("#another")
+    page.click('[data-example="hopper.jpg"]')
+    eventually(held.is_set)
+    page.wait_for_selector("#stage img.crop")
+    ask(page)
+    page.wait_for_selector(f"#chat .bot.message >> text={scripted.text}", timeout=20_000)
 
 
 def test_the_documentation_lists_every_pair():

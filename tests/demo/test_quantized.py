@@ -59,7 +59,7 @@ def test_a_folder_in_nf4_with_an_adapter_serves_chat_attributes_and_compare(quan
     tab(page, "Attributes")
     page.click("#attributes-go")
     page.wait_for_selector("#attributes-report a")
-    assert all("tokens" in foot for foot in page.locator(".card .foot").all_inner_texts())
+    assert all("tokens" in foot for foot in page.locator(".card .foot").all_text_contents())
 
     tab(page, "Compare")
     page.click("#compare-go")

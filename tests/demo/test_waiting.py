@@ -128,6 +128,35 @@ def test_the_page_opens_before_the_model_and_keeps_the_first_question(visit, ano
     page.wait_for_selector("#model-card dl >> visible=true")
 
 
+def test_each_visitor_chooses_among_the_models_that_the_operator_allows(visit, another, local_site, monkeypatch):
+    """A model is loaded, with progress, when somebody first chooses it; others stay with theirs."""
+    opened, go = [], threading.Event()
+
+    def open_model(options):
+        opened.append(options.model)
+        assert options.model == "nano" or go.wait(600)
+        return local_site.ctx.host.model
+
+    monkeypatch.setattr(Options, "open", open_model)
+    here = another(model="nano", adapter=None, models=("nano", "8b"))
+    here.ctx.host.start()
+    page, other = visit(url=here.url), visit(url=here.url)
+    assert opened == ["nano"]
+    page.locator("#model-pick input").click()
+    page.get_by_role("option", name="8b").click()
+    page.wait_for_selector("#model-state .pill.loading >> text=/Reading the weights/")
+    choose(page)
+    ask(page)
+    page.wait_for_selector("#chat-status >> text=/The model is loading/")
+    assert (
+        other.locator("#model-state .ready").is_visible() and other.locator("#model-pick input").input_value() == "nano"
+    )
+    go.set()
+    page.wait_for_selector("#model-state .pill.ready")
+    page.wait_for_selector(DONE)
+    assert opened == ["nano", "8b"] and page.locator("#model-pick input").input_value() == "8b"
+
+
 def test_the_place_in_the_queue_is_shown_and_stop_gives_it_up(with_photo, site, held):
     page = with_photo()
     held.join()

@@ -37,6 +37,12 @@ document.addEventListener('click', (event) => {
   }
 });
 
+// What is copied are the model's words, without the chips between them.
+if (navigator.clipboard) {
+  const write = navigator.clipboard.writeText.bind(navigator.clipboard);
+  navigator.clipboard.writeText = (text) => write(text.replace(/ ?<span class="claim[^]*?<\/span>/g, ''));
+}
+
 // The place in the queue, which Gradio writes as "queue: 2/5 |", is said in words on the tab's status line.
 new MutationObserver(() => {
   if (document.body) dress();

@@ -1,9 +1,9 @@
 // Gradio's client can lose what it asks: the server ends the event stream because nothing is left to be told, the page
 // asks for something before it has read that end, takes the stream for open, and nobody reads what the server answers.
 // So whoever joins the queue hears of it once the open stream has named the event, or has ended: then a new one is opened.
-const streams = new Set(); // those being read: {said, ended, heard}
+const streams = new Set(); // those being read: {events that were named, tail of what was said, ended, heard}
 const listenTo = async (answer) => {
-  const stream = {said: '', ended: false, heard: new EventTarget()};
+  const stream = {named: new Set(), tail: '', ended: false, heard: new EventTarget()};
   const tell = (ended) => {
     stream.ended = ended;
     if (ended) streams.delete(stream);
@@ -21,7 +21,9 @@ const listenTo = async (answer) => {
         try {
           const {done, value} = await reader.read();
           if (done) { out.close(); end(); return; }
-          stream.said = (stream.said + letters.decode(value, {stream: true})).slice(-20000);
+          const said = stream.tail + letters.decode(value, {stream: true});
+          for (const [, event] of said.matchAll(/"event_id": ?"([^"]+)"/g)) stream.named.add(event);
+          stream.tail = said.slice(-100);
           out.enqueue(value);
           tell(false);
         } catch (error) { end(); out.error(error); }
@@ -36,11 +38,14 @@ const joined = async (answer) => {
   const response = await answer;
   if (!response.ok || !listening.length) return response;
   const {event_id: event} = await response.clone().json();
-  await Promise.all(listening.map((stream) => new Promise((done) => {
-    const look = () => { if (stream.ended || stream.said.includes(event)) done(); };
-    stream.heard.addEventListener('heard', look);
+  await new Promise((done) => {
+    const look = () => {
+      if (listening.some((stream) => stream.named.has(event)) || listening.every((stream) => stream.ended)) done();
+    };
+    for (const stream of listening) stream.heard.addEventListener('heard', look);
+    setTimeout(done, 5000); // whatever happens, nothing waits for ever here
     look();
-  })));
+  });
   return response;
 };
 const ask = window.fetch.bind(window);

@@ -20,6 +20,7 @@ import collections
 import contextlib
 import os
 import random
+import re
 import shutil
 import socket
 import statistics
@@ -129,11 +130,12 @@ def first_words(arguments: argparse.Namespace) -> None:
             page.wait_for_selector("#attributes-report a")
             alls.append(time.perf_counter() - started)
             page.wait_for_selector("#attributes-go >> visible=true")
-            tokens = [int(t.split()[0]) for t in page.locator(".card .foot").all_inner_texts()]
+            feet = page.locator(".card .foot").all_text_contents()
+            tokens = [int(re.findall(r"(\d+) tokens", foot)[0]) for foot in feet]
             longest = tokens.index(max(tokens))
             started = time.perf_counter()
             page.locator(".card .card-foot button").nth(longest).click()
-            page.wait_for_selector("#attributes-status >> text=/^1 answer,/")
+            page.wait_for_selector("#attributes-status >> text=/^1 answer in/")
             ratios.append(alls[-1] / (time.perf_counter() - started))
             page.click("#another")
             page.wait_for_selector("#photo input[type=file]", state="attached")

@@ -108,3 +108,18 @@ def test_mcp_without_its_package_is_a_sentence(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(tmp_path), "FACELLM_VOTES": "off"}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("app.py: --mcp needs the package mcp")
+
+
+def test_models_to_choose_among_begin_with_the_one_that_is_loaded():
+    assert read_options(["--models", "nano, 8b,nano"], {}).models == ("nano", "8b")
+    assert read_options(["--models", "nano,8b"], {}).model == "nano"
+    told = read_options(["--model", "1b"], {"FACELLM_MODELS": "nano,1b"})
+    assert told.model == "1b" and told.models == ("1b", "nano")
+    assert read_options([], {}).models == ()
+    for argv in (
+        ["--models", "auto,nano"],
+        ["--models", "nano", "--adapter", "x"],
+        ["--models", "a", "--backend-url", "http://x"],
+    ):
+        with pytest.raises(FaceLLMError, match="--models"):
+            read_options(argv, {})
