@@ -7,7 +7,7 @@ import json
 import pytest
 
 from facellm.errors import FaceLLMError
-from tests.train.dataset.test_dataset import KEY, arguments, records, stored
+from tests.train.dataset.run.running import KEY, arguments, records, stored
 from tests.train.teachers.teacher_server import TeacherServer, write_faces
 from train.dataset.dataset import main
 from train.dataset.merge import merge

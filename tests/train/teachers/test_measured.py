@@ -13,7 +13,7 @@ from PIL import Image
 from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from facellm.labels import AGE_GROUPS, GENDERS
-from tests.train.dataset.test_dataset import records
+from tests.train.dataset.run.running import records
 from train.dataset.dataset import main
 from train.faces.label_files import RACES
 from train.faces.label_rows import read_labels
