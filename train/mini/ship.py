@@ -6,6 +6,7 @@ Weights of tower and connector are stored in bf16, beside the configs and the pr
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from facellm.errors import FaceLLMError
-from facellm.storage.files import atomic_path
+from facellm.storage.files import atomic_path, write_json
+from facellm.weights.registry import METADATA
 from facellm.weights.split_checkpoint import OWN_WEIGHTS
 
 OWN = ("vision_tower.", "multi_modal_projector.")  # names as the hub's InternVLs have them in their files
@@ -37,4 +39,6 @@ def ship(base: Path, out: Path) -> dict[str, int]:
     for file in base.iterdir():
         if file.is_file() and not file.name.endswith(LEFT_OUT):
             shutil.copyfile(file, out / file.name)
+    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    write_json(out / "config.json", config | {METADATA: {"model": "mini", "label_set": "utkface"}})
     return {file.name: file.stat().st_size for file in sorted(out.iterdir())}

@@ -209,6 +209,11 @@ def test_what_is_shipped_and_the_decoder_are_the_whole_model(made, tmp_path: Pat
     shutil.copytree(work / "decoder", tmp_path / "cache" / FOLDER)
     place = whole(tmp_path / "shipped", tmp_path / "cache")
     joined = {name: tensor for shard in place.glob("*.safetensors") for name, tensor in load_file(shard).items()}
+    assert json.loads((place / "config.json").read_text())["facellm"]["model"] == "mini"
+    assert (
+        str(tmp_path) not in (place / "config.json").read_text()
+        and str(work) not in (place / "config.json").read_text()
+    )
     assert set(joined) == set(wanted) - {"lm_head.weight"}
     assert all(torch.equal(joined[name].to(torch.bfloat16), wanted[name].to(torch.bfloat16)) for name in joined)
 
