@@ -66,11 +66,11 @@ def private_folder() -> Iterator[Path]:
 def remove_abandoned(base: Path, prefix: str) -> None:
     """Removes the folders of processes of this user that have ended without doing so."""
     for folder in base.glob(f"{prefix}*"):
-        if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != _USER:
-            continue
         try:
+            if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != _USER:
+                continue
             lock = _locked(folder)
-        except OSError:  # its process lives
+        except OSError:  # its process lives, or another one is removing it
             continue
         lock.close()
         shutil.rmtree(folder, ignore_errors=True)

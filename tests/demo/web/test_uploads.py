@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import secrets
+import shutil
 import signal
 import stat
 import time
@@ -129,3 +130,18 @@ def test_a_shared_gradio_folder_of_another_user_is_not_touched(tmp_path):
         assert answer.status_code == 200
         (path,) = answer.json()
         assert not Path(path).is_relative_to(shared) and list(shared.iterdir()) == []
+
+
+def test_a_folder_that_another_process_removes_meanwhile_is_no_fault(base, monkeypatch):
+    left = base / f"facellm-{os.getuid()}-dead"
+    left.mkdir()
+
+    def gone(self, **_):  # as another process that starts at the same moment sweeps it
+        shutil.rmtree(self, ignore_errors=True)
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_dir", gone)
+        uploads.remove_abandoned(base, f"facellm-{os.getuid()}-")
+    with uploads.private_folder() as folder:
+        assert folder.is_dir() and not left.exists()
