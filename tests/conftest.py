@@ -8,8 +8,6 @@ from tests.paths import SHARED
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 os.environ.pop("FACELLM_SENSITIVE", None)
-if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; this stands before torch is imported
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
