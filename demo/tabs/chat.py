@@ -222,14 +222,14 @@ def build(ctx: Context, settings: list) -> ChatTab:
 
     def cleared() -> Updates:
         emptied = {conversation: (), chatbot: [], waiting: "", saved: "", line: ""}
-        return {**emptied, box: {**looks(False)[box], "value": ""}}
+        return {**emptied, box: looks(False)[box]}  # what is being written is kept, whatever photo comes
 
     def restored(photo: Photo, here: Context) -> Updates:
         turns: Turns = photo.known.get(("chat", photo.face_index), ())
         return {conversation: turns, chatbot: messages(turns), saved: keep(turns, here.host.card())}
 
     def wipe(request: gr.Request) -> Updates:
-        left = cleared()
+        left = {**cleared(), box: {**looks(False)[box], "value": ""}}
         drawn(request.session_hash, ctx.photos.get(request.session_hash), ())
         return {**job.clear(request.session_hash, left), box: left[box]}
 

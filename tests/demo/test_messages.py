@@ -54,6 +54,15 @@ def test_enter_on_an_empty_box_leaves_the_conversation_as_it_is(with_photo, scri
     assert page.locator("#chat .user.message").count() == page.locator("#chat .bot.message").count() == 1
 
 
+def test_what_was_typed_before_the_photo_came_is_kept(visit, portrait):
+    page = visit()
+    page.fill("#chat-box textarea", QUESTION)
+    page.set_input_files("#photo input[type=file]", portrait)
+    page.wait_for_selector("#stage img.crop")
+    page.wait_for_timeout(2000)
+    assert page.input_value("#chat-box textarea") == QUESTION
+
+
 def test_a_stop_while_the_model_loads_is_no_failure(with_photo, scripted, site):
     page = with_photo()
     scripted.loading = True
