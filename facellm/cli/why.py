@@ -15,6 +15,8 @@ from facellm.errors import FaceLLMError
 from facellm.storage.writable import usable_file
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from facellm.typed.explanation import Explanation
 
 SHADES = " .:-=+*#%@"  # of a region in the terminal, by its share of the largest influence
@@ -66,16 +68,15 @@ def _lines(one: Explanation) -> list[str]:
     return [f"{TITLES[one.variant]}: {one.sentence}", frame, *(f"|{row}|" for row in rows), frame, ""]
 
 
-def _write_map(path: Path, picture: object, found: list[Explanation]) -> None:
+def _write_map(path: Path, picture: Image.Image, found: list[Explanation]) -> None:
     """The models' maps beside each other, on one scale."""
-    from PIL import Image
+    from PIL import Image as pillow
 
     from facellm.vision.heat_map import heat_map
 
-    assert isinstance(picture, Image.Image)
     largest = max(abs(value) for one in found for row in one.influence for value in row)
     maps = [heat_map(picture, one.influence, largest=largest) for one in found]
-    sheet = Image.new("RGB", (sum(m.width for m in maps) + 8 * (len(maps) - 1), maps[0].height), "white")
+    sheet = pillow.new("RGB", (sum(m.width for m in maps) + 8 * (len(maps) - 1), maps[0].height), "white")
     for number, one in enumerate(maps):
         sheet.paste(one, (number * (one.width + 8), 0))
     try:

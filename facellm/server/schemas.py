@@ -6,6 +6,7 @@ An option that would change the answer and is not understood is refused, never i
 from __future__ import annotations
 
 import random
+from abc import abstractmethod
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -79,10 +80,10 @@ class AnyRequest(BaseModel):
             raise Refusal("The body must be one JSON object.")
         return {key: value for key, value in body.items() if value is not None}
 
-    @cached_property
+    @property
+    @abstractmethod
     def file(self) -> bytes:
         """The bytes of the picture's file."""
-        raise NotImplementedError
 
 
 class TextPart(BaseModel):
