@@ -9,11 +9,12 @@ import time
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.runtime.options import Options
 from demo.web.limits import WINDOW, Limits
+from facellm.server.unread import Unread
 
 log = logging.getLogger("facellm.demo")
 
@@ -107,7 +108,8 @@ class Shield:
                 body.refused = Refused(status, "The request could not be handled: check what it holds.")
         if body.refused and not begun:
             headers = {"Retry-After": f"{WINDOW:.0f}", "Connection": "close"} | self._headers
-            await PlainTextResponse(str(body.refused), body.refused.status, headers)(scope, receive, send)
+            kind = Response if body.whole else Unread
+            await kind(str(body.refused), body.refused.status, headers, "text/plain")(scope, receive, send)
 
     def _check(self, scope: Scope, client: str, most: int) -> None:
         """Raises Refused for what can be told from a request's head."""
@@ -138,12 +140,12 @@ class _Body:
 
     def __init__(self, receive: Receive, most: int, limits: Limits, client: str) -> None:
         self.refused: Refused | None = None
-        self.gone = False  # the client went before its request was whole
+        self.whole, self.gone = False, False  # all of it has come; the client went before that
         self._receive, self._most, self._limits, self._client = receive, most, limits, client
-        self._bytes, self._ends, self._whole = 0, time.monotonic() + BODY_SECONDS, False
+        self._bytes, self._ends = 0, time.monotonic() + BODY_SECONDS
 
     async def receive(self) -> Message:
-        if self._whole:  # what comes now is the client's leaving
+        if self.whole:  # what comes now is the client's leaving
             return await self._receive()
         try:
             message = await asyncio.wait_for(self._receive(), max(0.0, self._ends - time.monotonic()))
@@ -151,7 +153,7 @@ class _Body:
             raise self._refuse(Refused(408, "The request did not arrive in time: try again.")) from None
         self.gone = message["type"] == "http.disconnect"
         if message["type"] == "http.request":
-            self._whole = not message.get("more_body", False)
+            self.whole = not message.get("more_body", False)
             size = len(message.get("body", b""))
             self._bytes += size
             if self._bytes > self._most:

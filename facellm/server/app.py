@@ -45,6 +45,7 @@ from facellm.server.refusals import Refusal, short
 from facellm.server.replies import completion, event_stream
 from facellm.server.schemas import AnyRequest, ChatRequest, ChoicesRequest, ProfilesRequest
 from facellm.server.service import End, Service, refusal_for
+from facellm.server.unread import Unread
 
 MAX_BODY = 32 * 2**20  # bytes of a request: a photo of 20 MB in Base64, and a conversation
 BEARER = HTTPBearer(auto_error=False)
@@ -249,10 +250,10 @@ async def _refused(request: Request, error: Exception) -> Response:
     headers = {"Retry-After": str(error.wait)} if error.status in (429, 503) else {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if error.status in (408, 413, 429, 503):  # the body may be on its way still, and nobody will read it
-        headers["Connection"] = "close"
     # Sentences quote what the client sent, so nothing is left that UTF-8 could not carry.
-    return Response(json.dumps(error.to_dict()), error.status, headers, "application/json")
+    whole = error.status not in (408, 413, 429, 503) or Bodies.whole(request)
+    kind = Response if whole else Unread
+    return kind(json.dumps(error.to_dict()), error.status, headers, "application/json")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -73,7 +73,13 @@ class Bodies:
             admission.hold(len(part))
             body += part
             more = message.get("more_body", False)
+        request.state.whole = True
         return bytes(body)
+
+    @staticmethod
+    def whole(request: Request) -> bool:
+        """Whether a request's body was read to its end here."""
+        return getattr(request.state, "whole", False)
 
     def _too_large(self) -> Refusal:
         sentence = f"The request is larger than {self._max_body / 2**20:g} MB; send a smaller image."

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from demo.runtime.photos import EXAMPLES
+from tests.demo.conftest import eventually
 from tests.demo.pages import drop, tab
 
 pytestmark = pytest.mark.browser
@@ -120,8 +121,9 @@ def test_settings_read_well(with_photo):
     assert page.get_by_role("button", name="Settings").count() == 1, "two things of one name"
     page.click("#settings button")
     page.wait_for_selector("#settings .max_value >> visible=true")
-    for limit in page.locator("#settings .min_value, #settings .max_value").all():
-        assert limit.bounding_box()["height"] < 30, "a slider's limit is broken into lines"
+    limits = page.locator("#settings .min_value, #settings .max_value")
+    heights = "limits => limits.map((l) => l.getBoundingClientRect().height)"  # 0 while the accordion opens
+    eventually(lambda: all(0 < h < 30 for h in limits.evaluate_all(heights)), what="a slider's limit breaks into lines")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

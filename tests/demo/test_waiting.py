@@ -90,7 +90,7 @@ def held(site, monkeypatch, portrait):
     made.let_go()
 
 
-def test_the_page_opens_before_the_model_and_keeps_the_first_question(visit, another, local_site, monkeypatch):
+def test_the_page_opens_before_the_model_and_keeps_the_first_question(another, visit, local_site, monkeypatch):
     """Loading shows its steps; a failure is a sentence with a button; the question asked meanwhile is answered."""
     answers = [FaceLLMError("The hub cannot be reached."), local_site.ctx.host.model]
     come = threading.Semaphore(0)
@@ -128,7 +128,7 @@ def test_the_page_opens_before_the_model_and_keeps_the_first_question(visit, ano
     page.wait_for_selector("#model-card dl >> visible=true")
 
 
-def test_each_visitor_chooses_among_the_models_that_the_operator_allows(visit, another, local_site, monkeypatch):
+def test_each_visitor_chooses_among_the_models_that_the_operator_allows(another, visit, local_site, monkeypatch):
     """A model is loaded, with progress, when somebody first chooses it; others stay with theirs."""
     opened, go = [], threading.Event()
 
@@ -235,7 +235,7 @@ def test_a_file_that_is_too_large_is_a_sentence(visit, tmp_path):
     choose(page)
 
 
-def test_a_server_that_goes_away_is_a_sentence_and_works_again_when_it_is_back(visit, another, local_site):
+def test_a_server_that_goes_away_is_a_sentence_and_works_again_when_it_is_back(another, visit, local_site):
     from facellm.server.app import make_app
 
     model = local_site.ctx.host.model
@@ -257,7 +257,7 @@ def test_a_server_that_goes_away_is_a_sentence_and_works_again_when_it_is_back(v
         page.wait_for_selector(DONE)
 
 
-def test_a_page_waits_for_a_server_that_is_not_there_yet(visit, another, local_site):
+def test_a_page_waits_for_a_server_that_is_not_there_yet(another, visit, local_site):
     from facellm.server.app import make_app
 
     app = make_app(local_site.ctx.host.model)

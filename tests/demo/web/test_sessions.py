@@ -54,7 +54,7 @@ def test_closing_the_page_leaves_nothing_of_the_photo(here, http):
     with http.stream("GET", "/heartbeat/closing") as beats:
         next(beats.iter_lines())
     eventually(lambda: not held(here, "closing"), seconds=60, what="the preview outlived the page")
-    assert here.ctx.photos.get("closing") is None
+    eventually(lambda: here.ctx.photos.get("closing") is None, seconds=60, what="the photo outlived the page")
 
 
 def test_what_was_not_used_for_long_is_swept(here, http):
@@ -63,5 +63,6 @@ def test_what_was_not_used_for_long_is_swept(here, http):
     here.app.state_holder.time_last_used["idle"] = datetime.now() - timedelta(seconds=LONG_AGO)
     photo = here.ctx.photos.get("asking")  # its page still looks after its server, which is no use of the photo
     here.ctx.photos._kept["asking"] = (time.monotonic() - LONG_AGO, photo)
-    eventually(lambda: not held(here, "idle") and not held(here, "asking"), seconds=60, what="a photo was not swept")
-    assert held(here, "busy") and here.ctx.photos.get("busy") and here.ctx.photos.get("asking") is None
+    swept = lambda: not held(here, "idle") and not held(here, "asking") and here.ctx.photos.get("asking") is None  # noqa: E731
+    eventually(swept, seconds=60, what="a photo was not swept")
+    assert held(here, "busy") and here.ctx.photos.get("busy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,6 +15,7 @@ from demo.runtime.options import Options, read_options
 from demo.web import limits, shield
 from demo.web.limits import Limits
 from demo.web.shield import Shield
+from tests.served import InThread
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -186,3 +188,11 @@ def test_a_closing_page_turns_new_requests_away():
 )
 def test_routes_that_the_page_does_not_need_are_closed(path):
     assert ask(Shield(inner, Options()), f"/gradio_api/{path}").status_code == 404
+
+
+def test_a_client_that_reads_only_after_it_has_sent_all_is_told_why():
+    with InThread(Shield(inner, Options())) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection.request("POST", "/gradio_api/queue/join", b" " * 8 * 2**20)
+        told = connection.getresponse()
+        assert told.status == 413 and b"larger than 2 MB" in told.read()

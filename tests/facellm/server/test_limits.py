@@ -123,6 +123,18 @@ def test_a_body_too_large_is_refused_before_it_is_read(server):
     assert connection.getresponse().status == 413
 
 
+@pytest.mark.parametrize("length", [8 * 2**20, None], ids=["known", "chunked"])
+def test_a_client_that_reads_only_after_it_has_sent_all_is_told_why(here, length):
+    with InThread(make_app(here, max_body=20_000)) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        parts = (b" " * 2**16 for _ in range(128))
+        body = parts if length is None else b" " * length
+        connection.request("POST", "/v1/chat/completions", body, JSON, encode_chunked=length is None)
+        told = connection.getresponse()
+        assert told.status == 413 and "larger than" in json.loads(told.read())["error"]["message"]
+        assert told.getheader("connection") == "close"
+
+
 @pytest.mark.parametrize("content", [b'{"x": [' + b"[1]," * 200_000 + b"[1]]}", b'{"x": {' + b'"a":{' * 250_001])
 def test_many_values_are_not_even_parsed(server, content):
     told = CLIENT.post(server.url + "/chat/completions", content=content, headers=JSON)
