@@ -76,6 +76,7 @@ class Photos:
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[float, Photo]] = {}
         self._forgotten: set[str] = set()
+        self._left: set[str] = set()  # sessions whose page was closed: no later use keeps their photo longer
         self._keys: dict[str, str] = {}  # a browser tab's key -> its session
         self._forget_after, self._most = forget_after, most
 
@@ -85,6 +86,7 @@ class Photos:
             self._kept.pop(session, None)
             self._kept[session] = (time.monotonic(), photo)
             self._forgotten.discard(session)
+            self._left.discard(session)
             self._forget(list(self._kept)[: max(0, len(self._kept) - self._most)])
 
     def sweep(self) -> set[str]:
@@ -104,6 +106,7 @@ class Photos:
         for session in sessions:
             del self._kept[session]
         self._forgotten.update(sessions)
+        self._left.difference_update(sessions)
 
     def get(self, session: str) -> Photo | None:
         """This visitor's photo, None where there is none (any more)."""
@@ -114,8 +117,9 @@ class Photos:
             if time.monotonic() - found[0] > self._forget_after:
                 self._forget([session])
                 return None
-            del self._kept[session]  # to the end: the longest unused come first
-            self._kept[session] = (time.monotonic(), found[1])
+            if session not in self._left:
+                del self._kept[session]  # to the end: the longest unused come first
+                self._kept[session] = (time.monotonic(), found[1])
             return found[1]
 
     def adopt(self, session: str, key: str) -> Photo | None:
@@ -139,11 +143,13 @@ class Photos:
         with self._lock:
             if found := self._kept.get(session):
                 self._kept[session] = (time.monotonic() - self._forget_after + COME_BACK, found[1])
+                self._left.add(session)
 
     def drop(self, session: str) -> None:
         """Forgets this visitor's photo."""
         with self._lock:
             self._kept.pop(session, None)
+            self._left.discard(session)
 
     def count(self) -> int:
         """How many photos are held."""

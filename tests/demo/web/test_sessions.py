@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 
+from demo.runtime import photos
 from demo.runtime.options import Options
 from demo.runtime.photos import FORGET_AFTER
 from demo.web import sessions as forgetting
@@ -49,12 +50,13 @@ def held(here, session: str) -> bool:
     return session in sessions and 'alt="Your photo"' in str(list(sessions[session].components))
 
 
-def test_closing_the_page_leaves_nothing_of_the_photo(here, http):
+def test_closing_the_page_leaves_nothing_of_the_photo(here, http, monkeypatch):
+    monkeypatch.setattr(photos, "COME_BACK", 1.0)
     pick(here, http, "closing")
     with http.stream("GET", "/heartbeat/closing") as beats:
         next(beats.iter_lines())
     eventually(lambda: not held(here, "closing"), seconds=60, what="the preview outlived the page")
-    eventually(lambda: here.ctx.photos.get("closing") is None, seconds=60, what="the photo outlived the page")
+    eventually(lambda: here.ctx.photos.get("closing") is None, seconds=60, what="looking at it kept the photo")
 
 
 def test_what_was_not_used_for_long_is_swept(here, http):
