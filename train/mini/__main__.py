@@ -11,6 +11,8 @@ from pathlib import Path
 from facellm.errors import FaceLLMError
 from facellm.weights.fetch import fetch_decoder
 
+CORNERS_OF = 2000  # faces from whose crops corners are cut
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m train.mini", description=__doc__)
@@ -26,6 +28,9 @@ def main() -> None:
     connector.add_argument("--limit", type=int, help="use only so many training faces")
     readings = stages.add_parser("readings", help="what the tower believes of every face, for the pairs to hedge by")
     handover = stages.add_parser("handover", help="the base's features of every face, for `python -m train lora`")
+    handover.add_argument("--without", type=int, default=1200, help="pictures without a face beside them")
+    pairs = stages.add_parser("pairs", help="what the adapter learns, as a set for `python -m train lora`")
+    pairs.add_argument("--faces", type=int, default=3000, help="training faces, those with rarer features sooner")
     for stage in (tower, connector):
         stage.add_argument("--steps", type=float, default=float("inf"), help="length of the training, in steps")
         stage.add_argument("--minutes", type=float, default=float("inf"), help="or in minutes; whichever is first")
@@ -33,9 +38,9 @@ def main() -> None:
         stage.add_argument("--val-every", type=int, default=1, help="measure on every so many-th face of val")
     for stage in (table, connector, readings):
         stage.add_argument("--tower", type=Path, help="a cycle's net; default: the last cycle's in the work folder")
-    for stage in (tower, table, connector, readings):
+    for stage in (tower, table, connector, readings, handover, pairs):
         stage.add_argument("--data", type=Path, required=True, help="folder with utkface/, expressions/ and seen/")
-    for stage in (decoder, tower, table, connector, readings, handover):
+    for stage in (decoder, tower, table, connector, readings, handover, pairs):
         stage.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
     ship = stages.add_parser("ship", help="what the repository keeps: the base without its decoder, and a manifest")
     ship.add_argument("--data", type=Path, required=True, help="folder whose digests go into the manifest")
@@ -66,10 +71,18 @@ def _run(args: argparse.Namespace) -> dict:
         return sizes
     if args.stage == "handover":
         from train.mini import handover
-        from train.mini.vision import token_cache
+        from train.mini.vision import face_table, negatives, token_cache
+        from train.seen.known.split import TRAIN
 
         cached = token_cache.load(max(args.work.glob("features-*"), key=lambda folder: folder.stat().st_mtime))
-        return {"faces": handover.write(cached, args.work / "base", args.work / "lora-features")}
+        faces = face_table.load(args.data, args.work)
+        crops = faces.pixels[faces.rows(TRAIN)[:CORNERS_OF]]
+        bare = negatives.named(args.without, face_table.STORED_PX, crops)
+        return {"pictures": handover.write(cached, args.work / "base", args.work / "lora-features", bare)}
+    if args.stage == "pairs":
+        from train.mini import pairs
+
+        return dict(pairs.write(args.data, args.work, fetch_decoder(), args.faces))
     from train.mini.vision import tuning
 
     if args.stage == "tower":

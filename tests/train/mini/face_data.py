@@ -14,8 +14,10 @@ from facellm.labels import EXPRESSIONS
 from tests.train.seen.seen_data import write_seen
 from train.faces.measures import MEASUREMENTS
 from train.mini.vision.face_table import BLENDSHAPES, DESCRIPTOR
+from train.seen.known.face_record import MOVES
 
-SHAPES = ("jawOpen", "mouthSmileLeft", "mouthSmileRight", *(f"other{i}" for i in range(BLENDSHAPES - 3)))
+USED = [column for columns in MOVES.values() for column in columns]
+SHAPES = (*USED, *(f"other{i}" for i in range(BLENDSHAPES - len(USED))))
 TRAIN, VAL = 24, 8  # faces of each set
 
 

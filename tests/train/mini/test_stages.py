@@ -19,10 +19,16 @@ from facellm.weights.fingerprint import encoder_digest
 from facellm.weights.split_checkpoint import OWN_WEIGHTS, whole
 from tests.tiny import make_processor
 from tests.train.mini.face_data import write_data
+from tests.train.seen.made_faces import face
+from train.lora import lora
+from train.lora.conversations import check_images, read_dataset
 from train.lora.feature_cache import FeatureCache
-from train.mini import assemble, connector, dense, dense_facts, handover, manifest, ship, word_slots
-from train.mini.vision import readings, token_cache, tower, tuning
+from train.lora.recipe import load_recipe
+from train.mini import assemble, connector, dense, dense_facts, handover, manifest, pairs, ship, word_slots
+from train.mini.pairs import wanted
+from train.mini.vision import face_table, negatives, readings, token_cache, tower, tuning
 from train.seen.known import split, tags
+from train.seen.typed.no_face import says_no_face
 
 LOW_PX, HIGH_PX = 56, 84
 
@@ -186,6 +192,45 @@ def test_the_table_counts_faces_and_pictures_without_one(made) -> None:
     data, work, _ = made
     figures = tuning.measure(data, work, tuning.newest(work), HIGH_PX)
     assert {"gender", "head_pose", "faces_missed", "none_corner", "none_chart"} <= set(figures)
+
+
+def test_pairs_are_written_and_learnt(made, tmp_path: Path, monkeypatch) -> None:
+    data, work, _ = made
+    tuning.believe(data, work, tuning.newest(work))
+    faces = face_table.load(data, work)
+    bare = list(negatives.named(24, face_table.STORED_PX, faces.pixels[:4]))
+    cached = token_cache.load(work / f"features-{HIGH_PX}")
+    handover.write(cached, work / "base", work / "lora-features", bare)
+    monkeypatch.setattr(pairs, "plain_answers", lambda _, prompts: ["Yes." for _ in prompts])
+    told = pairs.write(data, work, work / "decoder", 6)
+    assert told["faces"] == 6 and told["without"] and told["plain"]
+    dataset = read_dataset(work / "pairs")
+    assert not check_images(dataset, FeatureCache(work / "lora-features").rows)
+    split_of = split.read_splits(data)
+    for part, rows in ((split.TRAIN, dataset.train), (split.VAL, dataset.val)):
+        images = {row.image for row in rows}
+        assert {split_of[image] for image in images if image in split_of} == {part}
+        nobody = [turn for row in rows if row.image and negatives.kind_of(row.image) for turn in row.turns]
+        assert nobody and any(says_no_face(answer) for _, answer in nobody)
+    assert sum(row.image is None for row in dataset.train) == told["plain"]
+    recipe = load_recipe("mini", {"max_steps": 2, "batch": 8, "eval_every": 0})
+    lora.train(work / "pairs", str(work / "base"), tmp_path / "run", recipe, features=work / "lora-features")
+    weights = load_file(tmp_path / "run" / "adapter" / "adapter_model.safetensors")
+    assert {weight.shape[0] for name, weight in weights.items() if "lora_A" in name} == {16}
+    layers = {name.split(".")[-3] for name in weights}
+    assert layers == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert facellm.load(str(work / "base"), adapter=str(tmp_path / "run" / "adapter")).variants == ("base", "facellm")
+
+
+def test_the_untouched_decoder_answers_plain_prompts(made) -> None:
+    said = list(pairs.plain_answers(made[1] / "decoder", ["What is 2 + 3?", "Name a colour."]))
+    assert len(said) == 2 and all(isinstance(text, str) for text in said)
+
+
+def test_rare_faces_are_wanted_sooner() -> None:
+    faces = [face(f"{n}.jpg", glasses="none" if n else "glasses") for n in range(400)]
+    first = [next(i for i, one in enumerate(wanted(faces, 400, s)) if one.file == "0.jpg") for s in range(40)]
+    assert sum(place < 100 for place in first) > 30 > 40 * 100 / 400
 
 
 def test_the_features_are_handed_to_train_lora(made, tmp_path: Path) -> None:

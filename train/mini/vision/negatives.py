@@ -6,12 +6,13 @@ out of training and measured with.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 CORNER_SHARE = (0.13, 0.2)  # side of a corner over that of the crop: aligned faces do not reach so far out
+NO_FACE = "no_face"  # folder in the names of such pictures
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;-"
 
 
@@ -160,3 +161,22 @@ def draw(
                 picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.5, 4))))
         pictures.append(np.asarray(picture.convert("RGB")))
     return np.stack(pictures) if pictures else np.empty((0, side, side, 3), np.uint8)
+
+
+def named(count: int, side: int, crops: np.ndarray, seed: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+    """(name, uint8 (side, side, 3)) of pictures without a face; a name is the same picture for the same crops."""
+    kinds = [*DRAWN, corner.__name__, corner.__name__]
+    for number in range(count):
+        rng = np.random.default_rng((seed, number))
+        kind = kinds[number % len(kinds)]
+        if kind in DRAWN:
+            picture = DRAWN[kind](rng, side)
+        else:
+            picture = corner(np.asarray(crops[int(rng.integers(len(crops)))]), rng, side)
+        yield f"{NO_FACE}/{kind}/{number}", np.asarray(picture.convert("RGB"))
+
+
+def kind_of(name: str) -> str | None:
+    """The kind of a picture that `named` made, None for any other name."""
+    folder, _, rest = name.partition("/")
+    return rest.partition("/")[0] if folder == NO_FACE else None
