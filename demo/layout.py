@@ -17,6 +17,7 @@ from demo.runtime.context import Context, others
 from demo.runtime.host import Host, Status
 from demo.runtime.options import Options
 from demo.tabs import about, attributes, chat, compare, photo, profile, settings
+from demo.tabs.why import panel as why
 from demo.votes import Votes
 from demo.web import sessions
 from demo.web.guard import GuardedBlocks
@@ -90,11 +91,12 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
                         profiling = profile.build(ctx, raw)
                     with gr.Tab("About", id="about", elem_id="tab-about"):
                         info = about.build(ctx)
+        explaining = why.build(ctx, raw)
         api.build(ctx)
         panel.wire(ctx.photos, settings.look(raw), [profiling.crowd.face])
         _watch_loading(ctx, page, (picker, state, intro, retry), info, [chatting.variant, describing.variant])
 
-        every = [chatting, describing, comparing, profiling]
+        every = [chatting, describing, comparing, profiling, explaining]
         known = _clear_with_photo(ctx, panel, every)
 
         def linked(told: str, request: gr.Request) -> Updates:

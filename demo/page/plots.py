@@ -17,11 +17,13 @@ class Plot:
 
     Attributes:
         series: variant -> {label: probability in 0..1}, in the order of drawing.
+        key: The profile field's, whose answer can be explained; empty for any other question.
     """
 
     title: str
     labels: Sequence[str]
     series: Mapping[str, Mapping[str, float]]
+    key: str = ""
 
     def top(self, variant: str) -> str:
         """The likeliest label by that model."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from facellm.engine.sampling import Sampling
     from facellm.interface import Questions
     from facellm.results import Delta
+    from facellm.typed.explanation import Explanation
     from facellm.typed.question import Choice, TypedQuestion
     from facellm.vision.faces import FaceView
 
@@ -193,6 +194,22 @@ class Host:
             raise FaceLLMError("Answers of your own cannot be scored on ZeroGPU: start the page elsewhere for them.")
         found = self.model.choose(view, question)
         return {variant: found[variant][0] for variant in self.variants}
+
+    def explain(self, view: FaceView, question: str, variant: str, label: str | None = None) -> Explanation:
+        """Which regions of the picture one model's answer hangs on.
+
+        Args:
+            view: What the model is shown.
+            question: Key of a profile field.
+            variant: Who is asked.
+            label: The answer to explain; None explains the likeliest.
+
+        Raises:
+            FaceLLMError: The model is not there, or its server cannot tell.
+        """
+        if spaces.ZERO:
+            raise FaceLLMError("Answers cannot be explained on ZeroGPU: start the page elsewhere for that.")
+        return self.model.explain(view, question, label, (variant,))[variant]
 
     def card(self) -> dict[str, Any]:
         """Returns what the loaded model is, for visitors: its LoadReport as a dict, empty while there is none."""

@@ -31,6 +31,7 @@ class Cell:
         rate: Tokens a second.
         parameters: What it was asked with.
         noted: The words with what the photo's profile says of their claims, as Markdown; empty where it says nothing.
+        claimed: The profile's fields that the words claim something of.
     """
 
     variant: str
@@ -46,6 +47,7 @@ class Cell:
     answer: dict = field(default_factory=dict)
     parameters: Parameters = field(default_factory=Parameters)
     noted: str = ""
+    claimed: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:

@@ -16,11 +16,12 @@ from demo.runtime.jobs import Job, loaded
 from demo.runtime.photos import Photo
 from demo.runtime.streaming import Cell, fill
 from demo.runtime.tickets import Ticket
-from demo.tabs.claimed import annotated, plain
+from demo.tabs.claimed import annotated, claimed, plain
 from demo.tabs.profile import truth
 from demo.tabs.report import links
 from facellm import policy
 from facellm.attributes import Attribute
+from facellm.profile import FIELDS
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,16 @@ class Card:
     foot: gr.HTML
     again: gr.Button
 
+    def said(self, cell: Cell) -> Updates:
+        """The card's words and its last line."""
+        words = texts.BROKEN if cell.state == "broken" else cell.noted or cell.text
+        return {self.text: words, self.foot: foot(cell)}
+
     def drawn(self, cell: Cell | None) -> Updates:
         """The card as it shows `cell`; empty for None."""
         if cell is None:
             return {self.text: "", self.foot: "", self.again: gr.update(value="Ask", interactive=True)}
-        words = texts.BROKEN if cell.state == "broken" else cell.noted or cell.text
-        updates = {self.text: words, self.foot: foot(cell)}
-        return {**updates, self.again: gr.update(value="Ask again")} if cell.finished else updates
+        return {**self.said(cell), self.again: gr.update(value="Ask again")} if cell.finished else self.said(cell)
 
 
 @dataclass
@@ -49,8 +53,9 @@ class AttributesTab(Tab):
 
 
 def foot(cell: Cell) -> str:
-    """A card's last line: its state, then tokens, seconds and whose answer it is."""
-    return render("foot", cell=cell, name=texts.VARIANTS[cell.variant])
+    """A card's last line: its state, tokens, seconds and whose answer it is; what of the profile can be asked why."""
+    asks = [(f.key, f.title) for f in FIELDS if f.key in cell.claimed]
+    return render("foot", cell=cell, name=texts.VARIANTS[cell.variant], asks=asks)
 
 
 def summary(cells: Sequence[Cell]) -> Line:
@@ -120,7 +125,8 @@ def build(ctx: Context, settings: list) -> AttributesTab:
             if told and (known := truth(here, photo, asking.whole)):
                 for cell in told:
                     cell.noted = annotated(cell.text, plain(known))
-                yield {cards[cell.key].text: cell.noted for cell in told if cell.key}
+                    cell.claimed = claimed(cell.text, plain(known))
+                yield {c: v for cell in told if cell.key for c, v in cards[cell.key].said(cell).items()}
             kept = {**(kept or {}), **cells}
             photo.known["attributes", photo.face_index] = kept
             order = [kept[a.key] for a in attributes if a.key in kept]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from demo.page.markdown import inert
 from demo.page.render import percent, render
@@ -76,6 +76,27 @@ def _label_chip(field: str, label: str, probabilities: Mapping[str, float]) -> s
     return render("claim", said=words, p=percent(probabilities[shown]), against=against)
 
 
+def _sentences(text: str, fields: Fields) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Each sentence, the blank space behind it, and the chips (by field) of what it is the first to claim."""
+    settled = {f: v for f, v in claims(text, LABELLED).items() if v in fields.get(f, {})}
+    ages = fields.get("age_group")
+    for match in _SENTENCES.finditer(text):
+        sentence = match[0]
+        body = sentence.rstrip()
+        here = found(body)
+        chips: dict[str, str] = {}
+        if ages and (chip := _age_chip(body, ages)):
+            chips["age_group"] = chip
+            ages = None
+        chips |= {f: _label_chip(f, settled.pop(f), fields[f]) for f in list(settled) if settled[f] in here.get(f, ())}
+        yield body, sentence[len(body) :], chips
+
+
+def claimed(text: str, fields: Fields) -> tuple[str, ...]:
+    """The fields whose chips `annotated` writes, in their order."""
+    return tuple(field for _, _, chips in _sentences(text, fields) for field in chips)
+
+
 def annotated(text: str, fields: Fields) -> str:
     """The answer as Markdown, with a chip behind the sentence that first claims what the profile measures.
 
@@ -86,19 +107,10 @@ def annotated(text: str, fields: Fields) -> str:
     Returns:
         Markdown and chips; the words alone where the text claims nothing of the profile.
     """
-    settled = {f: v for f, v in claims(text, LABELLED).items() if v in fields.get(f, {})}
-    ages = fields.get("age_group")
-    written: list[str] = []
-    for match in _SENTENCES.finditer(text):
-        sentence = match[0]
-        body = sentence.rstrip()
-        here = found(body)
-        chips = [_label_chip(f, settled.pop(f), fields[f]) for f in list(settled) if settled[f] in here.get(f, ())]
-        if ages and (chip := _age_chip(body, ages)):
-            chips.insert(0, chip)
-            ages = None
-        written.append(inert(body) + "".join(f" {chip}" for chip in chips) + sentence[len(body) :])
-    return "".join(written)
+    return "".join(
+        inert(body) + "".join(f" {chip}" for chip in chips.values()) + space
+        for body, space, chips in _sentences(text, fields)
+    )
 
 
 def plain(profile: Mapping) -> Fields:

@@ -108,7 +108,7 @@ def plots(profiles: Profiles) -> list[Plot]:
     for field in FIELDS:
         series = {v: p["fields"][field.key]["probabilities"] for v, p in profiles.items() if field.key in p["fields"]}
         if series:
-            made.append(Plot(field.title, list(next(iter(series.values()))), series))
+            made.append(Plot(field.title, list(next(iter(series.values()))), series, field.key))
     return made
 
 

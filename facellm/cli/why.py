@@ -61,7 +61,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _lines(one: Explanation) -> list[str]:
-    largest = max(abs(value) for row in one.influence for value in row) or 1.0
+    largest = one.strongest or 1.0
     last = len(SHADES) - 1
     rows = ["".join(SHADES[round(max(0.0, value) / largest * last)] * 2 for value in row) for row in one.influence]
     frame = "+" + "-" * len(rows[0]) + "+"
@@ -74,7 +74,7 @@ def _write_map(path: Path, picture: Image.Image, found: list[Explanation]) -> No
 
     from facellm.vision.heat_map import heat_map
 
-    largest = max(abs(value) for one in found for row in one.influence for value in row)
+    largest = max(one.strongest for one in found)
     maps = [heat_map(picture, one.influence, largest=largest) for one in found]
     sheet = pillow.new("RGB", (sum(m.width for m in maps) + 8 * (len(maps) - 1), maps[0].height), "white")
     for number, one in enumerate(maps):

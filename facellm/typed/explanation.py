@@ -33,23 +33,37 @@ class Explanation:
     @property
     def flat(self) -> bool:
         """Whether no region matters."""
-        return max(abs(value) for row in self.influence for value in row) < FLAT
+        return self.strongest < FLAT
 
     @property
-    def sentence(self) -> str:
-        """The map in words, for who cannot see it."""
-        p, anyway = self.probabilities[self.label], self.without_picture[self.label]
-        blind = f"Without the picture the model would still say {self.label!r}: {anyway:.0%} (with it: {p:.0%})."
+    def strongest(self) -> float:
+        """The largest influence of a region, for or against, in nats: what gets full colour on a map of its own."""
+        return max(abs(value) for row in self.influence for value in row)
+
+    @property
+    def map_words(self) -> str:
+        """What the map shows, for who cannot see it."""
         if self.flat:
-            return f"No region of the picture moves the answer {self.label!r}. {blind}"
+            return f"No region of the picture moves the answer {self.label!r}: the map is flat."
         value, row, column = max(
             (value, r, c) for r, values in enumerate(self.influence) for c, value in enumerate(values)
         )
         if value < FLAT:
-            return f"No region speaks for {self.label!r}; some speak against it. {blind}"
+            return f"No region speaks for {self.label!r}; some speak against it."
         side = len(self.influence)
         place = _PLACES[min(2, 3 * row // side)][min(2, 3 * column // side)]
-        return f"What speaks most for {self.label!r} is in the {place} of the picture. {blind}"
+        return f"What speaks most for {self.label!r} is in the {place} of the picture."
+
+    @property
+    def blind_words(self) -> str:
+        """How much of the answer there would be without the picture."""
+        with_it, anyway = self.probabilities[self.label], self.without_picture[self.label]
+        return f"Without the picture the model would still say {self.label!r}: {anyway:.0%} (with it: {with_it:.0%})."
+
+    @property
+    def sentence(self) -> str:
+        """The explanation in words."""
+        return f"{self.map_words} {self.blind_words}"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the explanation for JSON, with probabilities to six digits and influences to four."""

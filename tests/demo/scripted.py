@@ -9,16 +9,19 @@ from typing import Any
 from demo.runtime.host import Status
 from facellm.profile import FIELDS
 from facellm.results import Answer, Delta, Row
+from facellm.typed.explanation import Explanation
 
 
 class Scripted:
-    """Takes the place of a host's `stream`, `profiles` and, while `loading`, of its `wait`.
+    """Takes the place of a host's `stream`, `profiles`, `explain` and, while `loading`, of its `wait`.
 
     Attributes:
         text: What every answer says.
-        hold: An answer stops after its first words, and a profile before its end, until it is cancelled or `go` is set.
+        hold: An answer stops after its first words until it is cancelled or `go` is set; a profile and an explanation
+            stop before their end until `go` is set.
         linger: An answer that was cancelled takes until `go` to come to its end.
         calibrated: Field -> the label that a profile finds with 90 %; then it counts as calibrated.
+        influence: The map of every explanation.
         go: Lets everything that is held go on.
         asked: The rows of each request, in order.
     """
@@ -29,10 +32,11 @@ class Scripted:
         self.text, self.hold = f"{self.FIRST} and the rest.", False
         self.loading = self.linger = False
         self.calibrated: dict[str, str] = {}
+        self.influence = ((0.5, 0.0), (0.0, -0.2))
         self.go = threading.Event()
         self.asked: list[Sequence[Row]] = []
         self._wait = site.ctx.host.wait
-        for name in ("stream", "profiles", "wait"):
+        for name in ("stream", "profiles", "explain", "wait"):
             monkeypatch.setattr(site.ctx.host, name, getattr(self, name))
 
     def stream(
@@ -61,6 +65,15 @@ class Scripted:
                 fields[f.key] = {"probabilities": {name: 0.9 if name == label else rest for name in f.labels}}
         told = {"calibrated": bool(self.calibrated), "face": {"box": []}, "fields": fields}
         return {v: {"variant": v, **told} for v in ("facellm", "base")}
+
+    def explain(self, view: Any, question: str, variant: str, label: str | None = None) -> Explanation:
+        while self.hold and not self.go.wait(0.05):
+            pass
+        labels = next(f.labels for f in FIELDS if f.key == question)
+        label = label or self.calibrated.get(question, labels[0])
+        with_it = {name: 0.9 if name == label else 0.1 / (len(labels) - 1) for name in labels}
+        without = {name: 1 / len(labels) for name in labels}
+        return Explanation(variant, question, label, with_it, without, self.influence)
 
     def wait(self, cancel: threading.Event | None = None, every: float = 0.05) -> Iterator[Status]:
         while self.loading and not self.go.is_set() and not (cancel is not None and cancel.wait(every)):

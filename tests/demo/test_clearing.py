@@ -53,6 +53,16 @@ def profile_in_mid_scoring(page, scripted) -> None:
     page.wait_for_selector("#profile-status >> text=/Scoring/")
 
 
+def explanation_in_mid_measuring(page, scripted) -> None:
+    scripted.hold = False
+    tab(page, "Profile")
+    page.click("#profile-go")
+    page.wait_for_selector("#profile-download a")
+    scripted.hold = True
+    page.click("[data-why=mouth]")
+    page.wait_for_selector("#why-status >> text=/Hiding/")
+
+
 def another_photo(page) -> None:
     page.click("#another")
     page.wait_for_selector("#photo >> visible=true")
@@ -77,6 +87,7 @@ IN_FLIGHT = {
     attributes_in_mid_answer: "attributes",
     comparison_in_mid_answer: "compare",
     profile_in_mid_scoring: "profile",
+    explanation_in_mid_measuring: "why",
 }
 CLEARING = (another_photo, another_face, dropped_photo, new_chat)
 PAIRS = [(f, c) for f in IN_FLIGHT for c in CLEARING if c is not new_chat or IN_FLIGHT[f] == "chat"]
@@ -86,6 +97,8 @@ def is_clear(page, name: str) -> bool:
     """Whether that tab shows nothing of an answer, nothing busy, and the button that starts."""
     if page.locator(f"#{name}-status .busy").count():
         return False
+    if name == "why":
+        return not page.locator("#why").is_visible() and not page.locator("#why-maps .maps").count()
     if name == "chat":
         return not page.locator("#chat .message").count() and page.locator("#chat-box .submit-button").is_visible()
     left = {

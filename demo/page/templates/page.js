@@ -1,10 +1,10 @@
 // Runs in the page's head, before Gradio's own scripts.
-// Esc presses the visible stop button.
+// Esc closes what lies over the page, else it presses the visible stop button.
 document.addEventListener('keydown', (event) => {
   if (event.key !== 'Escape') return;
-  const stop = [...document.querySelectorAll('button.stop, button.stop-button, .stop button')]
-    .find((button) => button.offsetParent !== null);
-  if (stop) { stop.click(); event.preventDefault(); }
+  const stops = document.querySelectorAll('button.stop, button.stop-button, .stop button');
+  const ends = [...document.querySelectorAll('#why-close'), ...stops].find((button) => button.offsetParent !== null);
+  if (ends) { ends.click(); event.preventDefault(); }
 });
 
 // The consent line, once read, stays away; so does the theme button's choice.

@@ -11,7 +11,7 @@ from demo.page import languages, texts
 from demo.runtime import returning
 from demo.runtime.photos import COME_BACK, EXAMPLES, Photos, read_photo
 from demo.tabs import choices, people
-from demo.tabs.claimed import annotated, interval
+from demo.tabs.claimed import annotated, claimed, interval
 from facellm.errors import FaceLLMError
 from facellm.labels import AGE_GROUPS
 
@@ -34,6 +34,7 @@ def test_claims_get_the_profiles_probability_and_contradictions_are_marked():
     text = "She is smiling. The mouth is open.\n\nShe is 60 to 70 years old. She smiles. The hair is [dark](http://x)."
     told = annotated(text, FIELDS)
     assert told.count("smiling 98 %") == 1, "beside the first claim only"
+    assert claimed(text, FIELDS) == ("expression", "mouth", "age_group"), "what can be asked why"
     assert told.index("smiling 98 %") < told.index("The mouth")
     assert "claim against" in told and "but by the profile: mouth closed 93 %" in told
     assert "but by the profile: age 20–49 90 %" in told
