@@ -1,6 +1,7 @@
 # Two commands do it all: `make demo` and `make test`. Both start from nothing but Python >= 3.10.
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 2
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # The demo needs no network unless ARGS or the environment name another model (a later --model wins) or a server.
@@ -13,7 +14,7 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	tests/install_chromium.sh $(BIN)/python
-	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+	$(BIN)/python -m pytest -m "not gpu" -n $(WORKERS) --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -8,6 +8,8 @@ from tests.paths import SHARED
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 os.environ.pop("FACELLM_SENSITIVE", None)
+if "PYTEST_XDIST_WORKER" in os.environ:  # one core each, in what a test starts too
+    os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 import pytest
 
@@ -84,7 +86,9 @@ def shared():
     return folder
 
 
-def pytest_collection_modifyitems(items):
-    """The demo's tests last: playwright keeps an event loop running in this thread from the first browser test to the
-    session's end, and asyncio.run() refuses to start beside it."""
-    items.sort(key=lambda item: "tests/demo/" in item.path.as_posix())
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All pages first and on one worker, one after another: a browser among others is a slow one."""
+    pages = {item for item in items if "/tests/demo/" in item.path.as_posix() or item.get_closest_marker("browser")}
+    for item in pages:
+        item.add_marker(pytest.mark.xdist_group("page"))
+    items.sort(key=lambda item: item not in pages)

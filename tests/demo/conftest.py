@@ -51,14 +51,14 @@ def has_nano() -> bool:
     return (NANO / "config.json").is_file() and any(NANO.glob("*.safetensors"))
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def upload_folder():
     """Where the pages of these tests keep uploads."""
     with private_folder() as folder:
         yield folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served_model(request):
     """(model, adapter) to serve."""
     if has_nano():
@@ -67,7 +67,7 @@ def served_model(request):
     return str(folders.base), str(folders.adapter)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def options(served_model, tmp_path_factory):
     model, adapter = served_model
     votes = tmp_path_factory.mktemp("votes") / "votes.sqlite3"
@@ -91,7 +91,7 @@ def started(options: Options) -> SimpleNamespace:
     return running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def local_site(options):
     """The running page, its model in this process.  engine: the model's, for a look at whether it is idle."""
     running = started(options)
@@ -100,7 +100,7 @@ def local_site(options):
     running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(local_site):
     """The application of `python -m facellm serve` on the local page's weights."""
     from facellm.server.app import make_app
@@ -109,7 +109,7 @@ def server(local_site):
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def remote_site(local_site, server, options):
     """The same page with --backend-url."""
     running = started(replace(options, model="auto", adapter=None, backend_url=server.url, port=17900))
@@ -124,7 +124,7 @@ def site(request):
     return request.getfixturevalue(f"{getattr(request, 'param', 'local')}_site")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser():
     """One headless Chromium."""
     from playwright.sync_api import sync_playwright
