@@ -20,7 +20,7 @@ from facellm.messages import build_messages, clean, expand_image, render
 from facellm.storage.files import text_digest
 from train.lora.rows.decoding import image_faults
 from train.lora.rows.example import Example, Fault, RowError, refuse
-from train.lora.rows.forms import example_of
+from train.lora.rows.forms import example_of, split_pairs
 from train.lora.rows.reading import PARTS, RawRow, find_sources, part_of, read_rows, source_bytes
 
 # LLaMA-Factory's default of its template intern_vl (src/llamafactory/data/template.py), with which the paper's models
@@ -117,21 +117,20 @@ def read_dataset(folder: str | Path, faults: list[Fault] | None = None, image_co
         for raw in read_rows(source):
             rows += 1
             try:
-                example, content = example_of(_values(raw), raw.where, image_column)
+                read = [example_of(one, raw.where, image_column) for one in split_pairs(_values(raw))]
             except RowError as error:
                 found.append(Fault(raw.where, str(error)))
                 continue
-            if example.image is not None and content is not None:
-                held[example.image] = content
-            parts[_part(raw, part)].append(example)
+            held.update({example.image: content for example, content in read if example.image and content})
+            parts[_part(raw, part)] += [example for example, _ in read]
     if faults is None:
         refuse(found, rows)
     if not parts["train"] and not found:
         left = f" ({len(parts['test'])} of the test split are left out)" if parts["test"] else ""
         raise FaceLLMError(f"{sources[0][0]} holds no training row{left}; write some with `python -m train dataset`.")
     place = folder.parent if folder.is_file() else folder
-    read = DataSet(place, tuple(parts["train"]), tuple(parts["val"]), digest.hexdigest(), held, len(parts["test"]))
-    return read.without(found)
+    whole = DataSet(place, tuple(parts["train"]), tuple(parts["val"]), digest.hexdigest(), held, len(parts["test"]))
+    return whole.without(found)
 
 
 def _values(raw: RawRow) -> Mapping[str, Any]:

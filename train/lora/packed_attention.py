@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.loss.loss_utils import ForCausalLMLoss
 from transformers.masking_utils import sdpa_mask
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
@@ -183,13 +184,23 @@ def packed_attention(module, query, key, value, attention_mask, scaling=None, dr
 
 
 def use_packed_attention(model: nn.Module) -> None:
-    """Lets the decoder of an InternVL (PEFT-wrapped or not) take packed batches; other calls keep working (SDPA)."""
+    """Lets an InternVL (PEFT-wrapped or not) take packed batches, and give their loss where labels come with them.
+
+    Other calls keep working, through SDPA and the model's usual loss.
+
+    Args:
+        model: The model; it is changed in place.
+
+    Raises:
+        ValueError: For a decoder with sliding windows.
+    """
     AttentionInterface.register(PACKED_ATTENTION, packed_attention)
     AttentionMaskInterface.register(PACKED_ATTENTION, sdpa_mask)
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     if set(getattr(inner.config.text_config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
         raise ValueError("Packed training needs full attention in every layer: train this model with --plain.")
     inner.set_attn_implementation({"text_config": PACKED_ATTENTION})
+    inner.loss_function = packed_loss
 
 
 def collate(packs: Sequence[Pack]) -> dict:
@@ -207,6 +218,28 @@ def collate(packs: Sequence[Pack]) -> dict:
     }
 
 
+def decoder_inputs(batch: dict) -> dict:
+    """Turns a collated batch into keyword arguments of the model, all but its labels and images.
+
+    Args:
+        batch: From `collate`, its tensors on the model's device.
+
+    Returns:
+        Arguments with which the head runs at answer positions only.
+    """
+    labels = batch["labels"][0]
+    return {
+        "input_ids": batch["input_ids"],
+        "position_ids": batch["position_ids"],
+        # A mask of four dimensions is taken as it is by Qwen2 and by Llama, and packed attention does not read it; its
+        # sum is what trainers report as tokens.
+        "attention_mask": torch.ones(1, 1, *batch["labels"].shape, dtype=torch.int64, device=labels.device),
+        "logits_to_keep": torch.nonzero(labels[1:] != IGNORE)[:, 0],
+        "use_cache": False,
+        "packed": batch["packed"].to(labels.device),
+    }
+
+
 def packed_forward(
     model: nn.Module, batch: dict, image_features: Tensor | None = None, pixel_values: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -215,24 +248,17 @@ def packed_forward(
     The head runs at answer positions only. Give the images either as projected features (images, image tokens, hidden)
     or as pixels (images, 3, height, width), in the order of `batch["images"]`; neither for text alone.
     """
-    labels = batch["labels"][0]
-    keep = torch.nonzero(labels[1:] != IGNORE)[:, 0]
     given = {}
     if image_features is not None:
         given["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=image_features)}
     elif pixel_values is not None:
         given["pixel_values"] = pixel_values
-    out = model(
-        input_ids=batch["input_ids"],
-        position_ids=batch["position_ids"],
-        # A mask of four dimensions is taken as it is by Qwen2 and by Llama, and packed attention does not read it.
-        attention_mask=torch.zeros(1, 1, 1, 1, device=labels.device),
-        logits_to_keep=keep,
-        use_cache=False,
-        packed=batch["packed"].to(labels.device),
-        **given,
-    )
-    return out.logits[0], labels[keep + 1]
+    return model(**decoder_inputs(batch), **given).logits[0], _targets(batch["labels"])
+
+
+def _targets(labels: Tensor) -> Tensor:
+    """The answer tokens (answer tokens,) of a row's labels (1, T)."""
+    return labels[0, 1:][labels[0, 1:] != IGNORE]
 
 
 def answer_weights(labels: Tensor, weighting: str, mean: float | None = None) -> Tensor | None:
@@ -272,3 +298,25 @@ def answer_loss(
     else:
         total = (functional.cross_entropy(logits.float(), targets, reduction="none") * weights).sum()
     return total / (len(targets) if tokens is None else tokens)
+
+
+def packed_loss(
+    logits: Tensor, labels: Tensor, vocab_size: int, num_items_in_batch: int | Tensor | None = None,
+    packed: Blocks | None = None, **kwargs,
+) -> Tensor:  # fmt: skip
+    """transformers' loss interface: `answer_loss` of a packed batch. Without `packed`: the usual shifted mean.
+
+    Args:
+        logits: (1, answer tokens, vocabulary) of a packed batch.
+        labels: (1, T), as collated.
+        vocab_size: Unused where the batch is packed.
+        num_items_in_batch: The answer tokens of the whole step, as the Trainer counts them.
+        packed: The batch's blocks.
+        kwargs: What else the forward pass was given.
+
+    Returns:
+        The loss, of no dimension.
+    """
+    if packed is None:
+        return ForCausalLMLoss(logits, labels, vocab_size, num_items_in_batch=num_items_in_batch, **kwargs)
+    return answer_loss(logits[0], _targets(labels), tokens=num_items_in_batch)

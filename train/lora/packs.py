@@ -120,13 +120,13 @@ def _join(rows: Sequence[Arrays], prefix: int, image: Hashable | None) -> Pack:
     )
 
 
-def pack_rows(rows: Sequence[Tokens], image_token_id: int, cutoff: int, packed: bool = True) -> list[Pack]:
+def pack_rows(rows: Sequence[Tokens], image_token_id: int, cutoff: int | None, packed: bool = True) -> list[Pack]:
     """Packs encoded conversations about many images, in the order of the data set.
 
     Args:
         rows: The conversations.
         image_token_id: The token that stands for the image.
-        cutoff: The longest pack, in tokens.
+        cutoff: The longest pack, in tokens; None for no limit.
         packed: False gives every row a pack of its own, for the plain path.
 
     Returns:

@@ -50,6 +50,10 @@ FORMS = {
     "prompt and completion": {"images": ["a.png"], "prompt": [USER], "completion": [MODEL]},
     "alpaca": {"images": ["a.png"], "instruction": ASKED, "input": "", "output": SAID},
     "question": {"image": "a.png", "question": ASKED, "answer": SAID},
+    "query": {"image": "a.png", "query": ASKED, "response": SAID},
+    "user": {"image": "a.png", "user": ASKED, "assistant": SAID},
+    "pairs": {"images": ["a.png"], "pairs": [{"question": ASKED, "answer": SAID}]},
+    "texts": {"images": ["a.png"], "texts": [{"user": ASKED, "assistant": SAID, "source": "x"}]},
     "empty bytes": {"image": {"bytes": "", "path": "a.png"}, "question": ASKED, "answer": SAID},
 }  # fmt: skip
 
@@ -60,6 +64,22 @@ def test_every_common_form_is_the_same_conversation(tmp_path, form):
     assert example.turns == ((ASKED, SAID),) and example.system is None
     assert example.image == ("/a.png" if form == "own image" else "a.png")
     assert example.where == f"{tmp_path / 'dataset.json'} row 1"
+
+
+def test_several_pairs_in_a_row_are_a_conversation_each(tmp_path):
+    row = {
+        "image": "a.png",
+        "system": "Be brief.",
+        "pairs": [
+            {"question": ASKED, "answer": SAID, "messages": None, "image": None},
+            {"messages": [USER, MODEL] * 2},
+        ],
+    }
+    one, two = read(tmp_path, row)
+    assert (one.image, one.turns, one.system) == ("a.png", ((ASKED, SAID),), "Be brief.")
+    assert (two.image, two.turns) == ("a.png", ((ASKED, SAID), (ASKED, SAID)))
+    talk = {"images": ["a.png"], "messages": [USER, MODEL], "texts": ["what a scanner read"]}
+    assert [example.turns for example in read(tmp_path, talk)] == [((ASKED, SAID),)]  # texts are of another kind there
 
 
 def test_alpaca_keeps_system_input_and_history(tmp_path):
@@ -102,6 +122,9 @@ WRONG = {
     "video": ({"images": [], "messages": [{"role": "user", "content": [{"type": "video"}]}]}, "of type 'video'"),
     "unknown columns": ({"images": [], "text": "q"}, "has the columns images, text"),
     "no object": ([1], "of type list"),
+    "no pairs": ({"images": [], "pairs": []}, "has pairs of another form than a list of objects"),
+    "texts alone": ({"images": [], "texts": ["q"]}, "has texts of another form"),
+    "one bad pair": ({"images": [], "pairs": [{"question": "q", "answer": "a"}, {"question": ""}]}, "has the columns"),
     "no image column": ({"question": "q", "answer": "a"}, "has no image column"),
     "base64": ({"image": {"bytes": "?", "path": ""}, "question": "q", "answer": "a"}, "no base64"),
 }  # fmt: skip

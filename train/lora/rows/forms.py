@@ -1,4 +1,5 @@
-"""Understands a row in every common form: ShareGPT, alpaca, OpenAI's and TRL's messages with parts, plain questions.
+"""Understands a row in every common form: ShareGPT, alpaca, OpenAI's and TRL's messages with parts, plain questions,
+and several pairs about one image.
 
 What a form is told by is its columns; whatever is of another type than it should be is named with that type.
 """
@@ -8,20 +9,51 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import io
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from PIL.Image import Image
+
 from facellm.errors import ImageError
 from facellm.messages import clean
 from facellm.vision.data_uri import decode_data_uri
+from facellm.vision.images import load_image
 from train.lora.rows.example import IMAGE_MARK, Example, RowError
 
 CONVERSATIONS = ("conversations", "messages", "conversation")
-# Columns of a question and its answer: ours, TRL's, alpaca's, and ms-swift's.
-PAIRS = (("question", "answer"), ("prompt", "completion"), ("instruction", "output"), ("query", "response"))
+# Columns of a question and its answer: ours, TRL's, alpaca's, ms-swift's, and The Cauldron's.
+PAIRS = (
+    ("question", "answer"), ("prompt", "completion"), ("instruction", "output"), ("query", "response"),
+    ("user", "assistant"),
+)  # fmt: skip
+SEVERAL = ("pairs", "texts")  # columns of several conversations about one image; texts is The Cauldron's
 _USER, _MODEL, _SYSTEM = {"human", "user"}, {"gpt", "assistant", "model"}, {"system", "developer"}
 _TEXT_PARTS, _IMAGE_PARTS = {"text", "input_text", "output_text"}, {"image", "image_url", "input_image"}
+
+
+def split_pairs(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Splits a row that holds several conversations about one image.
+
+    Args:
+        row: The row as its file holds it.
+
+    Returns:
+        A row for each of them, with what else the row holds; the row itself where it holds one conversation.
+
+    Raises:
+        RowError: Where the column of several holds something else.
+    """
+    column = next((name for name in SEVERAL if row.get(name) is not None), None)
+    if column is None or any(row.get(name) is not None for name in CONVERSATIONS):
+        return [row]
+    pairs = row[column]
+    if not isinstance(pairs, list) or not pairs or not all(isinstance(pair, Mapping) for pair in pairs):
+        raise RowError(f"has {column} of another form than a list of objects with a question and an answer each")
+    others = {name: value for name, value in row.items() if name != column}
+    # Tables fill a column that an object lacks with null, which must not hide the row's.
+    return [others | {name: value for name, value in pair.items() if value is not None} for pair in pairs]
 
 
 def example_of(row: Mapping[str, Any], where: str, image_column: bool = True) -> tuple[Example, bytes | None]:
@@ -162,6 +194,8 @@ def _image(value: Any) -> tuple[str, bytes | None]:
         value = path
     if isinstance(value, (bytes, bytearray)):
         return _held(bytes(value))
+    if isinstance(value, Image):  # as `datasets` decodes its image columns
+        return _held(_stored(value))
     if not isinstance(value, str) or not value:
         raise RowError(f"has an image of type {_kind(value)}, where a path or bytes belong")
     _check_characters(value)
@@ -180,6 +214,16 @@ def _image(value: Any) -> tuple[str, bytes | None]:
 
 def _held(content: bytes) -> tuple[str, bytes]:
     return f"sha256:{hashlib.sha256(content).hexdigest()}", content
+
+
+def _stored(image: Image) -> bytes:
+    try:
+        upright = load_image(image)
+    except ImageError as error:
+        raise RowError(f"has an image that cannot be used: {str(error).rstrip('.')}") from None
+    content = io.BytesIO()
+    upright.save(content, "PNG", compress_level=1)  # lossless, and quick
+    return content.getvalue()
 
 
 def _decoded(text: str) -> bytes:
