@@ -1,6 +1,6 @@
 """Structured facts about a face, as probabilities: which fields there are, what is asked, which labels are allowed.
 
-Inference scores every label of FIELDS by the likelihood of its tokens after the field's question, and the training
+Inference scores every label of a field by the likelihood of its tokens after the field's question, and the training
 corpus teaches exactly these questions and answers. Probabilities are a softmax over a field's labels of
 log-likelihood / temperature, with one temperature per field and model, fitted on held-out faces and stored in
 calibration.json beside the weights.
@@ -72,6 +72,27 @@ FIELDS: tuple[Field, ...] = (
     Field("sharpness", "Sharpness", "Is the image sharp or blurred?", ("sharp", "blurred")),
 )
 
+# Further fields, asked only of models that declare them (`facellm.weights.registry.Declared`).
+TRAITS: tuple[Field, ...] = (
+    Field("glasses", "Glasses", "What glasses does the person wear?", ("none", "glasses", "sunglasses")),
+    Field(
+        "facial_hair",
+        "Facial hair",
+        "What facial hair does the person have?",
+        ("none", "stubble", "moustache", "goatee", "beard"),
+    ),
+    Field("hair_colour", "Hair colour", "What colour is the hair?", ("dark", "brown", "blond", "red", "grey", "none")),
+    Field("hair_length", "Hair length", "How long is the hair?", ("bald", "short", "medium", "long")),
+    Field(
+        "headwear",
+        "Headwear",
+        "What does the person wear on the head?",
+        ("none", "hat", "cap", "headscarf", "headband", "hood"),
+    ),
+    Field("makeup", "Make-up", "How much make-up does the person wear?", ("none", "light", "strong")),
+    Field("teeth", "Teeth", "Are the teeth visible?", ("yes", "no")),
+)
+KNOWN_FIELDS = FIELDS + TRAITS
 
 CALIBRATION = "calibration.json"
 
@@ -82,7 +103,7 @@ class Profile:
 
     Attributes:
         variant: The model that was asked.
-        fields: {field key: {label: probability}}; each field's sum to 1, with labels in the order of FIELDS.
+        fields: {field key: {label: probability}}; each field's sum to 1, with labels in their field's order.
         calibrated: Whether temperatures were fitted for this model.
         face, notice: As in `Report`.
     """
@@ -121,10 +142,10 @@ def fields_for(label_set: str, keys: Sequence[str] | None = None) -> tuple[Field
 
     Args:
         label_set: The model's.
-        keys: Of the fields that it was trained on; None stands for all.
+        keys: Of the fields that it was trained on; None stands for `FIELDS`.
     """
     allowed = sensitive_allowed()
-    known = [f for f in FIELDS if keys is None or f.key in keys]
+    known = FIELDS if keys is None else [f for f in KNOWN_FIELDS if f.key in keys]
     return tuple(f.for_label_set(label_set) for f in known if allowed or not f.sensitive)
 
 

@@ -54,9 +54,9 @@ def show(deltas: Iterator[Any], titles: Sequence[str], out: TextIO | None, stati
 
 def profile_lines(profile: dict[str, Any]) -> Iterator[str]:
     """Yields the lines of a `Profile.to_dict()`: one block a field, one bar a label."""
-    from facellm.profile import FIELDS
+    from facellm.profile import KNOWN_FIELDS
 
-    titles = {f.key: f.title for f in FIELDS}
+    titles = {f.key: f.title for f in KNOWN_FIELDS}
     for key, field in profile["fields"].items():
         yield f"{titles.get(key, key)}: {field['label']} ({field['probability']:.0%})"
         yield from _bars(field["probabilities"])

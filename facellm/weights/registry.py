@@ -247,7 +247,8 @@ class Declared:
 
     Attributes:
         label_set: One of `labels.LABEL_SETS`; what declares nothing has the first.
-        fields: Keys of the profile's fields that it was trained on; it is asked for no other. None: for all.
+        fields: Keys of the profile's fields that it was trained on; it is asked for no other. None: for
+            `facellm.profile.FIELDS`.
     """
 
     label_set: str = LABEL_SETS[0]

@@ -8,7 +8,7 @@ import pytest
 
 from facellm import FaceLLMError
 from facellm.api import FaceLLM
-from facellm.profile import FIELDS, fields_for, read_calibration, softmax
+from facellm.profile import FIELDS, TRAITS, fields_for, read_calibration, softmax
 
 
 def test_the_fields():
@@ -39,6 +39,14 @@ def test_softmax_and_temperature():
     assert softmax([0.0, math.log(3)]) == pytest.approx([0.25, 0.75])
     assert softmax([-1000.0, -1000.0]) == pytest.approx([0.5, 0.5])
     assert softmax([0.0, 2.0], 2.0) == pytest.approx(softmax([0.0, 1.0]))
+
+
+def test_traits_are_asked_only_of_models_that_declare_them(loaded, photo):
+    assert {f.key for f in fields_for("utkface", ["glasses", "gender"])} == {"glasses", "gender"}
+    assert not {f.key for f in fields_for("utkface")} & {f.key for f in TRAITS}
+    declared = replace(loaded.declared, fields=("gender", "glasses"))
+    profile = FaceLLM(replace(loaded, declared=declared)).profile(photo, "base")
+    assert list(profile.fields) == ["gender", "glasses"] and set(profile.fields["glasses"]) == set(TRAITS[0].labels)
 
 
 def test_profiles_of_both_models(model, loaded, photo, tmp_path):

@@ -12,6 +12,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from facellm.errors import FaceLLMError
 from facellm.model_options import ModelOptions, add_model_options
-from facellm.profile import CALIBRATION, FIELDS, Field
+from facellm.profile import CALIBRATION, FIELDS, KNOWN_FIELDS, TRAITS, Field
 from facellm.typed.calibration import ECE_BINS, expected_calibration_error
 from train.faces.known import Known, read_known
 from train.faces.sets import SPLIT_HELP, chosen_split, open_sets
@@ -27,6 +28,7 @@ from train.opening import DEFAULT, check_positive
 from train.outputs import progress, usable_folder, write_files
 from train.reports import stats
 from train.reports.pages import markdown_table, percent
+from train.seen.known.tags import Seen, read_seen
 
 DEFINITION = (
     "Expected calibration error of the top label, 15 equal-width bins, and temperature scaling: Guo et al. 2017, "
@@ -109,9 +111,21 @@ def calibrate(scores: Mapping[str, Scores]) -> tuple[dict[str, float], dict[str,
     return temperatures, figures
 
 
-def fields_to_fit(label_set: str) -> list[Field]:
-    """All fields, the sensitive ones too (an operator's switch hides them later), with the model's own labels."""
-    return [field.for_label_set(label_set) for field in FIELDS]
+def fields_to_fit(label_set: str, keys: Sequence[str] | None = None) -> list[Field]:
+    """The fields that a model declares as `keys` (None: `FIELDS`), the sensitive ones too (an operator's switch hides
+    them later), with the model's own labels."""
+    known = FIELDS if keys is None else [field for field in KNOWN_FIELDS if field.key in keys]
+    return [field.for_label_set(label_set) for field in known]
+
+
+def with_traits(known: Sequence[Known], seen: Mapping[str, Seen]) -> list[Known]:
+    """Adds the labels of `TRAITS` that a teacher's tags tell, to images of the sets that it saw."""
+    found = []
+    for face in known:
+        tags = look.tags if (look := seen.get(face.key)) and not look.doubtful else {}
+        told = {f.key: word for f in TRAITS if (word := tags.get(f.key)) in f.labels}
+        found.append(replace(face, labels={**face.labels, **told}))
+    return found
 
 
 def table(figures: Mapping[str, Any], temperatures: Mapping[str, Mapping[str, float]]) -> str:
@@ -130,6 +144,12 @@ def parser() -> argparse.ArgumentParser:
     add_model_options(p, default=DEFAULT, backend=False)
     p.add_argument("--data", type=Path, action="append", required=True, help="labelled folder; may be repeated")
     p.add_argument("--split", help=SPLIT_HELP)
+    p.add_argument(
+        "--tags",
+        type=Path,
+        metavar="TAGS",
+        help="folder of seen.csv: labels of glasses, hair, make-up and teeth",
+    )
     p.add_argument("--limit", type=int, help="at most so many images of each folder")
     p.add_argument("--measured-limit", type=int, default=800, help="at most so many images for each measured field")
     p.add_argument("--nano-labels", action="store_true", help="use nano's five ethnicities for another model, too")
@@ -143,6 +163,8 @@ def main(argv: list[str]) -> int:
     sets = open_sets(args.data)
     split = chosen_split(sets, args.split)
     known = read_known(sets, split, args.limit)
+    if args.tags:
+        known = with_traits(known, read_seen(args.tags))
     if not known:
         raise FaceLLMError(f"No labelled image of the split {split or 'all'!r} was found; check --data and --split.")
     from facellm.engine.offline import OfflineEngine
@@ -152,7 +174,7 @@ def main(argv: list[str]) -> int:
     loaded = ModelOptions.read(args, default=DEFAULT).open_weights()
     out = usable_folder(args.out or loaded.folder)
     scorer = OfflineEngine(loaded, lambda index: known[index].image())
-    fields = fields_to_fit("utkface" if args.nano_labels else loaded.label_set)
+    fields = fields_to_fit("utkface" if args.nano_labels else loaded.label_set, loaded.declared.fields)
     temperatures, figures = {}, {}
     for variant in loaded.variants:
         scores = score_fields(scorer, variant, known, fields, args.measured_limit, progress("questions", 1000))

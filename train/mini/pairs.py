@@ -30,7 +30,7 @@ from train.seen.known.pixel_cache import load as load_pixels
 from train.seen.known.split import TRAIN, VAL, read_splits
 from train.seen.typed import no_face
 
-TAUGHT = Mix(eight=4, typed=8, formats=1, limits=1, talk=0.1, choices=4, conversations=1, fact_lines=1)
+TAUGHT = Mix(eight=4, typed=8, formats=1, limits=1, talk=0.1, choices=4, conversations=1, fact_lines=1, profile=3)
 VAL_FACES = 96
 NO_FACE_EVERY = 12  # one picture without a face to so many faces
 PLAIN_TOKENS, PLAIN_BATCH = 96, 16  # of an answer of the untouched decoder; prompts at once

@@ -13,11 +13,13 @@ from facellm.profile import FIELDS, read_calibration
 from facellm.typed import calibration
 from tests.tiny import make_tiny_adapter, make_tiny_internvl
 from tests.train.face_sets import write_face_set
-from train.evaluate.calibrate import calibrate, fields_to_fit, fold_of
+from tests.train.seen.seen_data import write_seen
+from train.evaluate.calibrate import calibrate, fields_to_fit, fold_of, with_traits
 from train.faces.known import pixel_labels, read_known
 from train.faces.measures import Pixels
 from train.faces.sets import FaceSet
 from train.reports import stats
+from train.seen.known.tags import read_seen
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +107,16 @@ def test_light_is_judged_by_itself_and_not_beside_other_pictures(grey, label):
 def test_sensitive_fields_are_fitted_even_where_they_are_hidden(monkeypatch):
     monkeypatch.setenv("FACELLM_SENSITIVE", "off")
     assert {f.key for f in fields_to_fit("utkface")} == {f.key for f in FIELDS}
+
+
+def test_traits_are_fitted_where_the_model_declares_them_and_tags_tell_them(data, tmp_path):
+    assert [f.key for f in fields_to_fit("utkface", ["glasses", "gender"])] == ["gender", "glasses"]
+    known = read_known([FaceSet(data)], "val")
+    name = FaceSet(data).name
+    write_seen(tmp_path, [{"file": f"{name}/val/1.jpg", "glasses": "sunglasses", "hair_length": "tied"}])
+    told = {face.name: face.labels for face in with_traits(known, read_seen(tmp_path))}
+    assert told["val/1.jpg"]["glasses"] == "sunglasses" and told["val/1.jpg"]["hair_length"] == "long"
+    assert told["val/1.jpg"]["gender"] == "Male" and "glasses" not in told["val/2.jpg"]
 
 
 def test_command_writes_what_the_profile_reads(data, tmp_path, capsys):

@@ -11,8 +11,9 @@ import pytest
 
 from facellm.attributes import ATTRIBUTES
 from facellm.claims import conflicts
+from facellm.profile import KNOWN_FIELDS, TRAITS
 from tests.train.seen.made_faces import face, varied
-from train.mini.language import face_conversations, fact_lines
+from train.mini.language import face_conversations, fact_lines, profile_answers
 from train.mini.language.balance import Balance
 from train.seen.claims import assertions, comparison
 from train.seen.claims.disputes import truth_of
@@ -171,3 +172,14 @@ def test_conversations_have_turns_that_need_the_one_before():
         found = described(truth, voice, random.Random(1))
         assert found is None or len(found) == 2
     assert any(word in seen for word in ("why", "are you sure", "how can you tell", "sure", "really", "is that right"))
+
+
+def test_the_profile_is_answered_with_labels_of_its_fields():
+    by_question = {field.question: field for field in KNOWN_FIELDS}
+    told: dict[str, set[str]] = {}
+    for made in (*FACES, face(glasses="sunglasses", headwear="turban", facial_hair="goatee", hair_colour="white")):
+        for ((question, label),) in profile_answers.pairs(truth_of(made), random.Random(0), 99):
+            assert label in by_question[question].labels
+            told.setdefault(by_question[question].key, set()).add(label)
+    assert {f.key for f in TRAITS} | {"age_group", "gender", "expression", "pose", "mouth", "eyes"} <= set(told)
+    assert "sunglasses" in told["glasses"] and "headscarf" in told["headwear"] and "grey" in told["hair_colour"]

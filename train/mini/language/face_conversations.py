@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass
 
 from facellm.attributes import ATTRIBUTES
-from train.mini.language import choices, fact_lines
+from train.mini.language import choices, fact_lines, profile_answers
 from train.mini.language.balance import Balance
 from train.seen.claims.disputes import truth_of
 from train.seen.descriptions import eight
@@ -27,7 +27,7 @@ SHORT_PHOTO = {a.key: a.question for a in ATTRIBUTES}
 class Mix:
     """How many pairs of each kind a face gives at most. eight: of the eight attributes.  typed: short questions, about
     so many. formats: descriptions, one sentence, three words, alt text, JSON.  limits: what a face cannot tell.  talk:
-    the chance of small talk."""
+    the chance of small talk. profile: questions of the profile's fields, answered with a label."""
 
     eight: int = 8
     typed: int = 10
@@ -37,10 +37,11 @@ class Mix:
     choices: int = 4
     conversations: int = 1
     fact_lines: int = 1
+    profile: int = 3
 
 
 FULL = Mix()
-FACTS = Mix(eight=0, typed=0, formats=0, limits=0, talk=0.0, choices=0, conversations=0, fact_lines=2)
+FACTS = Mix(eight=0, typed=0, formats=0, limits=0, talk=0.0, choices=0, conversations=0, fact_lines=2, profile=0)
 
 
 def pairs_of(face: Face, balance: Balance, seed: int = 0, mix: Mix = FULL) -> list[Turns]:
@@ -70,6 +71,7 @@ def pairs_of(face: Face, balance: Balance, seed: int = 0, mix: Mix = FULL) -> li
     for _ in range(mix.fact_lines):
         line = fact_lines.line(truth, balance, rng)
         found += [[line]] if line else []
+    found += profile_answers.pairs(truth, rng, mix.profile)
     rng.shuffle(found)
     return [turns for turns in found if all(question and answer for question, answer in turns)]
 
