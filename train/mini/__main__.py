@@ -26,7 +26,7 @@ def main() -> None:
     table.add_argument("--sides", type=int, nargs="+", default=[168], help="input sides in pixels, multiples of 28")
     connector = stages.add_parser("connector", help="make the base: train the connector before the frozen decoder")
     connector.add_argument("--limit", type=int, help="use only so many training faces")
-    readings = stages.add_parser("readings", help="what the tower believes of every face, for the pairs to hedge by")
+    readings = stages.add_parser("readings", help="what the tower believes of the faces, for the pairs to hedge by")
     handover = stages.add_parser("handover", help="the base's features of every face, for `python -m train lora`")
     handover.add_argument("--without", type=int, default=1200, help="pictures without a face beside them")
     pairs = stages.add_parser("pairs", help="what the adapter learns, as a set for `python -m train lora`")
@@ -38,7 +38,7 @@ def main() -> None:
         stage.add_argument("--val-every", type=int, default=1, help="measure on every so many-th face of val")
     for stage in (table, connector, readings):
         stage.add_argument("--tower", type=Path, help="a cycle's net; default: the last cycle's in the work folder")
-    for stage in (tower, table, connector, readings, handover, pairs):
+    for stage in (tower, table, connector, handover, pairs):
         stage.add_argument("--data", type=Path, required=True, help="folder with utkface/, expressions/ and seen/")
     for stage in (decoder, tower, table, connector, readings, handover, pairs):
         stage.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
@@ -93,7 +93,7 @@ def _run(args: argparse.Namespace) -> dict:
     if args.stage == "table":
         return {str(side): tuning.measure(args.data, args.work, net, side, args.val_every) for side in args.sides}
     if args.stage == "readings":
-        return {"faces": tuning.believe(args.data, args.work, net)}
+        return {"faces": tuning.believe(args.work, net)}
     from train.mini import connector
 
     return connector.train(

@@ -7,6 +7,7 @@ import random
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -181,8 +182,12 @@ def test_packed_pairs_of_a_llama_get_the_logits_they_would_get_alone(made) -> No
 
 def test_readings_are_probabilities_of_words(made) -> None:
     data, work, _ = made
-    assert tuning.believe(data, work, tuning.newest(work)) == len(readings.read(work / "readings.npz"))
+    assert tuning.believe(work, tuning.newest(work)) == len(readings.read(work / "readings.npz"))
     one = readings.read(work / "readings.npz")["utkface/val/0.jpg"]
+    table = face_table.load(data, work)
+    row = np.flatnonzero(table.names == "utkface/val/0.jpg")
+    seen = tower.predict(tower.load(tuning.newest(work)), table, row, HIGH_PX)
+    assert list(one["gender"].values()) == pytest.approx(seen["gender"].softmax(1)[0].tolist(), abs=5e-3)
     assert set(one) == {*tags.FIELDS, "gender", "race", "age_group", "expression_label"}
     assert all(sum(words.values()) == pytest.approx(1, abs=0.02) for words in one.values())
     assert list(one["glasses"]) == list(tags.WORDS["glasses"])
@@ -196,7 +201,7 @@ def test_the_table_counts_faces_and_pictures_without_one(made) -> None:
 
 def test_pairs_are_written_and_learnt(made, tmp_path: Path, monkeypatch) -> None:
     data, work, _ = made
-    tuning.believe(data, work, tuning.newest(work))
+    tuning.believe(work, tuning.newest(work))
     faces = face_table.load(data, work)
     bare = list(negatives.named(24, face_table.STORED_PX, faces.pixels[:4]))
     cached = token_cache.load(work / f"features-{HIGH_PX}")

@@ -47,6 +47,14 @@ def load(folder: Path) -> Features:
     return Features(np.load(folder / "tokens.npy", mmap_mode="r"), rows)
 
 
+def of(net: FaceNet, folder: Path) -> Features:
+    """A finished cache of this tower.  Raises FaceLLMError where it is another's, or there is none."""
+    index = folder / "index.json"
+    if not index.is_file() or json.loads(index.read_text())["tower"] != digest(net):
+        raise FaceLLMError(f"There are no features of this tower in {folder}: run the stage `connector` first.")
+    return load(folder)
+
+
 def shuffled(tokens: torch.Tensor) -> torch.Tensor:
     """Patch tokens (n, patches, width) -> what InternVL's connector takes, (n, patches / 4, 4 * width)."""
     side = round(tokens.shape[1] ** 0.5)

@@ -21,7 +21,7 @@ from torch import nn
 
 from facellm.errors import FaceLLMError
 from facellm.storage.files import atomic_path
-from train.mini.vision import face_table, negatives, readings
+from train.mini.vision import face_table, negatives, readings, token_cache
 from train.mini.vision.augment import View, augmented, whole
 from train.mini.vision.figures import face_or_not, table
 from train.mini.vision.targets import FACE, Targets, epoch_rows, loss_of, no_face
@@ -91,10 +91,11 @@ def measure(data: Path, work: Path, net: Path, side: int, val_every: int = 1) ->
     return table(out, Targets(faces), rows) | face_or_not(out[FACE], without)
 
 
-def believe(data: Path, work: Path, net: Path) -> int:
-    """Writes a saved net's readings of all faces of train and val to `work/readings.npz`; returns their number."""
-    faces, opened = face_table.load(data, work), load(net)
-    return readings.write(opened, faces, np.arange(len(faces)), side_of(opened.state_dict()), work / "readings.npz")
+def believe(work: Path, net: Path) -> int:
+    """Writes a saved net's readings of all faces with cached features to `work/readings.npz`; returns their number."""
+    opened = load(net)
+    side = side_of(opened.state_dict())
+    return readings.write(opened, token_cache.of(opened, work / f"features-{side}"), work / "readings.npz")
 
 
 @torch.inference_mode()
