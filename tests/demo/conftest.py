@@ -19,7 +19,7 @@ import pytest
 from demo import layout
 from demo.runtime.host import Host
 from demo.runtime.options import Options
-from demo.runtime.photos import EXAMPLES
+from demo.runtime.photos import EXAMPLES, read_photo
 from demo.web.serving import PageServer
 from demo.web.uploads import private_folder
 from facellm.server.ports import listen
@@ -249,3 +249,17 @@ def eventually(true: Callable[[], bool], seconds: float = PATIENCE / 1000, what:
 @pytest.fixture
 def portrait() -> Path:
     return EXAMPLES / "collins.jpg"
+
+
+@pytest.fixture(scope="module")
+def collins():
+    return read_photo(EXAMPLES / "collins.jpg")
+
+
+@pytest.fixture(scope="module")
+def host(model):
+    """A host that already has the tiny model."""
+    made = Host(Options())
+    made._model = model
+    made._settled.set()
+    return made

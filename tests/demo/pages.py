@@ -38,3 +38,14 @@ def set_slider(page, label: str, value: int) -> None:
             return
         page.wait_for_timeout(200)
     raise AssertionError(f"the slider {label!r} did not take {value}")
+
+
+def link_bytes(page, selector: str) -> bytes:
+    """What a download link saves."""
+    with page.expect_download() as download:
+        page.click(selector)
+    return Path(download.value.path()).read_bytes()
+
+
+def replies(page) -> list[str]:
+    return page.locator("#chat .bot.message").all_inner_texts()
