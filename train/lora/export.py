@@ -16,6 +16,7 @@ from typing import Any
 
 from facellm.errors import FaceLLMError
 from facellm.storage.files import write_json, write_text
+from facellm.weights.registry import EMBEDDED, MODELS
 from train.outputs import usable_folder
 from train.reports.pages import render
 
@@ -25,7 +26,8 @@ ANSWER_TOKENS = 24
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m train export", description=__doc__.splitlines()[0])
-    made.add_argument("--adapter", type=Path, required=True, help="adapter folder that `train lora` wrote")
+    made.add_argument("model", nargs="?", choices=EMBEDDED, help="an embedded model, merged with its own adapter")
+    made.add_argument("--adapter", type=Path, help="or an adapter folder that `train lora` wrote")
     made.add_argument("--out", type=Path, required=True, help="folder for the merged model; must not exist")
     made.add_argument("--base", default=None, help="folder or name of the base (default: as the adapter says)")
     made.add_argument("--image", type=Path, action="append", default=[], help="image for the check; may be repeated")
@@ -38,8 +40,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
+    if (args.model is None) == (args.adapter is None):
+        raise FaceLLMError(f"Name a model ({', '.join(EMBEDDED)}), or give --adapter.")
+    adapter, base = args.adapter, args.base
+    if args.model:
+        adapter, base = Path(MODELS[args.model].adapter or ""), args.model
     figures = export(
-        args.adapter, args.out, base=args.base, images=args.image, merge_in=args.merge_in, dtype=args.dtype,
+        adapter, args.out, base=base, images=args.image, merge_in=args.merge_in, dtype=args.dtype,
         max_shard_size=args.max_shard_size, device=args.device,
     )  # fmt: skip
     print(json.dumps(figures))

@@ -66,7 +66,8 @@ def _run(args: argparse.Namespace) -> dict:
         from train.mini import manifest
         from train.mini import ship as shipping
 
-        sizes = shipping.ship(args.work / "base", args.out)
+        adapter = args.work / "lora" / "adapter"
+        sizes = shipping.ship(args.work / "base", args.out, adapter if adapter.is_dir() else None)
         manifest.write(args.data, args.work, args.out / "manifest.json")
         return sizes
     if args.stage == "handover":

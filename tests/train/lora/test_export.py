@@ -109,3 +109,12 @@ def test_the_shipped_adapter_belongs_to_the_shipped_base_and_a_strange_record_is
     stored = {name: (w / 20 if "lora_B" in name else w).bfloat16() for name, w in weights.items()}
     save_file(stored, tmp_path / "as trained" / "adapter_model.safetensors")
     check_record(tmp_path / "as trained")  # ships in bf16
+
+
+def test_an_embedded_model_is_exported_by_its_name(tmp_path, capsys):
+    assert export.main(["nano", "--out", str(tmp_path / "whole"), "--max-shard-size", "100MB"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["equal_before_storing"] == told["compared"] > 0
+    assert (tmp_path / "whole" / "video_preprocessor_config.json").is_file()
+    with pytest.raises(FaceLLMError, match="Name a model"):
+        export.main(["--out", str(tmp_path / "other")])

@@ -15,8 +15,9 @@ from transformers import AutoTokenizer, InternVLVisionConfig, InternVLVisionMode
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 import facellm
+from facellm.errors import FaceLLMError
 from facellm.weights.fetch import FOLDER
-from facellm.weights.fingerprint import encoder_digest
+from facellm.weights.fingerprint import encoder_digest, weights_digest
 from facellm.weights.split_checkpoint import OWN_WEIGHTS, whole
 from tests.tiny import make_processor
 from tests.train.mini.face_data import write_data
@@ -225,6 +226,15 @@ def test_pairs_are_written_and_learnt(made, tmp_path: Path, monkeypatch) -> None
     layers = {name.split(".")[-3] for name in weights}
     assert layers == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     assert facellm.load(str(work / "base"), adapter=str(tmp_path / "run" / "adapter")).variants == ("base", "facellm")
+    sizes = ship.ship(work / "base", tmp_path / "shipped", tmp_path / "run" / "adapter")
+    assert {"adapter/adapter_model.safetensors", "adapter/training.json", "config.json"} <= set(sizes)
+    declared = json.loads((tmp_path / "shipped" / "config.json").read_text())["facellm"]
+    assert {"glasses", "gender"} <= set(declared["fields"])
+    told = tmp_path / "run" / "adapter" / "training.json"
+    known = json.loads(told.read_text())
+    told.write_text(json.dumps(known | {"base": known["base"] | {"digest": "another"}}))
+    with pytest.raises(FaceLLMError, match="trained on another base"):
+        ship.ship(work / "base", tmp_path / "again", tmp_path / "run" / "adapter")
 
 
 def test_the_untouched_decoder_answers_plain_prompts(made) -> None:
@@ -258,6 +268,7 @@ def test_what_is_shipped_and_the_decoder_are_the_whole_model(made, tmp_path: Pat
     (tmp_path / "cache").mkdir()
     shutil.copytree(work / "decoder", tmp_path / "cache" / FOLDER)
     place = whole(tmp_path / "shipped", tmp_path / "cache")
+    assert weights_digest(place) == weights_digest(work / "base")
     joined = {name: tensor for shard in place.glob("*.safetensors") for name, tensor in load_file(shard).items()}
     assert json.loads((place / "config.json").read_text())["facellm"]["model"] == "mini"
     assert (
