@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     made.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(BENCHES)}; default all")
     made.add_argument(
-        "--models", metavar="a,b", help="nano, mid; on a CUDA GPU also 1b, 8b, 38b; default all there are"
+        "--models", metavar="a,b", help="nano, mid; on a CUDA GPU also 1b, 8b, 38b; default all these. 1b-cut: B6 alone"
     )
     made.add_argument("--tokens", type=int, default=128, help="length of an answer (default 128)")
     made.add_argument("--repeats", type=int, default=5, help="of each measurement (default 5)")
@@ -49,16 +49,18 @@ def run(args: argparse.Namespace, wanted: list[str]) -> int:
     from transformers.utils import logging
 
     from tests.bench import inference, report, startup, timing
-    from tests.bench.models import SHAPES, subject
+    from tests.bench.models import CUT, SHAPES, subject
     from tests.bench.training import lora_step
 
     logging.disable_progress_bar()
     timing.use_clock(args.clock)
-    known = ["nano", "mid", *(SHAPES if torch.cuda.is_available() else ())]
-    models = args.models.split(",") if args.models else known
+    usual = ["nano", "mid", *(SHAPES if torch.cuda.is_available() else ())]
+    models = args.models.split(",") if args.models else usual
     for name in models:
-        if name not in known:
-            print(f"tests.bench: there is no model {name} here; choose from {', '.join(known)}.", file=sys.stderr)
+        if name not in (*usual, CUT):
+            print(
+                f"tests.bench: there is no model {name} here; choose from {', '.join((*usual, CUT))}.", file=sys.stderr
+            )
             return 2
     benches = {
         "B1": inference.eight_answers,
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace, wanted: list[str]) -> int:
         with subject(model) as it:
             for name in wanted:
                 # A training step of a whole model in these shapes needs more than one card.
-                if name in benches and not (name == "B6" and model in SHAPES):
+                if name in benches and (model not in SHAPES if name == "B6" else model != CUT):
                     print(f"{model} {name} ...", file=sys.stderr, flush=True)
                     results += benches[name](it, args.tokens, args.repeats)
     if "B8" in wanted:

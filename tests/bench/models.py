@@ -35,15 +35,19 @@ SHAPES = {
 }
 # InternVL3-1B's decoder at half its depth, nano's encoder on 224 px: 0.18 billion weights in the decoder's layers.
 MID = ((12, 896, 4864, 14, 2), (12, 384, 1536, 6))
+# InternVL3-1B's widths, vocabulary and image size at a twelfth of its depth: for a training step on a CPU.
+CUT, CUT_SHAPE = "1b-cut", ((2, 896, 4864, 14, 2), (2, 1024, 4096, 16))
+VOCABULARY = 151_674
 
 
 @dataclass
 class Subject:
     """loaded: by this project.  published: base and merged FaceLLM side by side (None: no room for copies; the plain
-    way then runs on `loaded`).  folders: what both were opened from (base, adapter, merged)."""
+    way then runs on `loaded`).  folders: what both were opened from (base, adapter, merged).  The model that is cut in
+    depth is only ever trained, and not opened here."""
 
     name: str
-    loaded: LoadedModel
+    loaded: LoadedModel | None
     published: LoadedModel | None = None
     folders: dict[str, str] = field(default_factory=dict)
 
@@ -72,6 +76,10 @@ def subject(name: str) -> Iterator[Subject]:
     with TemporaryDirectory() as folder:
         if name in SHAPES:
             yield Subject(name, endless(random_shape(name, "nf4" if name == "38b" else "none", "cuda")))
+            return
+        if name == CUT:
+            base = write_random(Path(folder) / "base", *CUT_SHAPE, image_side=448, vocabulary=VOCABULARY)
+            yield Subject(name, None, folders={"base": str(base)})
             return
         yield in_model_thread(lambda: _with_copies(name, Path(folder)))
 
@@ -140,13 +148,16 @@ def config_for(decoder: tuple[int, ...], encoder: tuple[int, ...], image_side: i
     )
 
 
-def write_random(folder: Path, decoder: tuple[int, ...], encoder: tuple[int, ...], image_side: int) -> Path:
-    """A random model in hub format."""
+def write_random(
+    folder: Path, decoder: tuple[int, ...], encoder: tuple[int, ...], image_side: int, vocabulary: int | None = None
+) -> Path:
+    """A random model in hub format.  vocabulary: more entries than the tokenizer has; None for as many."""
     from transformers import InternVLForConditionalGeneration
 
     processor = processor_for(image_side)
     torch.manual_seed(0)
-    model = InternVLForConditionalGeneration(config_for(decoder, encoder, image_side, len(processor.tokenizer)))
+    entries = vocabulary or len(processor.tokenizer)
+    model = InternVLForConditionalGeneration(config_for(decoder, encoder, image_side, entries))
     model.to(torch.bfloat16).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
@@ -163,7 +174,7 @@ def merge(base: str | Path, adapter: str | Path, out: Path) -> Path:
     return out
 
 
-def random_shape(name: str, quantization: str, device: str, shapes=SHAPES, vocabulary: int = 151_674) -> LoadedModel:
+def random_shape(name: str, quantization: str, device: str, shapes=SHAPES, vocabulary: int = VOCABULARY) -> LoadedModel:
     """Random weights in one of InternVL3's shapes, with a LoRA of rank 16, made on the device: nothing is downloaded.
 
     Opened as open_model would: bfloat16, in NF4 the decoder's linear layers only, base and FaceLLM in one batch.

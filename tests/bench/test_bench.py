@@ -11,7 +11,7 @@ from facellm.messages import build_messages, prompt_ids
 from facellm.results import Row
 from tests import tiny
 from tests.bench import __main__ as bench
-from tests.bench import gpu, models, pairs, report
+from tests.bench import gpu, models, pairs, report, training
 from tests.bench.timing import percentile, race, result
 
 SHAPES = {"small": ((2, 64, 128, 4, 2), (2, 32, 64, 2))}
@@ -52,6 +52,21 @@ def test_pairs_of_a_training_step_are_those_of_an_image(loaded):
     answers = [sum(label != pairs.IGNORE for label in labels) for _, labels in taught]
     assert min(answers) <= 4 and max(answers) > 20  # letters and attributes at length
     assert taught == pairs.taught(loaded.processor, 3) != pairs.taught(loaded.processor, 4)
+
+
+def test_a_training_step_is_the_same_packed_and_plain(tmp_path):
+    base = models.write_random(tmp_path, *SHAPES["small"], image_side=56, vocabulary=1800)
+    steps = training.Steps.opened(str(base), "attributes", images=1)
+    assert len(steps.pairs) == 8 and steps.model.get_base_model().lm_head.out_features == 1800
+    (packed, plain), apart = steps.disagreement()
+    assert packed == pytest.approx(plain, rel=1e-5) and 0 < apart < 1e-4
+    assert steps.tokens["packed"] < steps.tokens["plain"]
+
+
+def test_the_peak_of_a_step_is_what_it_took_at_once():
+    taken, whole = training.peak(lambda: bytearray(300 * 2**20).count(1))
+    assert 250 < taken < 400 and whole > taken
+    assert training.peak(lambda: None)[0] < 50  # given back, and not counted again
 
 
 def test_ratios_are_taken_repeat_by_repeat():
