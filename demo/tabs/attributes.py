@@ -21,7 +21,7 @@ from demo.tabs.profile import truth
 from demo.tabs.report import links
 from facellm import policy
 from facellm.attributes import Attribute
-from facellm.profile import FIELDS
+from facellm.profile import KNOWN_FIELDS
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class AttributesTab(Tab):
 
 def foot(cell: Cell) -> str:
     """A card's last line: its state, tokens, seconds and whose answer it is; what of the profile can be asked why."""
-    asks = [(f.key, f.title) for f in FIELDS if f.key in cell.claimed]
+    asks = [(f.key, f.title) for f in KNOWN_FIELDS if f.key in cell.claimed]
     return render("foot", cell=cell, name=texts.VARIANTS[cell.variant], asks=asks)
 
 

@@ -9,7 +9,7 @@ from demo.page.downloads import csv_text, data_uri, downloads
 from demo.page.render import render
 from demo.runtime.photos import Photo, choose_face, jpeg
 from demo.tabs.photo import boxes
-from facellm.profile import FIELDS
+from facellm.profile import KNOWN_FIELDS
 
 # Fields that the table shows; the CSV has all.
 MAIN = ("age_group", "gender", "expression", "pose", "mouth")
@@ -52,7 +52,7 @@ def show(people: Sequence[Person], chosen: int, calibrated: bool) -> str:
     """The table and its file; empty where there is nobody."""
     if not people:
         return ""
-    titles = {f.key: f.title for f in FIELDS}
+    titles = {f.key: f.title for f in KNOWN_FIELDS}
     heads = [(key, titles[key]) for key in MAIN if key in people[0].fields]
     rows = [
         [p.number, titles[key], label, f"{probability:.6f}"]

@@ -23,7 +23,7 @@ from demo.tabs import choices
 from demo.tabs.people import Person, everybody, person
 from demo.tabs.people import show as show_people
 from facellm.errors import FaceLLMError
-from facellm.profile import FIELDS
+from facellm.profile import KNOWN_FIELDS
 from facellm.typed.question import Choice
 
 Profiles = Mapping[str, Mapping]  # variant -> a profile as a dict
@@ -36,8 +36,8 @@ element.addEventListener('click', (event) => {
 });
 """
 
-AGE = next(f.title for f in FIELDS if f.key == "age_group")
-_SENSITIVE = {f.key for f in FIELDS if f.sensitive}
+AGE = next(f.title for f in KNOWN_FIELDS if f.key == "age_group")
+_SENSITIVE = {f.key for f in KNOWN_FIELDS if f.sensitive}
 _CALIBRATED = "Probabilities are calibrated: of the answers given with 70 %, about 70 % were right on faces set aside."
 _THIS_MODEL = "Not calibrated for this model: read the order, not the numbers."
 _WHOLE = "Not calibrated for whole photos and photos without a face: read the order, not the numbers."
@@ -105,7 +105,7 @@ def truth(ctx: Context, photo: Photo, whole: bool) -> Mapping | None:
 def plots(profiles: Profiles) -> list[Plot]:
     """One plot a field, in reading order."""
     made = []
-    for field in FIELDS:
+    for field in KNOWN_FIELDS:
         series = {v: p["fields"][field.key]["probabilities"] for v, p in profiles.items() if field.key in p["fields"]}
         if series:
             made.append(Plot(field.title, list(next(iter(series.values()))), series, field.key))

@@ -18,7 +18,7 @@ from demo.runtime.tickets import Ticket
 from demo.tabs.why.maps import show
 from facellm import policy
 from facellm.errors import FaceLLMError
-from facellm.profile import FIELDS, Field
+from facellm.profile import KNOWN_FIELDS, Field
 from facellm.typed.explanation import Explanation
 
 # Buttons with data-why may stand anywhere on the page; the page's script shows the box, and moves the focus.
@@ -33,7 +33,7 @@ document.addEventListener('click', (event) => {
 
 def build(ctx: Context, settings: list) -> Tab:
     """The box; it is seen while there is something in it.  settings: what `parameters.read` takes."""
-    fields = {f.key: f for f in FIELDS if ctx.sensitive or not f.sensitive}
+    fields = {f.key: f for f in KNOWN_FIELDS if ctx.sensitive or not f.sensitive}
     with gr.Column(elem_id="why", min_width=0):
         head = gr.HTML(render("why_head"), elem_id="why-head", js_on_load=_ON_ASK)
         line = status_line("why")
