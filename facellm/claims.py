@@ -1,4 +1,4 @@
-"""What a text claims about a face: gender, age, ethnicity, expression, pose, mouth, eyes, light, sharpness, and shapes.
+"""What a text claims about a face: gender, age, ethnicity, expression, pose, mouth, eyes, light, shapes, traits.
 
 Also finds what is wrong with a text by itself: two values of one fact, repeated sentences. Labels, images and models
 are not its business.
@@ -131,10 +131,58 @@ SHAPES: Mapping[str, Mapping[str, str]] = {
 }
 # Those of them that can be measured on the image (`evaluation.labelled`).
 MEASURED = ("face shape", "jaw", "nose", "lips", "brows", "chin", "light side", "colour")
-_EVERY = {**LABELLED, **SHAPES}
+_NEXT = r"(?:,? [\w-]+){0,2}"  # up to two words between an adjective and its noun
+# fact -> label -> pattern, of the profile's further fields. One answer may name several: a beard and a moustache, dark
+# hair with grey in it.
+TRAITS: Mapping[str, Mapping[str, str]] = {
+    "glasses": {
+        "none": r"(?:(?:no|without) (?:eye)?glasses|wears neither glasses)",
+        "glasses": r"(?:(?:eye)?glasses|spectacles)",
+        "sunglasses": r"(?:sunglasses|dark glasses|shades)",
+    },
+    "facial_hair": {
+        "none": r"(?:clean[- ]shaven|(?:no|without)(?: any)? (?:facial hair|beard|beard or moustache))",
+        "stubble": r"(?:stubble|unshaven)",
+        "moustache": r"mou?stache",
+        "goatee": r"goatee",
+        "beard": r"beard(?:ed)?",
+    },
+    "hair_colour": {
+        "dark": rf"(?:(?:black|dark|dark[- ]brown){_NEXT} hair|hair is (?:black|dark)|dark-haired|brunette)",
+        "brown": rf"(?:(?<!dark )(?<!dark-)(?:brown|light[- ]brown){_NEXT} hair|hair is (?:light )?brown|brown-haired)",
+        "blond": rf"(?:blonde?{_NEXT} hair|hair is blonde?|blonde?-haired)",
+        "red": rf"(?:(?:red|ginger|auburn){_NEXT} hair|hair is (?:red|ginger|auburn)|red-haired|redhead)",
+        "grey": rf"(?:(?:gr[ea]y|white|silver){_NEXT} hair|hair is (?:gr[ea]y|white|silver)|gr[ea]y-haired)",
+    },
+    "hair_length": {
+        "bald": r"(?:bald(?:ing)?|shaved head)",
+        "short": rf"(?:short(?:-cropped)?{_NEXT} hair|hair is (?:cut )?short|short-haired)",
+        "medium": rf"(?:(?:shoulder|chin|medium)[- ]length{_NEXT} hair|hair reaches the shoulders)",
+        "long": rf"(?:long{_NEXT} hair|hair is long|long-haired)",
+    },
+    "headwear": {
+        "none": r"(?:no|without)(?: a)? (?:hat|cap|headwear|head covering)",
+        "hat": r"(?:hat|helmet)",
+        "cap": r"cap",
+        "headscarf": r"(?:headscarf|hijab|turban)",
+        "headband": r"headband",
+        "hood": r"hood",
+    },
+    "makeup": {
+        "none": r"(?:no|without)(?: any| visible)? make-?up",
+        "light": r"(?:light|subtle|natural|a little) make-?up",
+        "strong": r"(?:heavy|strong|bold) make-?up",
+    },
+    "teeth": {
+        "yes": r"(?:teeth (?:are )?(?:visible|showing|shown|show)|(?:shows?|showing)(?: \w+)? teeth)",
+        "no": r"(?:no teeth|teeth are (?:hidden|not (?:visible|shown)))",
+    },
+}
+PROFILED = {**LABELLED, **TRAITS}
+_SINGLE = {**LABELLED, **SHAPES}
 _PATTERNS = {
     fact: {value: re.compile(rf"(?<![\w-]){pattern}(?![\w-])", re.IGNORECASE) for value, pattern in values.items()}
-    for fact, values in _EVERY.items()
+    for fact, values in {**_SINGLE, **TRAITS}.items()
 }
 _HEDGE = re.compile(
     r"\b(?:could be|might be|may be|not clear|unclear|cannot|can't|hard to|nearly(?! level)|almost"
@@ -147,7 +195,7 @@ _FILL = (
     r"(?:an?|the|any|be|being|to|of|in|do|does|very|really|particularly|especially|truly|fully|quite|clear|clearly"
     r"|visible|visibly|obvious|obviously|apparent|apparently|evident|evidently|noticeable|noticeably|distinct|strong"
     r"|strongly|signs?|hints?|traces?|evidence|indications?|impression|expressions?|feelings?|look|looking|appear"
-    r"|appearing|seem|show|showing|displaying|express|expressing|suggest|suggesting|convey)"
+    r"|appearing|seem|show|showing|wear|wearing|have|having|displaying|express|expressing|suggest|suggesting|convey)"
 )
 _DENIAL = re.compile(
     rf"(?:\b(?:not|no|without|nor|never)|n't)(?P<of>\s+(?:{_FILL}\s+)*[\w'-]+"
@@ -187,13 +235,13 @@ def sentences(text: str) -> list[str]:
     return [s for s in _SENTENCES.split(text.replace("\u2019", "'").strip()) if s]
 
 
-def found(text: str) -> dict[str, set[str]]:
-    """fact -> every value that the text claims."""
+def found(text: str, facts: Collection[str] = tuple(_SINGLE)) -> dict[str, set[str]]:
+    """fact -> every value that the text claims.  facts: those looked for."""
     result: dict[str, set[str]] = {}
     for clause in (part for sentence in sentences(text) for part in _CLAUSES.split(sentence)):
         hedged, denied = bool(_HEDGE.search(clause)), [m.span("of") for m in _DENIAL.finditer(clause)]
         for fact, values in _PATTERNS.items():
-            if hedged and fact != "gender":
+            if fact not in facts or (hedged and fact != "gender"):
                 continue
             here = {value for value, pattern in values.items() if _says(pattern, clause, denied)}
             if here and not (hedged and len(here) > 1):  # "it is not clear whether the person is male or female"
@@ -211,8 +259,8 @@ def claims(text: str, facts: Collection[str] = LABELLED) -> dict[str, str]:
     unclear = _unsettled_gender(text)
     return {
         fact: next(iter(values))
-        for fact, values in found(text).items()
-        if fact in facts and len(values) == 1 and not (fact == "gender" and unclear)
+        for fact, values in found(text, facts).items()
+        if len(values) == 1 and not (fact == "gender" and unclear)
     }
 
 

@@ -7,12 +7,29 @@ from collections.abc import Iterator, Mapping
 
 from demo.page.markdown import inert
 from demo.page.render import percent, render
-from facellm.claims import AGE_SLACK, LABELLED, age_claim, claims, found
+from facellm.claims import AGE_SLACK, PROFILED, age_claim, claims, found
 
 Fields = Mapping[str, Mapping[str, float]]  # a calibrated profile: field -> label -> probability
 
 # How a label of a field reads in a chip; elsewhere the label alone.
-_WORDS = {"mouth": "mouth {}", "eyes": "eyes {}", "lighting": "{} light"}
+_WORDS = {
+    "mouth": "mouth {}",
+    "eyes": "eyes {}",
+    "lighting": "{} light",
+    "hair_colour": "{} hair",
+    "hair_length": "{} hair",
+    "makeup": "{} make-up",
+}
+_WHOLE = {
+    ("glasses", "none"): "no glasses",
+    ("facial_hair", "none"): "no facial hair",
+    ("hair_colour", "none"): "no hair to be seen",
+    ("hair_length", "bald"): "bald",
+    ("headwear", "none"): "nothing on the head",
+    ("makeup", "none"): "no make-up",
+    ("teeth", "yes"): "teeth visible",
+    ("teeth", "no"): "no teeth visible",
+}
 _MOODS = {
     "happiness": "smiling",
     "surprise": "surprised",
@@ -72,18 +89,19 @@ def _label_chip(field: str, label: str, probabilities: Mapping[str, float]) -> s
     best = max(probabilities, key=probabilities.__getitem__)
     against = probabilities[best] >= 2 * probabilities[label]
     shown = best if against else label
-    words = _WORDS.get(field, "{}").format(shown if field == "ethnicity" else _MOODS.get(shown, shown.lower()))
+    said = shown if field == "ethnicity" else _MOODS.get(shown, shown.lower())
+    words = _WHOLE.get((field, shown)) or _WORDS.get(field, "{}").format(said)
     return render("claim", said=words, p=percent(probabilities[shown]), against=against)
 
 
 def _sentences(text: str, fields: Fields) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Each sentence, the blank space behind it, and the chips (by field) of what it is the first to claim."""
-    settled = {f: v for f, v in claims(text, LABELLED).items() if v in fields.get(f, {})}
+    settled = {f: v for f, v in claims(text, PROFILED).items() if v in fields.get(f, {})}
     ages = fields.get("age_group")
     for match in _SENTENCES.finditer(text):
         sentence = match[0]
         body = sentence.rstrip()
-        here = found(body)
+        here = found(body, PROFILED)
         chips: dict[str, str] = {}
         if ages and (chip := _age_chip(body, ages)):
             chips["age_group"] = chip

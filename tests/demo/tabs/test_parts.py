@@ -44,6 +44,18 @@ def test_claims_get_the_profiles_probability_and_contradictions_are_marked():
     assert "age 20–49 90 %" in agreed and "against" not in agreed and "Asian 40" not in agreed
 
 
+def test_traits_get_chips_in_plain_words():
+    fields = {
+        "glasses": {"none": 0.03, "glasses": 0.95, "sunglasses": 0.02},
+        "facial_hair": {"none": 0.9, "stubble": 0.05, "moustache": 0.02, "goatee": 0.01, "beard": 0.02},
+        "teeth": {"yes": 0.2, "no": 0.8},
+    }
+    told = annotated("He wears glasses and has a full beard. His teeth are visible.", fields)
+    assert "glasses 95 %" in told and "but by the profile: no facial hair 90 %" in told
+    assert "but by the profile: no teeth visible 80 %" in told
+    assert "no glasses 3 %" not in annotated("He wears no glasses.", {"glasses": {"none": 0.6, "glasses": 0.4}})
+
+
 def test_what_is_nearly_as_likely_is_no_contradiction():
     told = annotated("The ethnicity is Asian.", FIELDS)
     assert "Asian 40 %" in told and "against" not in told
