@@ -35,7 +35,7 @@ def test_first_load_is_complete_and_private(visit, site):
 
 def columns(page) -> int:
     """How many columns the cards of the attributes stand in."""
-    lefts = page.locator(".card").evaluate_all("cards => cards.map(c => c.getBoundingClientRect().left)")
+    lefts = page.locator(".cards .card").evaluate_all("cards => cards.map(c => c.getBoundingClientRect().left)")
     return len(set(lefts))
 
 
