@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facellm.errors import FaceLLMError
+from facellm.errors import ParameterError
 from facellm.interface import ImageSource, Questions, blank_of, face_of
 from facellm.profile import Field, Profile, fields_for, read_calibration, softmax
 from facellm.results import VARIANTS, Delta, Row
@@ -127,19 +127,21 @@ class FaceLLM(Questions):
         side: int | None = None,
         face: int = 0,
         whole: bool = False,
+        cancel: threading.Event | None = None,
     ) -> dict[str, Explanation]:
         from facellm.engine.likelihood.explain import influence, occluded_scores, tokens_a_side
 
         field = next((f for f in fields_for(self.loaded.label_set) if f.key == question), None)
         asked = make(field.ask, field.labels, field.key) if field else self._asked(question)
         if label is not None and label not in asked.options:
-            raise FaceLLMError(f"{label!r} is no answer to {asked.ask!r}; choose from {', '.join(asked.options)}.")
+            sentence = f"{label!r} is no answer to {asked.ask!r}; choose from {', '.join(asked.options)}."
+            raise ParameterError(sentence, "label")
         view = self.view(image, face, whole)
         found = {}
         for variant in self.variants if variants is None else [self._one(v) for v in variants]:
             self.engine.check_variant(variant)
             regions = side or min(REGIONS, tokens_a_side(self.engine.networks[variant]))
-            scores = occluded_scores(self.engine, view.image, asked.question, asked.options, variant, regions)
+            scores = occluded_scores(self.engine, view.image, asked.question, asked.options, variant, regions, cancel)
             blind = self.option_scores(view, [asked], (variant,), blank=True)[variant][0]
             shown = dict(zip(asked.options, softmax(scores[0].tolist()), strict=True))
             chosen = label or max(shown, key=shown.__getitem__)

@@ -14,6 +14,10 @@ class ImageError(FaceLLMError):
     """An image that cannot be used: missing, unreadable, of another format, too large, too small."""
 
 
+class StoppedError(FaceLLMError):
+    """What was asked for was stopped before its end, by whoever asked."""
+
+
 class ParameterError(FaceLLMError):
     """A value that cannot be used; `parameter` is the name of the setting, as this interface calls it."""
 

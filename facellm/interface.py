@@ -231,6 +231,7 @@ class Questions(ABC):
 
         return {variant: [answer(variant, i) for i in range(len(asked))] for variant in chosen}
 
+    @abstractmethod
     def explain(
         self,
         image: ImageSource,
@@ -241,6 +242,7 @@ class Questions(ABC):
         side: int | None = None,
         face: int = 0,
         whole: bool = False,
+        cancel: threading.Event | None = None,
     ) -> dict[str, Explanation]:
         """Says which regions of the picture an answer hangs on, and what would be said without the picture.
 
@@ -252,14 +254,15 @@ class Questions(ABC):
             side: Regions a side; None takes at most 6.
             face: As in the class.
             whole: As in the class.
+            cancel: Ends the work soon after it is set; behind a server, before the request alone.
 
         Returns:
             {variant: explanation}.
 
         Raises:
-            FaceLLMError: For a model behind a server, which hands out no image features.
+            FaceLLMError: Behind a server that is not this project's: others hand out no image features.
+            StoppedError: Once `cancel` is set.
         """
-        raise FaceLLMError(f"{self.report.name} cannot be asked why: only a model opened in this process can.")
 
     def _asked(self, question: str | TypedQuestion) -> TypedQuestion:
         """What was typed, or the question of that name."""

@@ -195,7 +195,9 @@ class Host:
         found = self.model.choose(view, question)
         return {variant: found[variant][0] for variant in self.variants}
 
-    def explain(self, view: FaceView, question: str, variant: str, label: str | None = None) -> Explanation:
+    def explain(
+        self, view: FaceView, question: str, variant: str, label: str | None, cancel: threading.Event
+    ) -> Explanation:
         """Which regions of the picture one model's answer hangs on.
 
         Args:
@@ -203,13 +205,15 @@ class Host:
             question: Key of a profile field.
             variant: Who is asked.
             label: The answer to explain; None explains the likeliest.
+            cancel: Ends the work soon after it is set.
 
         Raises:
             FaceLLMError: The model is not there, or its server cannot tell.
+            StoppedError: Once `cancel` is set.
         """
         if spaces.ZERO:
             raise FaceLLMError("Answers cannot be explained on ZeroGPU: start the page elsewhere for that.")
-        return self.model.explain(view, question, label, (variant,))[variant]
+        return self.model.explain(view, question, label, (variant,), cancel=cancel)[variant]
 
     def card(self) -> dict[str, Any]:
         """Returns what the loaded model is, for visitors: its LoadReport as a dict, empty while there is none."""

@@ -22,7 +22,7 @@ from demo.runtime.context import Context
 from demo.runtime.host import Host
 from demo.runtime.sentences import sentence
 from demo.runtime.tickets import Ticket
-from facellm.errors import FaceLLMError
+from facellm.errors import FaceLLMError, StoppedError
 
 # All listeners that ask the model share this queue, API endpoints too. The engine (or the server behind the page)
 # decodes several visitors' requests in one batch and bounds memory itself; a ZeroGPU lease is one request's alone.
@@ -169,7 +169,7 @@ class Job:
             if photo is None:
                 raise FaceLLMError(texts.PHOTO_FIRST)
             yield from work(ticket, photo, *values)
-        except Stopped:
+        except (Stopped, StoppedError):
             yield self.say(Line(texts.STOPPED))
         except Exception as error:  # whatever fails must end as a sentence with working buttons
             yield self.say(failure(error))

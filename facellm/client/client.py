@@ -5,7 +5,6 @@ Faces are found and cropped here, so that the server sees what a model here woul
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import threading
@@ -14,18 +13,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facellm.client import knowledge, likelihoods, names
-from facellm.client.answers import GrowingAnswer, data_uri
+from facellm.client import knowledge, likelihoods, names, own_requests
+from facellm.client.answers import GrowingAnswer, data_uri, image_header
 from facellm.client.remote_report import RemoteReport
 from facellm.client.transport import Backend, Health, Rejected
-from facellm.errors import FaceLLMError
+from facellm.errors import FaceLLMError, StoppedError
 from facellm.interface import ImageSource, Questions, blank_of, face_of, make_sampling
 from facellm.messages import build_messages
-from facellm.profile import Profile, fields_for, softmax
+from facellm.profile import FIELDS, Profile, fields_for, softmax
 from facellm.results import VARIANTS, Delta, Row
 
 if TYPE_CHECKING:
     from facellm.engine.sampling import Sampling
+    from facellm.typed.explanation import Explanation
     from facellm.typed.question import TypedQuestion
     from facellm.vision.faces import FaceView
 
@@ -180,7 +180,7 @@ class RemoteFaceLLM(Questions):
         started = time.perf_counter()
         answers = [GrowingAnswer(i, row, sampling, started) for i, row in enumerate(rows)]
         begun = False
-        stream = self.backend.stream("/chat/completions", bodies, cancel, _image_header(address))
+        stream = self.backend.stream("/chat/completions", bodies, cancel, image_header(address))
         try:
             for number, event in stream:
                 answer, begun = answers[number], True
@@ -221,8 +221,7 @@ class RemoteFaceLLM(Questions):
         served = {self._name(variant): variant for variant in variants}
         found = {}
         if self.about.get("profiles"):
-            body = {"model": list(served), "image": address, "facellm": {"crop": False}}
-            told = self.backend.post_all("/profiles", [body], _image_header(address))[0]["profiles"]
+            told = self._own("/profiles", own_requests.body_of(list(served), address))["profiles"]
             for name, variant in served.items():
                 fields = {key: dict(field["probabilities"]) for key, field in told[name]["fields"].items()}
                 found[variant] = Profile(variant, fields, told[name]["calibrated"], face_of(view), view.notice)
@@ -266,16 +265,40 @@ class RemoteFaceLLM(Questions):
     ) -> dict[str, list[list[float]]]:
         """What this project's server tells, for all models behind one image prefix."""
         served = {self._name(variant): variant for variant in variants}
-        asked = [{"ask": question.ask, "options": list(question.options)} for question in questions]
-        body = {"model": list(served), "image": address, "questions": asked, "facellm": {"crop": False}}
-        told = self.backend.post_all("/choices", [body], _image_header(address))[0]["choices"]
-        return {
-            variant: [
-                [float(one["scores"][option]) for option in question.options]
-                for one, question in zip(told[name], questions, strict=True)
-            ]
-            for name, variant in served.items()
-        }
+        asked = [own_requests.ask_of(question) for question in questions]
+        told = self._own("/choices", own_requests.body_of(list(served), address, questions=asked))["choices"]
+        return {variant: own_requests.scores_of(told[name], questions) for name, variant in served.items()}
+
+    def explain(
+        self,
+        image: ImageSource,
+        question: str | TypedQuestion,
+        label: str | None = None,
+        variants: Sequence[str] | None = None,
+        *,
+        side: int | None = None,
+        face: int = 0,
+        whole: bool = False,
+        cancel: threading.Event | None = None,
+    ) -> dict[str, Explanation]:
+        if not self.about.get("explanations"):
+            raise FaceLLMError(
+                f"The server {self.backend.place} cannot be asked why, as it hands out nothing of what its model sees; "
+                "`python -m facellm serve` can."
+            )
+        field = question if isinstance(question, str) and question in {f.key for f in FIELDS} else None
+        typed = None if field else own_requests.ask_of(self._asked(question))
+        served = {self._name(self._one(variant)): variant for variant in variants or self.variants}
+        address = data_uri(self.view(image, face, whole).image)
+        body = own_requests.body_of(list(served), address, field=field, question=typed, label=label, side=side)
+        if cancel is not None and cancel.is_set():
+            raise StoppedError("The explanation was stopped.")
+        told = self._own("/explanations", body)["explanations"]
+        return {variant: own_requests.explanation_of(told[name]) for name, variant in served.items()}
+
+    def _own(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Asks this project's server something that others do not know."""
+        return self.backend.post_all(path, [body], image_header(body["image"]))[0]
 
     def _label_scores(
         self, variant: str, items: Sequence[tuple[str, Sequence[str]]], address: str, size: tuple[int, int]
@@ -292,11 +315,11 @@ class RemoteFaceLLM(Questions):
             for _, question, label in asked
         ]
         try:
-            told = self.backend.post_all("/chat/completions", bodies, _image_header(address))
+            told = self.backend.post_all("/chat/completions", bodies, image_header(address))
         except Rejected as error:
             if not self._unlearn(error, bodies):
                 raise
-            told = self.backend.post_all("/chat/completions", bodies, _image_header(address))
+            told = self.backend.post_all("/chat/completions", bodies, image_header(address))
         scores: list[list[float]] = [[] for _ in items]
         for (number, _, label), reply in zip(asked, told, strict=True):
             scores[number].append(likelihoods.label_score(reply, label, self.backend.place))
@@ -371,8 +394,3 @@ def _settings(sampling: Sampling) -> dict[str, Any]:
     if sampling.top_logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": sampling.top_logprobs}
     return body
-
-
-def _image_header(address: str) -> dict[str, str]:
-    """A digest of the image, by which a proxy can send all questions about it to the same replica."""
-    return {"X-FaceLLM-Image": hashlib.blake2b(address.encode(), digest_size=16).hexdigest()}

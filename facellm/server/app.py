@@ -1,8 +1,9 @@
 """The server as an ASGI application: OpenAI's API, this project's /v1/profiles, and what operators ask it.
 
 /v1/models lists base and FaceLLM under their served names; /v1/chat/completions answers, streamed or whole;
-/v1/profiles gives the probabilities of the profile's labels, /v1/choices
-the likelihoods of typed options. Every failure is OpenAI's error object with one sentence.
+/v1/profiles gives the probabilities of the profile's labels, /v1/choices the likelihoods of typed options,
+/v1/explanations the regions of the picture that an answer hangs on. Every failure is OpenAI's error object with one
+sentence.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from facellm.server.documents import (
     ChatCompletion,
     ChoicesReply,
     ErrorReply,
+    ExplanationsReply,
     ModelList,
     ProfilesReply,
     ServedModel,
@@ -43,13 +45,17 @@ from facellm.server.metrics import Metrics, Watched
 from facellm.server.operators import operators_routes
 from facellm.server.refusals import Refusal, short
 from facellm.server.replies import completion, event_stream
-from facellm.server.schemas import AnyRequest, ChatRequest, ChoicesRequest, ProfilesRequest
+from facellm.server.schemas import AnyRequest, ChatRequest, ChoicesRequest, ExplanationsRequest, ProfilesRequest
 from facellm.server.service import End, Service, refusal_for
 from facellm.server.unread import Unread
 
 MAX_BODY = 32 * 2**20  # bytes of a request: a photo of 20 MB in Base64, and a conversation
 BEARER = HTTPBearer(auto_error=False)
-PATHS = "/v1/models, /v1/chat/completions, /v1/profiles, /v1/choices, /health, /ready, /metrics and /openapi.json"
+PATHS = (
+    "/v1/models, /v1/chat/completions, /v1/profiles, /v1/choices, /v1/explanations, /health, /ready, /metrics and "
+    "/openapi.json"
+)
+BODIES = (ChatRequest, ProfilesRequest, ChoicesRequest, ExplanationsRequest)
 # FastAPI's pages fetch their scripts from a CDN, and this server is to work offline and to send nobody elsewhere.
 PAGES = ("/docs", "/redoc")
 
@@ -133,7 +139,7 @@ def _routes(service: Service, clients: Clients, bodies: Bodies, names: dict[str,
 
     def described(name: str) -> dict[str, Any]:
         about: dict[str, Any] = {"variant": variant_of(name), "model": report.name, "version": __version__}
-        about |= {"profiles": True, "choices": True, "weights": service.model.weights_digest}
+        about |= {"profiles": True, "choices": True, "explanations": True, "weights": service.model.weights_digest}
         about |= {"dtype": report.dtype, "quantization": report.quantization, "sharing": report.sharing}
         return {"id": name, "object": "model", "created": started, "owned_by": "facellm", "facellm": about}
 
@@ -165,6 +171,16 @@ def _routes(service: Service, clients: Clients, bodies: Bodies, names: dict[str,
             asked = await bodies.read(request, ChoicesRequest, admission)
             found = await service.choices(asked, {name: variant_of(name) for name in asked.model})
         return {"object": "facellm.choices", "choices": found}
+
+    @router.post("/explanations", openapi_extra=_body_of(ExplanationsRequest), response_model=ExplanationsReply)
+    async def explanations(request: Request) -> dict[str, Any]:
+        """Which regions of the picture an answer hangs on, and what would be said without the picture."""
+        with admitted(request) as admission:
+            asked = await bodies.read(request, ExplanationsRequest, admission)
+            wanted = {name: variant_of(name) for name in asked.model}
+            async with _watched(request) as cancel:
+                found = await service.explanations(asked, wanted, cancel)
+        return {"object": "facellm.explanations", "explanations": found}
 
     streamed = {"text/event-stream": {"schema": {"$ref": f"#/components/schemas/{ChatChunk.__name__}"}}}
     answers: dict[int | str, Any] = {200: {"model": ChatCompletion, "content": streamed}}
@@ -199,7 +215,7 @@ class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, with the bodies that the routes read themselves and the events that they stream."""
         document = super().openapi()
-        kinds: Any = [(kind, "validation") for kind in (ChatRequest, ProfilesRequest, ChoicesRequest)]
+        kinds: Any = [(kind, "validation") for kind in BODIES]
         kinds.append((ChatChunk, "serialization"))
         _, bodies = models_json_schema(kinds, ref_template="#/components/schemas/{model}")
         document.setdefault("components", {}).setdefault("schemas", {}).update(bodies["$defs"])

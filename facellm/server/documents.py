@@ -30,6 +30,7 @@ class Variant(Document):
     version: str
     profiles: bool
     choices: bool
+    explanations: bool
     weights: str = Field(description="Digest of the weights, to which calibrated questions are bound.")
     dtype: str
     quantization: str
@@ -164,6 +165,24 @@ class ScoredQuestion(Document):
 class ChoicesReply(Document):
     object: Literal["facellm.choices"]
     choices: dict[str, list[ScoredQuestion]] = Field(description="By served names, in the order of the questions.")
+
+
+class Explanation(Document):
+    variant: Literal["base", "facellm"]
+    question: str
+    label: str
+    probabilities: dict[str, float]
+    without_picture: dict[str, float] = Field(description="The same for a blank picture.")
+    influence: list[list[float]] = Field(
+        description="From the top left: nats that the label's log-odds lose when that region is hidden."
+    )
+    flat: bool = Field(description="Whether no region matters.")
+    sentence: str = Field(description="All of it in words.")
+
+
+class ExplanationsReply(Document):
+    object: Literal["facellm.explanations"]
+    explanations: dict[str, Explanation] = Field(description="By served names.")
 
 
 class Health(Document):

@@ -18,6 +18,7 @@ _EXPECTED = {
     "image": "a data URI",
     "stop": "up to 4 texts of up to 100 characters",
     "tiles": "a whole number between 1 and 12",
+    "side": "a whole number between 1 and 8",
     "bool_type": "true or false",
     "int_type": "a whole number",
     "float_type": "a number",

@@ -1,4 +1,4 @@
-"""The requests of /v1/chat/completions, /v1/profiles and /v1/choices as pydantic models.
+"""The requests of /v1/chat/completions, /v1/profiles, /v1/choices and /v1/explanations as pydantic models.
 
 An option that would change the answer and is not understood is refused, never ignored.
 """
@@ -25,14 +25,16 @@ from facellm.engine.sampling import MAX_TOP_LOGPROBS, Sampling
 from facellm.errors import FaceLLMError, ParameterError
 from facellm.grammars.response_format import schema_of
 from facellm.messages import build_messages
+from facellm.profile import FIELDS
 from facellm.results import Row
-from facellm.server.refusals import Refusal, refusal_of
+from facellm.server.refusals import Refusal, refusal_of, short
 from facellm.typed.question import TypedQuestion, make
 from facellm.vision import data_uri
 
 MAX_MESSAGES = 101  # a system prompt and fifty turns: far beyond any model's window
 MAX_CHOICES = 16  # of one request: half of what is decoded at once
 MAX_QUESTIONS = 32  # with options, in one request
+MAX_SIDE = 8  # regions a side of an explanation's map: each region is a prompt that is read anew
 MAX_CHARACTERS = 200_000  # of all messages together, likewise; more is not even tokenised
 
 # Parameters that are accepted with the values that change nothing; null means the same as leaving them out.
@@ -313,6 +315,34 @@ class ChoicesRequest(ProfilesRequest):
     @model_validator(mode="after")
     def _check_questions(self) -> ChoicesRequest:
         _ = self.typed
+        return self
+
+
+class ExplanationsRequest(ProfilesRequest):
+    """Which regions of one image the answers of one or more models to one question hang on."""
+
+    field: str | None = Field(default=None, description="Key of a field of the profile; or give a question.")
+    question: TypedAsk | None = Field(default=None, description="A question of the client's own in place of a field.")
+    label: str | None = Field(default=None, description="The answer to explain; by default each model's likeliest.")
+    side: int | None = Field(default=None, ge=1, le=MAX_SIDE, description="Regions a side; by default at most 6.")
+
+    @cached_property
+    def asked(self) -> str | TypedQuestion:
+        """The field's key, or the question as the model is asked it.  Raises Refusal."""
+        if (self.field is None) == (self.question is None):
+            raise Refusal("Give either a field of the profile or a question with options.", "field")
+        if self.question is None:
+            if self.field not in (keys := [f.key for f in FIELDS]):
+                raise Refusal(f"There is no field {short(str(self.field))}; choose from {', '.join(keys)}.", "field")
+            return str(self.field)
+        try:
+            return make(self.question.ask, self.question.options)
+        except FaceLLMError as error:
+            raise Refusal(str(error), "question") from None
+
+    @model_validator(mode="after")
+    def _check_asked(self) -> ExplanationsRequest:
+        _ = self.asked
         return self
 
 

@@ -21,14 +21,16 @@ from typing import Any
 from facellm import policy
 from facellm.api import FaceLLM
 from facellm.engine.scheduler import MemoryFullError
-from facellm.errors import FaceLLMError, ParameterError
+from facellm.errors import FaceLLMError, ParameterError, StoppedError
 from facellm.interface import face_of
 from facellm.messages import build_messages, expand_image, render
+from facellm.profile import FIELDS
 from facellm.results import Answer, Delta, Row, TokenLogprob
 from facellm.server.limits import MAX_REQUESTS, Decoding
 from facellm.server.logs import REQUEST_ID
 from facellm.server.refusals import Refusal
-from facellm.server.schemas import AnyRequest, ChatRequest, ChoicesRequest, ProfilesRequest
+from facellm.server.schemas import AnyRequest, ChatRequest, ChoicesRequest, ExplanationsRequest, ProfilesRequest
+from facellm.typed.question import TypedQuestion
 from facellm.vision.faces import FaceView
 
 log = logging.getLogger("facellm.server")
@@ -247,6 +249,37 @@ class Service:
                 self.counts.answered += 1
 
         return [event async for event in self._events(work, threading.Event())][-1]
+
+    async def explanations(
+        self, request: ExplanationsRequest, variants: Mapping[str, str], cancel: threading.Event
+    ) -> dict[str, dict[str, Any]]:
+        """Explains the answers of the models in `variants`, {served name: "base" or "facellm"}, until `cancel` is set.
+
+        Returns:
+            {served name: Explanation.to_dict()}.
+
+        Raises:
+            Refusal: Where they cannot be explained, or the operator switched the question off.
+        """
+        asked = request.asked
+        if isinstance(asked, TypedQuestion):
+            allowed = policy.allowed(asked.question, self.sensitive)
+        else:
+            allowed = self.sensitive or not any(f.sensitive for f in FIELDS if f.key == asked)
+        if not allowed:
+            raise Refusal(policy.REFUSED, "field" if request.question is None else "question", code="sensitive_off")
+
+        def work(put: Callable[[Any], None]) -> None:
+            kinds, view = tuple(dict.fromkeys(variants.values())), self._view(request, cancel)
+            try:
+                found = self.model.explain(view, asked, request.label, kinds, side=request.side, cancel=cancel)
+            except StoppedError:
+                raise Refusal("The client has gone.", status=499) from None
+            put({name: found[variant].to_dict() for name, variant in variants.items()})
+            with self._lock:
+                self.counts.answered += 1
+
+        return [event async for event in self._events(work, cancel)][-1]
 
     async def _events(
         self, work: Callable[[Callable[[Any], None]], None], cancel: threading.Event

@@ -66,7 +66,9 @@ class Scripted:
         told = {"calibrated": bool(self.calibrated), "face": {"box": []}, "fields": fields}
         return {v: {"variant": v, **told} for v in ("facellm", "base")}
 
-    def explain(self, view: Any, question: str, variant: str, label: str | None = None) -> Explanation:
+    def explain(
+        self, view: Any, question: str, variant: str, label: str | None, cancel: threading.Event
+    ) -> Explanation:
         while self.hold and not self.go.wait(0.05):
             pass
         labels = next(f.labels for f in FIELDS if f.key == question)

@@ -59,8 +59,9 @@ def build(ctx: Context, settings: list) -> Tab:
         for variant in host.variants[len(found) :]:
             yield job.say(Line(f"Hiding one region after another from {texts.VARIANTS[variant]}…", "busy"))
             # All models explain the first one's answer: maps of two answers could not be compared.
-            found.append(host.explain(view, field.key, variant, found[0].label if found else None))
-            if ticket.cancel.is_set():  # each model is one pass, which nothing ends early
+            label = found[0].label if found else None
+            found.append(host.explain(view, field.key, variant, label, ticket.cancel))
+            if ticket.cancel.is_set():
                 raise Stopped
         photo.known[key] = tuple(found)
         yield {

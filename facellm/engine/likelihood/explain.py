@@ -8,7 +8,9 @@ encoded once, and all regions are scored as rows of one batch.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,7 @@ import torch
 
 from facellm.engine.kv_cache import filled_cache
 from facellm.engine.likelihood.scoring import PackedRow, score_rows
-from facellm.engine.scheduler import MAX_ROWS
-from facellm.errors import FaceLLMError
+from facellm.errors import FaceLLMError, StoppedError
 from facellm.messages import build_messages, label_ids, prompt_ids
 
 if TYPE_CHECKING:
@@ -26,9 +27,18 @@ if TYPE_CHECKING:
     from facellm.engine.engine import Engine
     from facellm.engine.network import Network
 
+# Regions that are scored while everybody else's answers wait: each costs a prefill of the whole picture.
+ROWS_AT_ONCE = 8
+
 
 def occluded_scores(
-    engine: Engine, image: Image.Image, question: str, labels: Sequence[str], variant: str, side: int
+    engine: Engine,
+    image: Image.Image,
+    question: str,
+    labels: Sequence[str],
+    variant: str,
+    side: int,
+    cancel: threading.Event | None = None,
 ) -> torch.Tensor:
     """Scores the labels with the whole image, and with each region of it hidden.
 
@@ -39,12 +49,14 @@ def occluded_scores(
         labels: What is scored.
         variant: "base" or "facellm".
         side: Regions a side; there are side * side.
+        cancel: Ends the work soon after it is set.
 
     Returns:
         (1 + side * side, labels) log-likelihoods in nats: the whole image first, then the regions row by row.
 
     Raises:
         FaceLLMError: Where the model's image tokens cannot be divided so.
+        StoppedError: Once `cancel` is set.
     """
     network = engine.networks[variant]
     adapter = variant == "facellm" and network.switch is not None
@@ -52,14 +64,18 @@ def occluded_scores(
     row = PackedRow([prompt], [[label_ids(engine.processor, label) for label in labels]])
     found: list[list[float]] = []
 
-    def score() -> None:
+    def encode() -> torch.Tensor:
         features = network.encode(engine.processor.pixels(image)).flatten(0, 1)
-        shown = torch.stack([features, *hidden_regions(features, side)])
-        for part in shown.split(MAX_ROWS):
-            scores = score_rows(network, [row] * len(part), [adapter] * len(part), filled_cache(), part.flatten(0, 1))
-            found.extend(one[0] for one in scores)
+        return torch.stack([features, *hidden_regions(features, side)])
 
-    engine.scheduler.exclusive(score)
+    def score(part: torch.Tensor) -> None:
+        scores = score_rows(network, [row] * len(part), [adapter] * len(part), filled_cache(), part.flatten(0, 1))
+        found.extend(one[0] for one in scores)
+
+    for part in engine.scheduler.exclusive(encode).split(ROWS_AT_ONCE):
+        if cancel is not None and cancel.is_set():
+            raise StoppedError("The explanation was stopped.")
+        engine.scheduler.exclusive(partial(score, part))
     return torch.tensor(found, dtype=torch.float64)
 
 

@@ -9,6 +9,7 @@ from demo.page import languages
 from demo.runtime.photos import EXAMPLES, read_photo
 from demo.tabs.why.maps import full_colour
 from facellm.typed.explanation import Explanation
+from tests.demo.conftest import everywhere
 from tests.demo.pages import drop, tab
 
 pytestmark = pytest.mark.browser
@@ -32,7 +33,8 @@ def words(page, variant: str) -> str:
     return " ".join(page.locator(f"#{one}").inner_text() for one in ids)
 
 
-def test_from_the_keyboard_in_the_engines_words(with_photo, site):
+@everywhere
+def test_from_the_keyboard_in_the_engines_words(with_photo, site, local_site):
     page = with_photo("two.jpg")
     measured(page)
     page.locator("[data-why=expression]").focus()
@@ -40,8 +42,9 @@ def test_from_the_keyboard_in_the_engines_words(with_photo, site):
     page.wait_for_selector("#why[role=dialog] .maps >> visible=true")
     assert page.evaluate(FOCUS)
     view = read_photo(EXAMPLES / "two.jpg").seen(False)
-    first = site.ctx.host.model.explain(view, "expression", None, ("facellm",))["facellm"]
-    told = site.ctx.host.model.explain(view, "expression", first.label)
+    model = local_site.ctx.host.model
+    first = model.explain(view, "expression", None, ("facellm",))["facellm"]
+    told = model.explain(view, "expression", first.label)
     assert page.locator("#why h3 q").inner_text() == first.label
     for variant in ("facellm", "base"):
         assert words(page, variant) == told[variant].sentence

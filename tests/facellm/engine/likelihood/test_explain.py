@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from facellm import FaceLLMError, load
 from facellm.api import FaceLLM
 from facellm.cli.main import main
 from facellm.engine.likelihood import explain
+from facellm.errors import StoppedError
 from facellm.interface import BLANK
 from facellm.typed.explanation import Explanation
 from facellm.vision.heat_map import heat_map
@@ -145,8 +147,16 @@ def test_on_the_command_line(folders, photo, tmp_path, capsys):
     assert "is not a question with options" in capsys.readouterr().err
 
 
-def test_a_server_is_not_asked_why(server, here, tmp_path):
-    from facellm import connect
+def test_it_ends_between_regions_when_it_is_stopped(loaded, photo):
+    model, cancel = FaceLLM(loaded), threading.Event()
+    exclusive, jobs = model.engine.scheduler.exclusive, []
 
-    with pytest.raises(FaceLLMError, match="only a model opened in this process can"):
-        connect(server.url).explain(Image.new("RGB", (64, 64)), "mouth")
+    def counted(work):
+        jobs.append(work)
+        cancel.set()
+        return exclusive(work)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedError):
+        patch.setattr(model.engine.scheduler, "exclusive", counted)
+        model.explain(photo, QUESTION, whole=True, cancel=cancel)
+    assert len(jobs) == 1, "the picture was encoded, no region was scored"
