@@ -89,10 +89,15 @@ def _told(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def introduction(card: Mapping[str, Any]) -> str:
-    """One sentence on what this is and which model is loaded, with links to read more."""
+    """One sentence on what this is and which model is loaded."""
+    return render("introduction", **_told(card))
+
+
+def read_more() -> str:
+    """Where there is more to read."""
     space = os.environ.get("SPACE_ID", "")
     code = f"https://huggingface.co/spaces/{space}/tree/main" if space else texts.CODE
-    return render("introduction", **_told(card), paper=texts.PAPER, code=code, own=bool(space))
+    return render("read_more", paper=texts.PAPER, code=code, own=bool(space))
 
 
 @dataclass(frozen=True)

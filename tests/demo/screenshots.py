@@ -59,6 +59,13 @@ def faces(page) -> None:
     page.wait_for_selector("#options-scored .bars")
 
 
+def why(page) -> None:
+    page.click("#profile-go")
+    page.wait_for_selector("#profile-download a")
+    page.click("[data-why=expression]")
+    page.wait_for_selector("#why .maps >> visible=true")
+
+
 def about(page) -> None:
     page.wait_for_selector("#model-card dl")
 
@@ -70,8 +77,9 @@ TABS = {
     "profile": profile,
     "about": about,
     "faces": faces,
+    "why": why,
 }
-WHERE = {"faces": "profile"}  # the tab of a picture that is not named after it
+WHERE = {"faces": "profile", "why": "profile"}  # the tab of a picture that is not named after it
 
 
 def save(png: bytes, path: Path) -> None:

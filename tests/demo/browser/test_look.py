@@ -22,7 +22,7 @@ def test_first_load_is_complete_and_private(visit, site):
         "About",
     ]
     assert "FaceLLM-nano, 30 million parameters" in page.locator("#intro").inner_text()
-    assert page.locator("#intro a").evaluate_all("links => links.every((a) => a.href.startsWith('https://'))")
+    assert page.locator("#read-more a").evaluate_all("links => links.every((a) => a.href.startsWith('https://'))")
     assert page.locator("#examples button").count() >= 8 and page.locator("#examples .credit").is_visible()
     assert "not facts about a person" in page.locator("#consent").inner_text()
     page.click("#consent-read")

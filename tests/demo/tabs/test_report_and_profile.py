@@ -102,4 +102,4 @@ def test_about_speaks_of_the_loaded_model(tmp_path, monkeypatch):
     assert "billion parameters" in about.introduction({"name": "8b"}) and "made here" not in about.introduction(
         {"name": "8b"}
     )
-    assert first.count("<a href=") == 2 and "Model card" in first
+    assert about.read_more().count("<a href=") == 2 and "Model card" in about.read_more()
