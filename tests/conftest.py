@@ -86,6 +86,7 @@ def shared():
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All pages first and on one worker, one after another: a browser among others is a slow one."""
     pages = {item for item in items if "/tests/demo/" in item.path.as_posix() or item.get_closest_marker("browser")}
