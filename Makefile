@@ -14,7 +14,7 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	tests/install_chromium.sh $(BIN)/python
-	$(BIN)/python -m pytest -m "not gpu" -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -m "not gpu" -n $(WORKERS) $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

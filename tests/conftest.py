@@ -2,6 +2,7 @@
 
 import os
 from types import SimpleNamespace
+from typing import Any
 
 from tests.paths import SHARED
 
@@ -86,10 +87,26 @@ def shared():
     return folder
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def is_page(nodeid: str) -> bool:
+    """Whether a test opens a page or drives a browser."""
+    return nodeid.startswith("tests/demo/") or "_browser.py::" in nodeid
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All pages first and on one worker, one after another: a browser among others is a slow one."""
-    pages = {item for item in items if "/tests/demo/" in item.path.as_posix() or item.get_closest_marker("browser")}
-    for item in pages:
-        item.add_marker(pytest.mark.xdist_group("page"))
-    items.sort(key=lambda item: item not in pages)
+    """All pages first, one after another."""
+    items.sort(key=lambda item: not is_page(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives all pages to one worker: a browser beside another is a slow one. Every other test goes to whoever is free.
+
+    The group marks of pytest-xdist 3.8 would say the same, but pytest 9.2 ignores the names that they write.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class PagesTogether(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "pages" if is_page(nodeid) else nodeid
+
+    return PagesTogether(config, log)
