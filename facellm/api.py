@@ -63,12 +63,16 @@ class FaceLLM(Questions):
     ) -> Iterator[Delta]:
         return self.engine.stream(self.view(image).image, rows, sampling, cancel, tiles)
 
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        return fields_for(self.loaded.label_set, self.loaded.declared.fields)
+
     def profiles(
         self, image: ImageSource, variants: Sequence[str] = VARIANTS, *, face: int = 0, whole: bool = False
     ) -> dict[str, Profile]:
         """Scores all labels of all fields, for all `variants`, behind one image prefix."""
         view = self.view(image, face, whole)
-        fields = fields_for(self.loaded.label_set, self.loaded.declared.fields)
+        fields = self.fields
         scores = self.engine.score_many(view.image, [(f.question, f.labels) for f in fields], tuple(variants))
         return {variant: self._profile(view, variant, fields, scores[variant]) for variant in variants}
 
@@ -80,7 +84,7 @@ class FaceLLM(Questions):
         variant = self._one(variant)
         self.engine.check_variant(variant)
         views = [self.view(image, face, whole) for image in images]
-        fields = fields_for(self.loaded.label_set, self.loaded.declared.fields)
+        fields = self.fields
         asks = [Ask(f.question, (i,), f.labels) for i in range(len(views)) for f in fields]
 
         def score() -> dict[int, list[float]]:
@@ -131,7 +135,7 @@ class FaceLLM(Questions):
     ) -> dict[str, Explanation]:
         from facellm.engine.likelihood.explain import influence, occluded_scores, tokens_a_side
 
-        field = next((f for f in fields_for(self.loaded.label_set) if f.key == question), None)
+        field = next((f for f in self.fields if f.key == question), None)
         asked = make(field.ask, field.labels, field.key) if field else self._asked(question)
         if label is not None and label not in asked.options:
             sentence = f"{label!r} is no answer to {asked.ask!r}; choose from {', '.join(asked.options)}."

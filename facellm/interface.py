@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from facellm.attributes import Attribute, select
 from facellm.errors import FaceLLMError
-from facellm.profile import Profile
+from facellm.profile import Field, Profile
 from facellm.results import VARIANTS, Answer, Comparison, Delta, Report, Row
 from facellm.typed.explanation import Explanation
 from facellm.typed.question import Choice, TypedQuestion, parse
@@ -159,6 +159,11 @@ class Questions(ABC):
         variant = self._one(variant)
         with ThreadPoolExecutor(REMOTE_CALLS) as pool:
             return list(pool.map(lambda image: self.profile(image, variant, face=face, whole=whole), images))
+
+    @property
+    @abstractmethod
+    def fields(self) -> tuple[Field, ...]:
+        """The profile's fields that the model tells, without those that the operator switched off."""
 
     @property
     @abstractmethod

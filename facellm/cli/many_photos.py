@@ -32,7 +32,7 @@ from facellm.storage.writable import usable_file
 if TYPE_CHECKING:
     from facellm.engine.sampling import Sampling
     from facellm.interface import Questions
-    from facellm.profile import Profile
+    from facellm.profile import Field, Profile
     from facellm.typed.question import TypedQuestion
     from facellm.vision.faces import FaceView
 
@@ -118,14 +118,11 @@ def _settings(args: argparse.Namespace, asked: Asked) -> dict[str, Any]:
     }
 
 
-def columns(asked: Asked, command: str) -> list[tuple[str, str]]:
-    """Returns the table's columns with their types."""
+def columns(asked: Asked, command: str, fields: Sequence[Field]) -> list[tuple[str, str]]:
+    """Returns the table's columns with their types.  fields: the profile's, as the model tells them."""
     if command == "profile":
-        from facellm.labels import LABEL_SETS
-        from facellm.profile import fields_for
-
         own = []
-        for field in fields_for(LABEL_SETS[0]):  # the keys are the same in every set
+        for field in fields:
             own += [(field.key, "text"), (f"{field.key}_probability", "float")]
             own += [(name, "float") for name in AGE if field.key == "age_group"]
         own.append(("calibrated", "bool"))
@@ -145,7 +142,8 @@ def _ask(args: argparse.Namespace, asked: Asked, kept: KeptRows, missing: Sequen
     sampling = make_sampling(None, asked.sampling)
     model = open_chosen(args, asked.options)
     report = model.report.to_dict()
-    kept.begin({name: report[name] for name in MODEL if report.get(name) is not None}, columns(asked, args.command))
+    about = {name: report[name] for name in MODEL if report.get(name) is not None}
+    kept.begin(about, columns(asked, args.command, model.fields))
     variant = "base" if args.base else model.variants[-1]
     with ThreadPoolExecutor(READERS) as readers, Progress(total, total - len(missing)) as progress:
 

@@ -20,8 +20,9 @@ from facellm.client.transport import Backend, Health, Rejected
 from facellm.errors import FaceLLMError, StoppedError
 from facellm.interface import ImageSource, Questions, blank_of, face_of, make_sampling
 from facellm.messages import build_messages
-from facellm.profile import FIELDS, Profile, fields_for, softmax
+from facellm.profile import Field, Profile, fields_for, softmax
 from facellm.results import VARIANTS, Delta, Row
+from facellm.weights.registry import METADATA, read_declared
 
 if TYPE_CHECKING:
     from facellm.engine.sampling import Sampling
@@ -233,13 +234,19 @@ class RemoteFaceLLM(Questions):
         return found
 
     def _scored(self, variant: str, address: str, size: tuple[int, int]) -> dict[str, dict[str, float]]:
-        fields = fields_for(self.known.declared.label_set, self.known.declared.fields)
+        fields = self.fields
         temperatures = self.known.temperatures.get(variant, {})
         scores = self._label_scores(variant, [(f.question, f.labels) for f in fields], address, size)
         return {
             f.key: dict(zip(f.labels, softmax(own, temperatures.get(f.key, 1.0)), strict=True))
             for f, own in zip(fields, scores, strict=True)
         }
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """As this project's server tells them, elsewhere as `known` does."""
+        declared = read_declared({METADATA: self.about}, self.backend.place) if self.about else self.known.declared
+        return fields_for(declared.label_set, declared.fields)
 
     @property
     def questions(self) -> tuple[TypedQuestion, ...]:
@@ -286,7 +293,7 @@ class RemoteFaceLLM(Questions):
                 f"The server {self.backend.place} cannot be asked why, as it hands out nothing of what its model sees; "
                 "`python -m facellm serve` can."
             )
-        field = question if isinstance(question, str) and question in {f.key for f in FIELDS} else None
+        field = question if isinstance(question, str) and question in {f.key for f in self.fields} else None
         typed = None if field else own_requests.ask_of(self._asked(question))
         served = {self._name(self._one(variant)): variant for variant in variants or self.variants}
         address = data_uri(self.view(image, face, whole).image)

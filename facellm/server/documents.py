@@ -35,6 +35,8 @@ class Variant(Document):
     dtype: str
     quantization: str
     sharing: str
+    label_set: str
+    fields: list[str] = Field(description="Keys of the profile's fields.")
 
 
 class ServedModel(Document):

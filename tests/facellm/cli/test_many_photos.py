@@ -8,14 +8,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from facellm.cli.main import main
+from facellm.cli.many_photos import columns
 from facellm.cli.photo_paths import find_photos
 from facellm.errors import FaceLLMError
 from facellm.policy import REMOVED
-from facellm.profile import age_estimate
+from facellm.profile import age_estimate, fields_for
 from facellm.results import Answer, Delta
 from tests import tiny
 from tests.paths import EXAMPLES, ROOT
@@ -352,6 +354,11 @@ def test_a_server_answers_for_tables_too(album, server, here, tmp_path, capsys):
         )
         assert said["answer"] and said["cut_off"] in (0, 1)
     assert "a.jsonl has 6 photos." in capsys.readouterr().err
+
+
+def test_a_table_has_a_column_for_each_field_that_the_model_tells():
+    names = [name for name, _ in columns(SimpleNamespace(typed=()), "profile", fields_for("utkface", ["glasses"]))]
+    assert "glasses" in names and "glasses_probability" in names and "gender" not in names
 
 
 def test_ages_are_reckoned_from_groups():

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from facellm import ATTRIBUTES, FaceLLMError, connect
+from facellm.api import FaceLLM
 from facellm.cli.main import main
 from facellm.client import names as remote_names
 from facellm.client.answers import data_uri
@@ -22,7 +24,7 @@ from facellm.client.transport import Backend, _events
 from facellm.engine.sampling import Sampling
 from facellm.results import VARIANTS, Row
 from facellm.server.app import make_app
-from facellm.weights.registry import NANO
+from facellm.weights.registry import NANO, Declared
 from tests import tiny
 from tests.served import VLLM, InThread, Moody, free_socket, wait_until
 
@@ -95,6 +97,14 @@ def test_profiles_are_those_of_the_local_model(here, remote, photo):
         assert told[variant].fields.keys() == expected.fields.keys()
         for key, labels in expected.fields.items():
             assert told[variant].fields[key] == pytest.approx(labels, abs=1e-6)
+
+
+def test_the_fields_that_a_model_declares_are_known_over_its_server(loaded, remote, here, photo):
+    assert remote.fields == here.fields
+    declared = FaceLLM(replace(loaded, declared=Declared("utkface", ("gender", "glasses"))))
+    with InThread(make_app(declared)) as server:
+        there = connect(server.url, check=False)
+        assert [field.key for field in there.fields] == ["gender", "glasses"] == list(there.profile(photo).fields)
 
 
 def test_profiles_by_way_of_vllms_prompt_logprobs(here, photo):
