@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from facellm.errors import ParameterError
 from facellm.interface import ImageSource, Questions, blank_of, face_of
-from facellm.profile import Field, Profile, fields_for, read_calibration, softmax
+from facellm.profile import KNOWN_FIELDS, Field, Profile, fields_for, read_calibration, softmax
 from facellm.results import VARIANTS, Delta, Row
 from facellm.typed.explanation import Explanation
 from facellm.typed.question import TypedQuestion, make, read_folder
@@ -135,7 +135,8 @@ class FaceLLM(Questions):
     ) -> dict[str, Explanation]:
         from facellm.engine.likelihood.explain import influence, occluded_scores, tokens_a_side
 
-        field = next((f for f in self.fields if f.key == question), None)
+        known = fields_for(self.loaded.label_set, [f.key for f in KNOWN_FIELDS])
+        field = next((f for f in known if f.key == question), None)
         asked = make(field.ask, field.labels, field.key) if field else self._asked(question)
         if label is not None and label not in asked.options:
             sentence = f"{label!r} is no answer to {asked.ask!r}; choose from {', '.join(asked.options)}."

@@ -20,7 +20,7 @@ from facellm.client.transport import Backend, Health, Rejected
 from facellm.errors import FaceLLMError, StoppedError
 from facellm.interface import ImageSource, Questions, blank_of, face_of, make_sampling
 from facellm.messages import build_messages
-from facellm.profile import Field, Profile, fields_for, softmax
+from facellm.profile import KNOWN_FIELDS, Field, Profile, fields_for, softmax
 from facellm.results import VARIANTS, Delta, Row
 from facellm.weights.registry import METADATA, read_declared
 
@@ -293,7 +293,7 @@ class RemoteFaceLLM(Questions):
                 f"The server {self.backend.place} cannot be asked why, as it hands out nothing of what its model sees; "
                 "`python -m facellm serve` can."
             )
-        field = question if isinstance(question, str) and question in {f.key for f in self.fields} else None
+        field = question if isinstance(question, str) and question in {f.key for f in KNOWN_FIELDS} else None
         typed = None if field else own_requests.ask_of(self._asked(question))
         served = {self._name(self._one(variant)): variant for variant in variants or self.variants}
         address = data_uri(self.view(image, face, whole).image)

@@ -25,7 +25,7 @@ from facellm.engine.sampling import MAX_TOP_LOGPROBS, Sampling
 from facellm.errors import FaceLLMError, ParameterError
 from facellm.grammars.response_format import schema_of
 from facellm.messages import build_messages
-from facellm.profile import FIELDS
+from facellm.profile import KNOWN_FIELDS
 from facellm.results import Row
 from facellm.server.refusals import Refusal, refusal_of, short
 from facellm.typed.question import TypedQuestion, make
@@ -332,7 +332,7 @@ class ExplanationsRequest(ProfilesRequest):
         if (self.field is None) == (self.question is None):
             raise Refusal("Give either a field of the profile or a question with options.", "field")
         if self.question is None:
-            if self.field not in (keys := [f.key for f in FIELDS]):
+            if self.field not in (keys := [f.key for f in KNOWN_FIELDS]):
                 raise Refusal(f"There is no field {short(str(self.field))}; choose from {', '.join(keys)}.", "field")
             return str(self.field)
         try:

@@ -24,7 +24,7 @@ from facellm.engine.scheduler import MemoryFullError
 from facellm.errors import FaceLLMError, ParameterError, StoppedError
 from facellm.interface import face_of
 from facellm.messages import build_messages, expand_image, render
-from facellm.profile import FIELDS
+from facellm.profile import KNOWN_FIELDS
 from facellm.results import Answer, Delta, Row, TokenLogprob
 from facellm.server.limits import MAX_REQUESTS, Decoding
 from facellm.server.logs import REQUEST_ID
@@ -265,7 +265,7 @@ class Service:
         if isinstance(asked, TypedQuestion):
             allowed = policy.allowed(asked.question, self.sensitive)
         else:
-            allowed = self.sensitive or not any(f.sensitive for f in FIELDS if f.key == asked)
+            allowed = self.sensitive or not any(f.sensitive for f in KNOWN_FIELDS if f.key == asked)
         if not allowed:
             raise Refusal(policy.REFUSED, "field" if request.question is None else "question", code="sensitive_off")
 

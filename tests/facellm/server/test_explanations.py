@@ -11,6 +11,7 @@ import pytest
 from facellm import FaceLLMError, connect
 from facellm.cli.main import main
 from facellm.client.answers import data_uri
+from facellm.profile import TRAITS
 from facellm.server import documents
 from facellm.server.app import make_app
 from facellm.typed import question as typed
@@ -35,7 +36,9 @@ def same(told, expected):
 
 
 @pytest.mark.parametrize(
-    "question", ["mouth", QUESTION, typed.parse("tie: " + QUESTION)], ids=["field", "typed", "own"]
+    "question",
+    ["mouth", TRAITS[0].key, QUESTION, typed.parse("tie: " + QUESTION)],
+    ids=["field", "trait", "typed", "own"],
 )
 def test_over_our_server_it_is_the_same(server, here, photo, question):
     local = here.explain(photo, question, whole=True)
