@@ -52,14 +52,14 @@ def test_eight_cards_fill_at_the_same_time_and_the_report_downloads(with_photo, 
     )
     slowly.go.set()
     page.wait_for_selector("#attributes-report a")
-    titles = page.locator(".card h3").all_inner_texts()
+    titles = page.locator(".cards .card h3").all_inner_texts()
     assert titles == [a.title for a in ATTRIBUTES]
     assert len(slowly) == 1 and len(slowly[0].rows) == 8, "eight cards are one batch"
     for foot in page.locator(".card .foot").all():
         assert " s" in foot.inner_text() and "tokens" not in foot.inner_text(), "tokens are behind details"
         assert "tokens" in (foot.locator(".more").text_content() or "")
     page.wait_for_function(
-        "[...document.querySelectorAll('.card-foot button')].every(b => b.innerText === 'Ask again' && !b.disabled)"
+        "[...document.querySelectorAll('.cards [id^=ask-]')].every(b => b.innerText === 'Ask again' && !b.disabled)"
     )
 
     report = json.loads(link_bytes(page, 'a[download="facellm-report.json"]'))

@@ -33,8 +33,8 @@ def packs(count: int, pairs: int = 8, seed: int = 0) -> list[Pack]:
     ]
 
 
-def test_three_recipes_name_every_setting():
-    assert names() == ["laptop", "nano", "paper"]
+def test_recipes_name_every_setting():
+    assert names() == ["laptop", "mini", "nano", "paper"]
     for name in names():
         written = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
         left = {field.name for field in dataclasses.fields(Recipe)} - set(written)
@@ -83,7 +83,7 @@ def test_flags_override_the_recipe_and_unknown_recipes_are_told(tmp_path):
     expected = dataclasses.replace(load_recipe("paper"), batch=12, packed=False, gradient_checkpointing=False)
     assert from_flags(args) == expected
     assert all(setting.metadata["help"] for setting in SETTINGS.values())
-    with pytest.raises(FaceLLMError, match="There is no recipe best; choose laptop, nano, paper"):
+    with pytest.raises(FaceLLMError, match="There is no recipe best; choose laptop, mini, nano, paper"):
         load_recipe("best")
     (tmp_path / "mine.yaml").write_text("rank: 4\nlearning_rate: 1e-3\n")
     assert load_recipe(tmp_path / "mine.yaml") == Recipe(rank=4, learning_rate=1e-3)
