@@ -1,7 +1,8 @@
 # Two commands do it all: `make demo` and `make test`. Both start from nothing but Python >= 3.10.
 PYTHON ?= python3
 VENV ?= .venv
-WORKERS ?= 2
+# With more cores than two, WORKERS=2 or more: all pages go to one of them, and a browser keeps two cores busy.
+WORKERS ?= 0
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # The demo needs no network unless ARGS or the environment name another model (a later --model wins) or a server.
