@@ -131,14 +131,19 @@ SHAPES: Mapping[str, Mapping[str, str]] = {
 }
 # Those of them that can be measured on the image (`evaluation.labelled`).
 MEASURED = ("face shape", "jaw", "nose", "lips", "brows", "chin", "light side", "colour")
-_NEXT = r"(?:,? [\w-]+){0,2}"  # up to two words between an adjective and its noun
+# Between an adjective of hair and its noun stand further ones only: "a long nose, dark hair" has no long hair.
+_HAIR = (
+    r"(?:,?\s+(?:and|very|short|long|medium|straight|wavy|curly|coily|frizzy|thick|thin|thinning|fine|smooth|loose|tied"
+    r"|cropped|receding|greying|graying|dark|light|black|brown|blonde?|red|ginger|auburn|gr[ea]y|white|silver)(?![\w-]))*"
+    r"\s+hair"
+)
 # fact -> label -> pattern, of the profile's further fields. One answer may name several: a beard and a moustache, dark
 # hair with grey in it.
 TRAITS: Mapping[str, Mapping[str, str]] = {
     "glasses": {
         "none": r"(?:(?:no|without) (?:eye)?glasses|wears neither glasses)",
         "glasses": r"(?:(?:eye)?glasses|spectacles)",
-        "sunglasses": r"(?:sunglasses|dark glasses|shades)",
+        "sunglasses": r"(?:sunglasses|dark glasses)",
     },
     "facial_hair": {
         "none": r"(?:clean[- ]shaven|(?:no|without)(?: any)? (?:facial hair|beard|beard or moustache))",
@@ -148,17 +153,17 @@ TRAITS: Mapping[str, Mapping[str, str]] = {
         "beard": r"beard(?:ed)?",
     },
     "hair_colour": {
-        "dark": rf"(?:(?:black|dark|dark[- ]brown){_NEXT} hair|hair is (?:black|dark)|dark-haired|brunette)",
-        "brown": rf"(?:(?<!dark )(?<!dark-)(?:brown|light[- ]brown){_NEXT} hair|hair is (?:light )?brown|brown-haired)",
-        "blond": rf"(?:blonde?{_NEXT} hair|hair is blonde?|blonde?-haired)",
-        "red": rf"(?:(?:red|ginger|auburn){_NEXT} hair|hair is (?:red|ginger|auburn)|red-haired|redhead)",
-        "grey": rf"(?:(?:gr[ea]y|white|silver){_NEXT} hair|hair is (?:gr[ea]y|white|silver)|gr[ea]y-haired)",
+        "dark": rf"(?:(?:black|dark|dark[- ]brown){_HAIR}|hair is (?:black|dark)|dark-haired|brunette)",
+        "brown": rf"(?:(?<!dark )(?<!dark-)(?:brown|light[- ]brown){_HAIR}|hair is (?:light )?brown|brown-haired)",
+        "blond": rf"(?:blonde?{_HAIR}|hair is blonde?|blonde?-haired)",
+        "red": rf"(?:(?:red|ginger|auburn){_HAIR}|hair is (?:red|ginger|auburn)|red-haired|redhead)",
+        "grey": rf"(?:(?:gr[ea]y|white|silver){_HAIR}|hair is (?:gr[ea]y|white|silver)|gr[ea]y-haired)",
     },
     "hair_length": {
         "bald": r"(?:bald(?:ing)?|shaved head)",
-        "short": rf"(?:short(?:-cropped)?{_NEXT} hair|hair is (?:cut )?short|short-haired)",
-        "medium": rf"(?:(?:shoulder|chin|medium)[- ]length{_NEXT} hair|hair reaches the shoulders)",
-        "long": rf"(?:long{_NEXT} hair|hair is long|long-haired)",
+        "short": rf"(?:short(?:-cropped)?{_HAIR}|hair is (?:cut )?short|short-haired)",
+        "medium": rf"(?:(?:shoulder|chin|medium)[- ]length{_HAIR}|hair reaches the shoulders)",
+        "long": rf"(?:long{_HAIR}|hair is long|long-haired)",
     },
     "headwear": {
         "none": r"(?:no|without)(?: a)? (?:hat|cap|headwear|head covering)",

@@ -39,6 +39,10 @@ def test_traits_are_the_profiles_fields_and_labels():
         ("The teeth are not visible.", {"teeth": "no"}),
         ("The glasses could be sunglasses.", {}),
         ("A white wall behind dark hair.", {"hair_colour": "dark"}),
+        ("A long nose, dark hair.", {"hair_colour": "dark"}),
+        ("Black eyes, brown hair.", {"hair_colour": "brown"}),
+        ("Short, thick and wavy hair in shades of brown.", {"hair_length": "short"}),
+        ("Brown and grey hair.", {}),
     ],
 )
 def test_traits(text, expected):
