@@ -12,14 +12,14 @@ TYPE_CHECKING = False  # as type checkers know it, without the time that importi
 if TYPE_CHECKING:
     from facellm.api import FaceLLM, load
     from facellm.attributes import ATTRIBUTES, Attribute, attribute
-    from facellm.client.client import connect
+    from facellm.client.connecting import connect
     from facellm.errors import FaceLLMError
 
 __version__ = "0.2.0"
 __all__ = ["ATTRIBUTES", "Attribute", "FaceLLM", "FaceLLMError", "attribute", "connect", "load"]
 
 _MODULES = dict.fromkeys(("ATTRIBUTES", "Attribute", "attribute"), "attributes")
-_MODULES |= {"load": "api", "FaceLLM": "api", "FaceLLMError": "errors", "connect": "client.client"}
+_MODULES |= {"load": "api", "FaceLLM": "api", "FaceLLMError": "errors", "connect": "client.connecting"}
 
 
 def __getattr__(name: str) -> object:

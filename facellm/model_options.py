@@ -138,7 +138,7 @@ class ModelOptions:
             FaceLLMError: Where the model cannot be opened or the server cannot be reached.
         """
         if self.backend_url:
-            from facellm.client.client import connect
+            from facellm.client.connecting import connect
 
             return connect(self.backend_url, model=self.model)
         from facellm.api import FaceLLM

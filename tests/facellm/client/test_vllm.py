@@ -5,7 +5,7 @@ import json
 import pytest
 
 from facellm import FaceLLMError
-from facellm.client.client import connect
+from facellm.client.connecting import connect
 from facellm.client.knowledge import VARIABLE, knowledge_in
 from facellm.labels import ETHNICITIES
 from facellm.profile import FIELDS, softmax

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from facellm.api import FaceLLM
-from facellm.client.client import connect
+from facellm.client.connecting import connect
 from facellm.results import VARIANTS, Answer, Delta
 from facellm.server.app import make_app
 from tests.facellm.server.asking import CLIENT, conversation, data_uri_of, form, post
