@@ -137,16 +137,21 @@ class Profile:
         }
 
 
-def fields_for(label_set: str, keys: Sequence[str] | None = None) -> tuple[Field, ...]:
-    """Returns the fields for a model of one of labels.LABEL_SETS, without those that the operator switched off.
+def trained_fields(label_set: str, keys: Sequence[str] | None = None) -> tuple[Field, ...]:
+    """Returns the fields for a model of one of labels.LABEL_SETS, whatever the operator switched off.
 
     Args:
         label_set: The model's.
         keys: Of the fields that it was trained on; None stands for `FIELDS`.
     """
-    allowed = sensitive_allowed()
     known = FIELDS if keys is None else [f for f in KNOWN_FIELDS if f.key in keys]
-    return tuple(f.for_label_set(label_set) for f in known if allowed or not f.sensitive)
+    return tuple(f.for_label_set(label_set) for f in known)
+
+
+def fields_for(label_set: str, keys: Sequence[str] | None = None) -> tuple[Field, ...]:
+    """Returns `trained_fields` without those that the operator switched off."""
+    allowed = sensitive_allowed()
+    return tuple(f for f in trained_fields(label_set, keys) if allowed or not f.sensitive)
 
 
 def softmax(values: Sequence[float], temperature: float = 1.0) -> list[float]:

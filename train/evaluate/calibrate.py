@@ -20,7 +20,7 @@ import numpy as np
 
 from facellm.errors import FaceLLMError
 from facellm.model_options import ModelOptions, add_model_options
-from facellm.profile import CALIBRATION, FIELDS, KNOWN_FIELDS, TRAITS, Field
+from facellm.profile import CALIBRATION, TRAITS, Field, trained_fields
 from facellm.typed.calibration import ECE_BINS, expected_calibration_error
 from train.faces.known import Known, read_known
 from train.faces.sets import SPLIT_HELP, chosen_split, open_sets
@@ -111,13 +111,6 @@ def calibrate(scores: Mapping[str, Scores]) -> tuple[dict[str, float], dict[str,
     return temperatures, figures
 
 
-def fields_to_fit(label_set: str, keys: Sequence[str] | None = None) -> list[Field]:
-    """The fields that a model declares as `keys` (None: `FIELDS`), the sensitive ones too (an operator's switch hides
-    them later), with the model's own labels."""
-    known = FIELDS if keys is None else [field for field in KNOWN_FIELDS if field.key in keys]
-    return [field.for_label_set(label_set) for field in known]
-
-
 def with_traits(known: Sequence[Known], seen: Mapping[str, Seen]) -> list[Known]:
     """Adds the labels of `TRAITS` that a teacher's tags tell, to images of the sets that it saw."""
     found = []
@@ -174,7 +167,10 @@ def main(argv: list[str]) -> int:
     loaded = ModelOptions.read(args, default=DEFAULT).open_weights()
     out = usable_folder(args.out or loaded.folder)
     scorer = OfflineEngine(loaded, lambda index: known[index].image())
-    fields = fields_to_fit("utkface" if args.nano_labels else loaded.label_set, loaded.declared.fields)
+    # The sensitive ones too: an operator's switch hides them later.
+    fields = trained_fields("utkface" if args.nano_labels else loaded.label_set, loaded.declared.fields)
+    if args.tags and not any(field in TRAITS for field in fields):
+        raise FaceLLMError(f"{loaded.report.name} declares no field that tags tell; leave out --tags.")
     temperatures, figures = {}, {}
     for variant in loaded.variants:
         scores = score_fields(scorer, variant, known, fields, args.measured_limit, progress("questions", 1000))

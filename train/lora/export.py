@@ -44,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
         raise FaceLLMError(f"Name a model ({', '.join(EMBEDDED)}), or give --adapter.")
     adapter, base = args.adapter, args.base
     if args.model:
+        if base:
+            raise FaceLLMError(f"{args.model} has a base of its own; leave out --base.")
         adapter, base = Path(MODELS[args.model].adapter or ""), args.model
     figures = export(
         adapter, args.out, base=base, images=args.image, merge_in=args.merge_in, dtype=args.dtype,

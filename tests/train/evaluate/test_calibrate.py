@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from facellm.errors import FaceLLMError
-from facellm.profile import FIELDS, read_calibration
+from facellm.profile import FIELDS, read_calibration, trained_fields
 from facellm.typed import calibration
 from tests.tiny import make_tiny_adapter, make_tiny_internvl
 from tests.train.face_sets import write_face_set
 from tests.train.seen.seen_data import write_seen
-from train.evaluate.calibrate import calibrate, fields_to_fit, fold_of, with_traits
+from train.evaluate.calibrate import calibrate, fold_of, with_traits
 from train.faces.known import pixel_labels, read_known
 from train.faces.measures import Pixels
 from train.faces.sets import FaceSet
@@ -106,11 +106,11 @@ def test_light_is_judged_by_itself_and_not_beside_other_pictures(grey, label):
 
 def test_sensitive_fields_are_fitted_even_where_they_are_hidden(monkeypatch):
     monkeypatch.setenv("FACELLM_SENSITIVE", "off")
-    assert {f.key for f in fields_to_fit("utkface")} == {f.key for f in FIELDS}
+    assert {f.key for f in trained_fields("utkface")} == {f.key for f in FIELDS}
 
 
 def test_traits_are_fitted_where_the_model_declares_them_and_tags_tell_them(data, tmp_path):
-    assert [f.key for f in fields_to_fit("utkface", ["glasses", "gender"])] == ["gender", "glasses"]
+    assert [f.key for f in trained_fields("utkface", ["glasses", "gender"])] == ["gender", "glasses"]
     known = read_known([FaceSet(data)], "val")
     name = FaceSet(data).name
     write_seen(tmp_path, [{"file": f"{name}/val/1.jpg", "glasses": "sunglasses", "hair_length": "tied"}])
@@ -140,6 +140,9 @@ def test_command_writes_what_the_profile_reads(data, tmp_path, capsys):
         assert {"age_group", "gender", "ethnicity", "expression", "pose", "lighting"} <= set(temperatures[variant])
     profile = load(str(base), device="cpu").profile(picture(0), whole=True)
     assert profile.calibrated and sum(profile.fields["gender"].values()) == pytest.approx(1)
+    write_seen(tmp_path / "tags", [{"file": f"{FaceSet(data).name}/val/1.jpg"}])
+    assert main([*command, "--tags", str(tmp_path / "tags")]) == 2
+    assert "declares no field that tags tell" in capsys.readouterr().err
 
 
 def test_an_unusable_folder_is_found_before_anything_is_scored(data, tmp_path, capsys):

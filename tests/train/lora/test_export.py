@@ -116,5 +116,7 @@ def test_an_embedded_model_is_exported_by_its_name(tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["equal_before_storing"] == told["compared"] > 0
     assert (tmp_path / "whole" / "video_preprocessor_config.json").is_file()
+    with pytest.raises(FaceLLMError, match="a base of its own"):
+        export.main(["nano", "--base", "1b", "--out", str(tmp_path / "other")])
     with pytest.raises(FaceLLMError, match="Name a model"):
         export.main(["--out", str(tmp_path / "other")])
