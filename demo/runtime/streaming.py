@@ -131,7 +131,7 @@ def fill(
                 if now - drawn >= every:
                     drawn = now
                     yield cells
-    except Exception:
+    except Exception:  # what is written stays on the page, whatever failed; the caller says what it was
         _end(cells)
         yield cells
         raise
