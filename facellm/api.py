@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from facellm.interface import ImageSource, Questions, blank_of, face_of
 from facellm.profile import KNOWN_FIELDS, Field, Profile, fields_for, read_calibration, softmax
 from facellm.results import VARIANTS, Delta, Row
 from facellm.typed.explanation import Explanation
-from facellm.typed.question import TypedQuestion, make, read_folder
+from facellm.typed.question import Fit, TypedQuestion, make, read_folder
 from facellm.vision.faces import FaceView
 
 if TYPE_CHECKING:
@@ -105,6 +106,11 @@ class FaceLLM(Questions):
         }
         return Profile(variant, probabilities, bool(temperatures), face_of(view), view.notice)
 
+    def _as_typed(self, field: Field) -> TypedQuestion:
+        """A field as a question with its options, calibrated as the profile is."""
+        fits = {v: Fit(known[field.key]) for v, known in self._temperatures.items() if field.key in known}
+        return replace(make(field.ask, field.labels, field.key), fits=fits)
+
     @cached_property
     def questions(self) -> tuple[TypedQuestion, ...]:
         return read_folder(self.loaded.folder)
@@ -137,7 +143,7 @@ class FaceLLM(Questions):
 
         known = fields_for(self.loaded.label_set, [f.key for f in KNOWN_FIELDS])
         field = next((f for f in known if f.key == question), None)
-        asked = make(field.ask, field.labels, field.key) if field else self._asked(question)
+        asked = self._as_typed(field) if field else self._asked(question)
         if label is not None and label not in asked.options:
             sentence = f"{label!r} is no answer to {asked.ask!r}; choose from {', '.join(asked.options)}."
             raise ParameterError(sentence, "label")
@@ -148,15 +154,17 @@ class FaceLLM(Questions):
             regions = side or min(REGIONS, tokens_a_side(self.engine.networks[variant]))
             scores = occluded_scores(self.engine, view.image, asked.question, asked.options, variant, regions, cancel)
             blind = self.option_scores(view, [asked], (variant,), blank=True)[variant][0]
-            shown = dict(zip(asked.options, softmax(scores[0].tolist()), strict=True))
+            # As the profile and `choose` say it: a map beside other probabilities than theirs would contradict them.
+            logits = [asked.logits(variant, row, self.weights_digest)[0] for row in (*scores.tolist(), blind)]
+            shown, anyway = (dict(zip(asked.options, softmax(row), strict=True)) for row in (logits[0], logits[-1]))
             chosen = label or max(shown, key=shown.__getitem__)
-            rows = influence(scores, asked.options.index(chosen), regions)
+            rows = influence(logits[:-1], asked.options.index(chosen), regions)
             found[variant] = Explanation(
                 variant,
                 asked.question,
                 chosen,
                 shown,
-                dict(zip(asked.options, softmax(blind), strict=True)),
+                anyway,
                 tuple(tuple(row) for row in rows),
             )
         return found

@@ -64,10 +64,8 @@ class TypedQuestion:
         """The question in full, worded as a profile field's."""
         return Field(self.name, self.name, self.ask, self.options).question
 
-    def probabilities(
-        self, variant: str, scores: Sequence[float], model: str | None = None
-    ) -> tuple[list[float], bool]:
-        """Turns the options' log-likelihoods into probabilities.
+    def logits(self, variant: str, scores: Sequence[float], model: str | None = None) -> tuple[list[float], bool]:
+        """Applies the fit to the options' log-likelihoods.
 
         Args:
             variant: "base" or "facellm".
@@ -75,13 +73,24 @@ class TypedQuestion:
             model: Digest of the weights that were asked; None takes the fit on trust.
 
         Returns:
-            The probabilities, and whether they were calibrated for these weights.
+            What a softmax turns into probabilities, and whether there was a fit for these weights.
         """
         fit = self.fits.get(variant)
         if fit is None or (model is not None and self.model is not None and model != self.model):
-            return softmax(scores), False
+            return list(scores), False
         biases = fit.biases or (0.0,) * len(scores)
-        return softmax([s / fit.temperature + b for s, b in zip(scores, biases, strict=True)]), True
+        return [s / fit.temperature + b for s, b in zip(scores, biases, strict=True)], True
+
+    def probabilities(
+        self, variant: str, scores: Sequence[float], model: str | None = None
+    ) -> tuple[list[float], bool]:
+        """Turns the options' log-likelihoods into probabilities; arguments as in `logits`.
+
+        Returns:
+            The probabilities, and whether they were calibrated for these weights.
+        """
+        logits, fitted = self.logits(variant, scores, model)
+        return softmax(logits), fitted
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the content of the question's file."""

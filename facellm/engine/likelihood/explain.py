@@ -106,18 +106,18 @@ def hidden_regions(features: torch.Tensor, side: int) -> list[torch.Tensor]:
     return found
 
 
-def influence(scores: torch.Tensor, label: int, side: int) -> list[list[float]]:
+def influence(scores: Sequence[Sequence[float]], label: int, side: int) -> list[list[float]]:
     """Returns what a label's log-odds lose when each region is hidden.
 
     Args:
-        scores: Of `occluded_scores`.
+        scores: (1 + side * side, labels) in nats, as of `occluded_scores`, calibrated or not.
         label: Index of the label.
         side: Regions a side.
 
     Returns:
         (side, side) in nats; above 0 where the region speaks for the label, below 0 where it speaks against it.
     """
-    logs = scores.log_softmax(-1)
+    logs = torch.as_tensor(scores, dtype=torch.float64).log_softmax(-1)
     others = torch.cat([logs[:, :label], logs[:, label + 1 :]], -1).logsumexp(-1)
     odds = logs[:, label] - others
     return (odds[0] - odds[1:]).view(side, side).tolist()

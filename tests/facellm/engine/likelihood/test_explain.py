@@ -62,7 +62,7 @@ def test_influence_is_what_the_log_odds_lose():
     scores = torch.log(
         torch.tensor([[0.8, 0.1, 0.1], [0.5, 0.3, 0.2], [0.8, 0.05, 0.15], [0.9, 0.1, 0.0], [0.8, 0.2, 0.0]])
     )
-    rows = explain.influence(scores, 0, 2)
+    rows = explain.influence(scores.tolist(), 0, 2)
     assert rows[0] == pytest.approx([math.log(4), 0.0], abs=1e-6)
     assert rows[1] == pytest.approx([math.log(4 / 9), 0.0], abs=1e-6)
 
@@ -92,6 +92,15 @@ def test_both_models_say_why_and_what_they_would_say_anyway(loaded, photo):
         assert np.array(other.influence) == pytest.approx(-np.array(one.influence), abs=1e-6)  # of two labels
     with pytest.raises(FaceLLMError, match="'perhaps' is no answer to"):
         model.explain(photo, QUESTION, "perhaps", whole=True)
+
+
+@pytest.mark.parametrize("key", ["age_group", "mouth"])
+def test_a_field_is_explained_with_the_probabilities_of_the_profile(nano, key):
+    photo = ROOT / "demo" / "examples" / "hopper.jpg"
+    profiles, found = nano.profiles(photo), nano.explain(photo, key)
+    assert any(nano._temperatures[v].get(key, 1.0) != 1.0 for v in found), "this model is calibrated"
+    for variant, one in found.items():
+        assert one.probabilities == pytest.approx(profiles[variant].fields[key], abs=1e-3)
 
 
 def test_the_map_changes_with_the_last_layers(folders, photo):
