@@ -56,6 +56,15 @@ new MutationObserver(() => {
   }
 }).observe(document.documentElement, {subtree: true, childList: true, characterData: true});
 
+// On a narrow page the chat moves under the photo's strip when something is said, or its words would be below the box.
+let said = 0;
+new MutationObserver(() => {
+  const chat = document.querySelector('#chat');
+  const now = chat?.querySelectorAll('.message').length ?? 0;
+  if (now > said && chat.offsetParent && matchMedia('(max-width: 760px)').matches) chat.scrollIntoView({block: 'start'});
+  said = now;
+}).observe(document.documentElement, {subtree: true, childList: true});
+
 // A photo may be dropped or pasted anywhere, also while another one is shown; no file makes the browser leave the page.
 const LIMIT = 20; // MB, as the server takes them
 const fits = (file) => {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.demo.conftest import eventually
-from tests.demo.pages import tab
+from tests.demo.pages import DONE, tab
 
 pytestmark = pytest.mark.browser
 
@@ -47,6 +47,23 @@ def test_phone_width_has_no_sideways_scrolling(with_photo):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
     tab(page, "Attributes")
     eventually(lambda: columns(page) == 1, what="more than one column of cards")
+
+
+def test_on_a_phone_an_answer_is_in_sight_when_it_comes(with_photo):
+    page = with_photo(viewport={"width": 390, "height": 844})
+    page.fill("#chat-box textarea", "Is the mouth open?")
+    page.click("#chat-box button.submit-button")
+    page.wait_for_selector(DONE)
+    edges = """() => ['#stage', '#chat .bot.message', '#chat-box'].map((one) => {
+      const box = document.querySelector(one).getBoundingClientRect();
+      return [box.top, box.bottom];
+    })"""
+
+    def in_sight() -> bool:
+        strip, answer, box = page.evaluate(edges)
+        return strip[1] <= answer[0] and answer[1] <= box[0]
+
+    eventually(in_sight, seconds=10, what="the answer is behind the photo's strip or the question box")
 
 
 def test_dark_mode_follows_the_system_and_the_button(visit):
