@@ -10,7 +10,7 @@ import gradio as gr
 
 from demo import api
 from demo.page import languages, texts, theme
-from demo.page.components import PRIVATE, Line, Tab, Updates, variant_choices
+from demo.page.components import HIDDEN, PRIVATE, Line, Tab, Updates, seen, variant_choices
 from demo.page.render import render
 from demo.runtime import returning
 from demo.runtime.context import Context, others
@@ -72,7 +72,7 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
             gr.HTML(render("theme_button"), elem_id="theme-box")
             came = gr.Textbox(visible=False)  # what the tab remembers, filled in by its script
         intro = gr.HTML(about.introduction({}), elem_id="intro")
-        retry = gr.Button("Load the model again", size="sm", visible=False, elem_id="model-retry")
+        retry = gr.Button("Load the model again", size="sm", visible=HIDDEN, elem_id="model-retry")
         gr.HTML(render("consent"), elem_id="consent")
         with gr.Row(equal_height=False, elem_id="body") as body:
             with gr.Column(scale=4, min_width=300, elem_id="side"):
@@ -197,7 +197,7 @@ def _watch_loading(
             picker: here.host.options.model if ctx.options.models else gr.skip(),
             state: pill(s, here.host.card(), trouble),
             intro: about.introduction(here.host.card()),
-            retry: gr.update(visible=s.state == "failed" and not trouble),
+            retry: seen(s.state == "failed" and not trouble),
             **info.drawn(here),
             **{variant: variant_choices(here.host.variants) for variant in variants},
         }

@@ -57,6 +57,16 @@ class Tab:
     restored: Callable[[Any, Any], Updates] = field(kw_only=True, default=lambda photo, ctx: {})
 
 
+# A part of the page that is not to be seen yet. With False Gradio takes it out of the page, and where two updates
+# follow each other closely it may never come back: so every part that comes and goes stays in the page.
+HIDDEN: Literal["hidden"] = "hidden"
+
+
+def seen(on: bool) -> Any:
+    """The update that shows a part of the page, or hides it."""
+    return gr.update(visible=True if on else HIDDEN)
+
+
 def status_line(name: str) -> gr.HTML:
     """An empty status line."""
     return gr.HTML("", elem_id=f"{name}-status", elem_classes="status-line")
@@ -82,13 +92,13 @@ def variant_choices(variants: Sequence[str]) -> Any:
 def buttons(name: str, go: str) -> tuple[gr.Button, gr.Button]:
     """The button that starts and the one that stops, which takes its place while the tab runs."""
     start = gr.Button(go, variant="primary", elem_id=f"{name}-go", min_width=120)
-    stop = gr.Button("Stop", variant="stop", visible=False, elem_id=f"{name}-stop", elem_classes="stop", min_width=120)
+    stop = gr.Button("Stop", variant="stop", visible=HIDDEN, elem_id=f"{name}-stop", elem_classes="stop", min_width=120)
     return start, stop
 
 
 def running(start: gr.Button, stop: gr.Button, on: bool) -> Updates:
     """How `buttons` look while the tab runs, and while it does not."""
-    return {start: gr.update(visible=not on), stop: gr.update(visible=on)}
+    return {start: seen(not on), stop: seen(on)}
 
 
 def _uploaded_file(self: Any, payload: Any) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from demo.page import texts
-from demo.page.components import PRIVATE, Line, Tab, Updates, buttons, running, status_line
+from demo.page.components import HIDDEN, PRIVATE, Line, Tab, Updates, buttons, running, seen, status_line
 from demo.page.downloads import downloads
 from demo.page.render import render
 from demo.runtime import parameters
@@ -89,13 +89,13 @@ def build(ctx: Context, settings: list) -> CompareTab:
         label="Your own question",
         placeholder="For example: Is this person wearing glasses?",
         max_length=MAX_QUESTION,
-        visible=False,
+        visible=HIDDEN,
         elem_id="compare-own",
     )
     line = status_line("compare")
     hint = render("compare_hint", votes=ctx.votes.on)
     shown = gr.HTML(hint, elem_id="pairs")
-    with gr.Row(visible=False, elem_id="vote", elem_classes="vote") as bar:
+    with gr.Row(elem_id="vote", elem_classes="vote"):  # seen while `prompt` says something
         prompt = gr.HTML("")
         ballots = {
             gr.Button(label, size="sm", min_width=80, elem_id=f"vote-{name}"): winner
@@ -109,11 +109,11 @@ def build(ctx: Context, settings: list) -> CompareTab:
     def drawn(round_: Round) -> Updates:
         """The round and the ballot for its next vote."""
         pair, total = round_.open_vote, len(round_.pairs)
-        ballot = {bar: gr.update(visible=pair is not None), prompt: ""}
+        asked = ""
         if pair is not None:
             number = sum(p.vote is not None for p in round_.pairs) + 1
-            ballot[prompt] = render("ballot", title=pair.title, number=number, total=total)
-        return {state: round_, shown: show(round_), **ballot}
+            asked = render("ballot", title=pair.title, number=number, total=total)
+        return {state: round_, shown: show(round_), prompt: asked}
 
     def begin(choice_: str, own_: str, blind_: bool, request: gr.Request) -> Updates:
         need_both(ctx.at(request.session_hash).host.variants)
@@ -140,11 +140,11 @@ def build(ctx: Context, settings: list) -> CompareTab:
             raise
         yield job.say(summary(round_, host.card().get("sharing") == "one batch"))
 
-    changed = [state, shown, bar, prompt]
+    changed = [state, shown, prompt]
     events = [(go.click, begin), (own.submit, begin)]
     job.start(events, [choice, own, blind], changed, work, settings, changed)
     job.stop(stop.click)
-    choice.change(lambda c: gr.update(visible=c == OWN), [choice], [own], queue=False, **PRIVATE)
+    choice.change(lambda c: seen(c == OWN), [choice], [own], queue=False, **PRIVATE)
 
     # All votes as a file within the page: made for those who look at it, not for every visitor and every vote.
     box.expand(lambda: (tally(ctx), True), None, [count, opened], queue=False, **PRIVATE)
@@ -173,7 +173,6 @@ def build(ctx: Context, settings: list) -> CompareTab:
         voted.then(None, js=_SHOW_NEXT, queue=False, **PRIVATE)
 
     def cleared() -> Updates:
-        hidden = gr.update(visible=False)
-        return {line: "", state: None, shown: hint, bar: hidden, prompt: "", **job.looks(False)}
+        return {line: "", state: None, shown: hint, prompt: "", **job.looks(False)}
 
     return CompareTab("compare", line, cleared, choice)

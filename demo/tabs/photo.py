@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from demo.page import texts
-from demo.page.components import PhotoInput, Updates
+from demo.page.components import HIDDEN, PhotoInput, Updates, seen
 from demo.page.downloads import data_uri
 from demo.page.render import render
 from demo.runtime.photos import (
@@ -144,25 +144,25 @@ class PhotoPanel:
         self.dropped = gr.UploadButton("Photo", type="filepath", visible="hidden", elem_id="dropped")
         self.notice = gr.HTML("", elem_id="photo-notice", js_on_load=_ON_REFUSED)
         self.gallery = gr.HTML(_gallery(), elem_id="examples", js_on_load=_CLICK % {"name": "example"})
-        self.shown = gr.HTML("", elem_id="stage", visible=False, js_on_load=_CLICK % {"name": "face"})
-        self.another = gr.Button("Choose another photo", size="sm", visible=False, elem_id="another")
+        self.shown = gr.HTML("", elem_id="stage", visible=HIDDEN, js_on_load=_CLICK % {"name": "face"})
+        self.another = gr.Button("Choose another photo", size="sm", visible=HIDDEN, elem_id="another")
         self.changed: Sequence[Any] = ()
 
     def make_gate(self) -> None:
         """Put the gate where the answers are."""
         self.gate = gr.HTML(
-            render("gate", text=texts.NO_FACE), visible=False, elem_id="gate", js_on_load=_CLICK % {"name": "anyway"}
+            render("gate", text=texts.NO_FACE), visible=HIDDEN, elem_id="gate", js_on_load=_CLICK % {"name": "anyway"}
         )
 
     def show(self, photo: Photo, look: str) -> Updates:
         """The panel with a photo."""
         return {
-            self.image: gr.update(value=None, visible=False),
+            self.image: gr.update(value=None, visible=HIDDEN),
             self.notice: "",
-            self.gallery: gr.update(visible=False),
+            self.gallery: seen(False),
             self.shown: gr.update(value=stage(photo, look == "whole"), visible=True),
-            self.another: gr.update(visible=True),
-            self.gate: gr.update(visible=photo.view.face is None and not photo.anyway),
+            self.another: seen(True),
+            self.gate: seen(photo.view.face is None and not photo.anyway),
         }
 
     def empty(self, problem: str = "") -> Updates:
@@ -170,10 +170,10 @@ class PhotoPanel:
         return {
             self.image: gr.update(value=None, visible=True),
             self.notice: render("notice", text=problem),
-            self.gallery: gr.update(visible=True),
-            self.shown: gr.update(value="", visible=False),
-            self.another: gr.update(visible=False),
-            self.gate: gr.update(visible=False),
+            self.gallery: seen(True),
+            self.shown: gr.update(value="", visible=HIDDEN),
+            self.another: seen(False),
+            self.gate: seen(False),
         }
 
     def wire(self, photos: Photos, look: gr.Radio, opens: Sequence[Callable] = ()) -> None:
@@ -229,7 +229,7 @@ class PhotoPanel:
             photo = photos.get(request.session_hash)
             if photo is not None:
                 photos.put(request.session_hash, replace(photo, anyway=True))
-            return {self.gate: gr.update(visible=False)}
+            return {self.gate: seen(False)}
 
         def too_large(event: gr.EventData) -> str:
             return render("notice", text=str(event.text))

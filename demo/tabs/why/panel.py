@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import gradio as gr
 
 from demo.page import texts
-from demo.page.components import PRIVATE, Line, Tab, Updates, status_line
+from demo.page.components import HIDDEN, PRIVATE, Line, Tab, Updates, seen, status_line
 from demo.page.render import render
 from demo.runtime import parameters
 from demo.runtime.context import Context
@@ -37,10 +37,10 @@ def build(ctx: Context, settings: list) -> Tab:
     with gr.Column(elem_id="why", min_width=0):
         head = gr.HTML(render("why_head"), elem_id="why-head", js_on_load=_ON_ASK)
         line = status_line("why")
-        stop = gr.Button("Stop", variant="stop", visible=False, elem_id="why-stop", elem_classes="stop", min_width=120)
+        stop = gr.Button("Stop", variant="stop", visible=HIDDEN, elem_id="why-stop", elem_classes="stop", min_width=120)
         shown = gr.HTML("", elem_id="why-maps")
 
-    job = Job(ctx, "why", line, lambda on: {stop: gr.update(visible=on)})
+    job = Job(ctx, "why", line, lambda on: {stop: seen(on)})
 
     def begin(request: gr.Request, event: gr.EventData) -> Updates:
         field = fields.get(event.field)
