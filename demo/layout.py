@@ -97,7 +97,7 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
         explaining = why.build(ctx, raw)
         api.build(ctx)
         panel.wire(ctx.photos, settings.look(raw), [profiling.crowd.face])
-        _watch_loading(ctx, page, (picker, state, intro, retry), info, [chatting.variant, describing.variant])
+        _watch_loading(ctx, page, (picker, state, intro, retry), info, [describing.variant], chatting)
 
         every = [chatting, describing, comparing, profiling, explaining]
         known = _clear_with_photo(ctx, panel, every)
@@ -180,6 +180,7 @@ def _watch_loading(
     shown: tuple[gr.Dropdown, gr.HTML, gr.HTML, gr.Button],
     info: about.AboutTab,
     variants: list[gr.Radio],
+    chatting: chat.ChatTab,
 ) -> None:
     """Every visitor sees the model's loading until it is ready or has failed; then it can be tried again.
 
@@ -188,7 +189,8 @@ def _watch_loading(
     Args:
         shown: The model's picker, how things stand, the page's first sentence, the button that tries again.
         info: What About says of the model.
-        variants: The tabs' model switches.
+        variants: The model switches of the tabs beside the chat.
+        chatting: The chat, whose questions to start with are the model's.
     """
     picker, state, intro, retry = shown
 
@@ -199,6 +201,7 @@ def _watch_loading(
             intro: about.introduction(here.host.card()),
             retry: seen(s.state == "failed" and not trouble),
             **info.drawn(here),
+            **chatting.drawn(here),
             **{variant: variant_choices(here.host.variants) for variant in variants},
         }
 
@@ -227,7 +230,7 @@ def _watch_loading(
     def again(request: gr.Request) -> None:
         ctx.at(request.session_hash).host.start()
 
-    outputs = [*shown, *info.drawn(ctx), *variants]
+    outputs = [*shown, *info.drawn(ctx), *chatting.drawn(ctx), *variants]
     if ctx.options.backend_url:
         timer = gr.Timer(LOOK_EVERY)
         timer.tick(look, [state], outputs, queue=False, **PRIVATE)

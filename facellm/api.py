@@ -68,6 +68,10 @@ class FaceLLM(Questions):
     def fields(self) -> tuple[Field, ...]:
         return fields_for(self.loaded.label_set, self.loaded.declared.fields)
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        return self.loaded.declared.answers
+
     def profiles(
         self, image: ImageSource, variants: Sequence[str] = VARIANTS, *, face: int = 0, whole: bool = False
     ) -> dict[str, Profile]:

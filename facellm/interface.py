@@ -167,6 +167,11 @@ class Questions(ABC):
 
     @property
     @abstractmethod
+    def answers(self) -> tuple[str, ...]:
+        """Intents of `python -m train chat` that the model was measured to answer well; none where it tells none."""
+
+    @property
+    @abstractmethod
     def questions(self) -> tuple[TypedQuestion, ...]:
         """The calibrated questions that travel with the model; see `choose`."""
 

@@ -59,3 +59,20 @@ STARTERS = {
     "lighting": "How good is the photo?",
     "forensic": "Does anything look odd?",
 }
+
+# The same for a model that was measured with `python -m train chat`: an intent -> what the visitor says and the model
+# is asked. Only intents are offered that it answers well, the first of them.
+MEASURED_STARTERS = {
+    "describe": "Describe the photo",
+    "smiling": "Is this person smiling?",
+    "glasses": "Is this person wearing glasses?",
+    "age_why": "How old, and why?",
+    "hair": "What does the hair look like?",
+    "mood_why": "What is the mood, and why?",
+    "beard": "Is there a beard?",
+    "describe_blind": "Describe it for a blind person",
+    "looking_at_camera": "Looking at the camera?",
+    "teeth": "Are teeth showing?",
+    "makeup": "Is there make-up?",
+    "background": "What is in the background?",
+}

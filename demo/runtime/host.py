@@ -128,6 +128,11 @@ class Host:
         """The models that can be asked, FaceLLM first; both while none is loaded."""
         return tuple(reversed(self._model.variants)) if self._model is not None else ("facellm", "base")
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Intents that the model was measured to answer well; none while none is loaded."""
+        return self._model.answers if self._model is not None else ()
+
     def wait(self, cancel: threading.Event | None = None, every: float = 0.3) -> Iterator[Status]:
         """Yields the status until the model is ready (at once if it is) or `cancel` is set.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import gradio as gr
 
 from demo.page import texts
-from demo.page.components import PRIVATE, Line, Tab, Updates, status_line, variant_radio
+from demo.page.components import PRIVATE, Line, Tab, Updates, status_line, variant_choices, variant_radio
 from demo.page.render import render
 from demo.runtime import parameters
 from demo.runtime.context import Context
@@ -23,20 +23,46 @@ from demo.tabs.profile import truth
 from facellm import policy
 from facellm.errors import FaceLLMError
 
+STARTERS, FEW = 8, 4  # offered at most; a model that answers fewer well is asked the eight attributes
+
 _ON_CHIP = """
 element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-attribute]');
-  if (button) trigger('ask', {attribute: button.dataset.attribute});
+  const button = event.target.closest('[data-starter]');
+  if (button) trigger('ask', {starter: button.dataset.starter});
 });
 """
 
 
 @dataclass
 class ChatTab(Tab):
-    """variant: its model switch.  box: where the visitor writes."""
+    """variant: its model switch.  box: where the visitor writes.  chips: questions to start with."""
 
     variant: gr.Radio
     box: gr.Textbox
+    chips: gr.HTML
+
+    def drawn(self, ctx: Context) -> Updates:
+        """These parts as the host stands now."""
+        return {self.chips: chips(ctx), self.variant: variant_choices(ctx.host.variants)}
+
+
+def starters(ctx: Context) -> dict[str, Turn]:
+    """What can be asked with a click, by the words on it.
+
+    Of a model that was measured, what it answers well; of another, the eight attributes, which it was trained on.
+    """
+    known = ctx.host.answers
+    asked = [words for intent, words in texts.MEASURED_STARTERS.items() if intent in known]
+    allowed = [words for words in asked if policy.allowed(words, ctx.sensitive)][:STARTERS]
+    if len(allowed) >= FEW:
+        return {words: Turn(words) for words in allowed}
+    attributes = {a.key: a for a in policy.attributes(ctx.sensitive)}
+    return {said: Turn(attributes[key].question, said) for key, said in texts.STARTERS.items() if key in attributes}
+
+
+def chips(ctx: Context) -> str:
+    """The starters as HTML."""
+    return render("chips", starters=list(starters(ctx)))
 
 
 def like(ctx: Context, turns: Turns, index: object, liked: object) -> Line | None:
@@ -75,7 +101,6 @@ def measured(cell: Cell, used: Parameters, attempt: int) -> Line:
 
 def build(ctx: Context, settings: list) -> ChatTab:
     """The tab.  settings: the components whose values `parameters.read` takes."""
-    attributes = {a.key: a for a in policy.attributes(ctx.sensitive)}
     with gr.Row(elem_classes="toolbar"):
         variant = variant_radio("chat")
         clear = gr.Button("New chat", size="sm", elem_id="chat-clear", scale=0, min_width=90)
@@ -93,8 +118,7 @@ def build(ctx: Context, settings: list) -> ChatTab:
         latex_delimiters=[],
         elem_id="chat",
     )
-    starters = [(key, words) for key, words in texts.STARTERS.items() if key in attributes]
-    chips = gr.HTML(render("chips", starters=starters), elem_id="chips", js_on_load=_ON_CHIP)
+    starting = gr.HTML(chips(ctx), elem_id="chips", js_on_load=_ON_CHIP)
     line = status_line("chat")
     waiting = gr.HTML("", elem_id="chat-waiting")
     box = gr.Textbox(
@@ -143,9 +167,9 @@ def build(ctx: Context, settings: list) -> ChatTab:
         return {**updates, box: {**updates.get(box, gr.update()), "value": ""}}
 
     def chip(turns: Turns, text: str, request: gr.Request, event: gr.EventData) -> Updates:
-        if event.attribute not in attributes:
-            raise FaceLLMError(texts.QUESTION_FIRST)
-        turn = Turn(attributes[event.attribute].question, texts.STARTERS[event.attribute])
+        turn = starters(ctx.at(request.session_hash)).get(event.starter)
+        if turn is None:  # the model is another one meanwhile
+            turn = Turn(parameters.question(event.starter, texts.QUESTION_FIRST))
         return ask_or_follow(request.session_hash, turns, turn)
 
     def again(session: str, turns: Turns, index: object, change) -> Updates:
@@ -211,7 +235,7 @@ def build(ctx: Context, settings: list) -> ChatTab:
 
     begun = [
         (box.submit, asked),
-        (chips.ask, chip),
+        (starting.ask, chip),
         (chatbot.retry, retry),
         (chatbot.edit, edited),
     ]
@@ -241,4 +265,4 @@ def build(ctx: Context, settings: list) -> ChatTab:
 
     if ctx.votes.on:
         chatbot.like(liked, [conversation], [line], queue=False, **PRIVATE)
-    return ChatTab("chat", line, cleared, variant, box, restored=restored)
+    return ChatTab("chat", line, cleared, variant, box, starting, restored=restored)

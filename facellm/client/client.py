@@ -20,7 +20,7 @@ from facellm.interface import ImageSource, Questions, blank_of, face_of, make_sa
 from facellm.messages import build_messages
 from facellm.profile import KNOWN_FIELDS, Field, Profile, fields_for, softmax
 from facellm.results import VARIANTS, Delta, Row
-from facellm.weights.registry import METADATA, read_declared
+from facellm.weights.registry import METADATA, Declared, read_declared
 
 if TYPE_CHECKING:
     from facellm.engine.sampling import Sampling
@@ -187,8 +187,15 @@ class RemoteFaceLLM(Questions):
     @property
     def fields(self) -> tuple[Field, ...]:
         """As this project's server tells them, elsewhere as `known` does."""
-        declared = read_declared({METADATA: self.about}, self.backend.place) if self.about else self.known.declared
-        return fields_for(declared.label_set, declared.fields)
+        return fields_for(self._declared.label_set, self._declared.fields)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        return self._declared.answers
+
+    @property
+    def _declared(self) -> Declared:
+        return read_declared({METADATA: self.about}, self.backend.place) if self.about else self.known.declared
 
     @property
     def questions(self) -> tuple[TypedQuestion, ...]:

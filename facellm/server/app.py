@@ -142,6 +142,7 @@ def _routes(service: Service, clients: Clients, bodies: Bodies, names: dict[str,
         about |= {"profiles": True, "choices": True, "explanations": True, "weights": service.model.weights_digest}
         about |= {"dtype": report.dtype, "quantization": report.quantization, "sharing": report.sharing}
         about |= {"label_set": service.model.loaded.label_set, "fields": [field.key for field in service.model.fields]}
+        about |= {"answers": list(service.model.answers)}
         return {"id": name, "object": "model", "created": started, "owned_by": "facellm", "facellm": about}
 
     def admitted(request: Request) -> contextlib.AbstractContextManager[Admission]:

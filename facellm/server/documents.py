@@ -37,6 +37,7 @@ class Variant(Document):
     sharing: str
     label_set: str
     fields: list[str] = Field(description="Keys of the profile's fields.")
+    answers: list[str] = Field(description="Intents that the model was measured to answer well.")
 
 
 class ServedModel(Document):

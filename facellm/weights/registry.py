@@ -249,10 +249,12 @@ class Declared:
         label_set: One of `labels.LABEL_SETS`; what declares nothing has the first.
         fields: Keys of the profile's fields that it was trained on; it is asked for no other. None: for
             `facellm.profile.FIELDS`.
+        answers: Intents of `python -m train chat` that it was measured to answer well.
     """
 
     label_set: str = LABEL_SETS[0]
     fields: tuple[str, ...] | None = None
+    answers: tuple[str, ...] = ()
 
 
 def read_declared(config: Any, place: Any) -> Declared:
@@ -263,16 +265,24 @@ def read_declared(config: Any, place: Any) -> Declared:
         place: The file, for sentences.
 
     Raises:
-        FaceLLMError: For a label set that this version does not know, or fields that are no list of keys.
+        FaceLLMError: For a label set that this version does not know, or fields or answers that are no list of names.
     """
     told = config.get(METADATA) if isinstance(config, Mapping) else None
     if not isinstance(told, Mapping):
         return Declared()
-    found, fields = told.get("label_set", LABEL_SETS[0]), told.get("fields")
+    found = told.get("label_set", LABEL_SETS[0])
     if found not in LABEL_SETS:
         raise FaceLLMError(f"{place} declares the label set {found!r}; this version knows {', '.join(LABEL_SETS)}.")
-    if fields is None:
-        return Declared(found)
-    if not isinstance(fields, list) or not fields or not all(isinstance(key, str) for key in fields):
-        raise FaceLLMError(f'{place} declares "fields" that are no list of the profile\'s keys; correct or remove it.')
-    return Declared(found, tuple(fields))
+    fields = _names(told, "fields", "the profile's keys", place)
+    if fields == ():
+        raise FaceLLMError(f'{place} declares no "fields" at all; name the profile\'s keys, or remove the entry.')
+    return Declared(found, fields, _names(told, "answers", "intents", place) or ())
+
+
+def _names(told: Mapping[str, Any], key: str, what: str, place: Any) -> tuple[str, ...] | None:
+    names = told.get(key)
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise FaceLLMError(f'{place} declares "{key}" that are no list of {what}; correct or remove it.')
+    return tuple(names)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from demo.page import texts
+
 DONE = "#chat-status .more"
+
+
+def starter(key: str) -> str:
+    """The selector of the chip that asks for an attribute."""
+    return f'[data-starter="{texts.STARTERS[key]}"]'
 
 
 def tab(page, name: str) -> None:

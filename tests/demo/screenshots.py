@@ -25,9 +25,9 @@ MOST_BYTES, TALLEST = 200_000, 2400
 
 
 def chat(page) -> None:
-    page.click('[data-attribute="expression"]')
+    page.locator("#chips button").nth(1).click()
     page.wait_for_selector("#chat-status .more")
-    page.click('[data-attribute="detail"]')
+    page.locator("#chips button").nth(0).click()
     page.wait_for_function("document.querySelectorAll('#chat .bot.message').length == 2")
     page.wait_for_selector("#chat-status .more")
 

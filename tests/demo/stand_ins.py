@@ -12,10 +12,12 @@ from demo.votes import Votes
 from facellm.attributes import ATTRIBUTES
 
 
-def stand_in(variants=("base", "facellm"), **card) -> Host:
+def stand_in(variants=("base", "facellm"), answers=(), **card) -> Host:
     """A host whose model can say what it is, and no more."""
     made = Host(Options())
-    made._model = SimpleNamespace(variants=variants, report=SimpleNamespace(to_dict=lambda: card))
+    made._model = SimpleNamespace(
+        variants=variants, answers=tuple(answers), report=SimpleNamespace(to_dict=lambda: card)
+    )
     made._settled.set()
     return made
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.demo.conftest import eventually
-from tests.demo.pages import DONE, set_slider, tab
+from tests.demo.pages import DONE, set_slider, starter, tab
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.browser
@@ -52,7 +52,7 @@ def test_a_folder_in_nf4_with_an_adapter_serves_chat_attributes_and_compare(quan
             subtree: true, childList: true, characterData: true});
         }"""
     )
-    page.click('[data-attribute="pose"]')
+    page.click(starter("pose"))
     page.wait_for_selector(DONE)
     assert page.evaluate("window.grown.size") >= 3, "no answer, a part of it, all of it"
 

@@ -45,6 +45,7 @@ def main() -> None:
     ship = stages.add_parser("ship", help="what the repository keeps: the base without its decoder, and a manifest")
     ship.add_argument("--data", type=Path, required=True, help="folder whose digests go into the manifest")
     ship.add_argument("--work", type=Path, required=True, help="folder with base/ and the log of the stages")
+    ship.add_argument("--chat", type=Path, help="results.json of `train chat` on val: what the page offers to ask")
     ship.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     began = time.monotonic()
@@ -67,7 +68,7 @@ def _run(args: argparse.Namespace) -> dict:
         from train.mini import ship as shipping
 
         adapter = args.work / "lora" / "adapter"
-        sizes = shipping.ship(args.work / "base", args.out, adapter if adapter.is_dir() else None)
+        sizes = shipping.ship(args.work / "base", args.out, adapter if adapter.is_dir() else None, args.chat)
         manifest.write(args.data, args.work, args.out / "manifest.json")
         return sizes
     if args.stage == "handover":

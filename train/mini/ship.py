@@ -25,15 +25,31 @@ from train.lora.base_model import TRAINING
 OWN = ("vision_tower.", "multi_modal_projector.")  # names as the hub's InternVLs have them in their files
 DECLARED = {"model": "mini", "label_set": "utkface", "fields": [field.key for field in KNOWN_FIELDS]}
 LEFT_OUT = (".safetensors", ".index.json")
+ANSWERED_WELL = 0.8  # the lower end of an intent's share of right answers, from which the page offers it
 
 
-def ship(base: Path, out: Path, adapter: Path | None = None) -> dict[str, int]:
+def answered_well(results: Path) -> list[str]:
+    """Intents that FaceLLM answers well by the results.json of `python -m train chat`.
+
+    Raises:
+        FaceLLMError: Where FaceLLM was not measured, or not on `val`: the split that is to be looked at once chooses
+            nothing.
+    """
+    read = json.loads(results.read_text(encoding="utf-8"))
+    measured = read.get("models", {}).get("facellm")
+    if read.get("split") != "val" or measured is None:
+        raise FaceLLMError(f"{results} is no measurement of FaceLLM on val; run `python -m train chat --both` there.")
+    return [name for name, counts in measured["intents"].items() if counts["right"]["low"] >= ANSWERED_WELL]
+
+
+def ship(base: Path, out: Path, adapter: Path | None = None, chat: Path | None = None) -> dict[str, int]:
     """Copies the base's files without the decoder's weights to `out`, and the adapter to `out/adapter`.
 
     Args:
         base: What the connector's stage wrote.
         out: The folder to write.
         adapter: What `train lora` wrote; None where there is none yet.
+        chat: The results.json of `python -m train chat` on `val`; None leaves out what the model answers well.
 
     Returns:
         Bytes by file name.
@@ -61,5 +77,6 @@ def ship(base: Path, out: Path, adapter: Path | None = None) -> dict[str, int]:
             raise FaceLLMError(f"The adapter in {adapter} was trained on another base than {base}: train it again.")
         shutil.copytree(adapter, out / "adapter", dirs_exist_ok=True)
     config = json.loads((out / "config.json").read_text(encoding="utf-8"))
-    write_json(out / "config.json", config | {METADATA: DECLARED})
+    answers = {"answers": answered_well(chat)} if chat is not None else {}
+    write_json(out / "config.json", config | {METADATA: DECLARED | answers})
     return {file.relative_to(out).as_posix(): file.stat().st_size for file in sorted(out.rglob("*")) if file.is_file()}

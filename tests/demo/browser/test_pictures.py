@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from tests.demo.pages import DONE, drop, replies, set_slider
+from tests.demo.pages import DONE, drop, replies, set_slider, starter
 
 pytestmark = pytest.mark.browser
 
@@ -78,7 +78,7 @@ def test_several_faces_choose_by_click_and_by_keyboard(with_photo):
     page.wait_for_selector("#chat-status >> text=/Another face, new conversation/")
 
     set_slider(page, "Max new tokens", 16)
-    page.click('[data-attribute="pose"]')
+    page.click(starter("pose"))
     page.wait_for_selector(DONE)
     page.get_by_label("Face 1 of 2").click()  # it is the chosen one
     page.wait_for_timeout(1000)

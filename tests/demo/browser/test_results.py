@@ -13,7 +13,7 @@ from PIL import Image
 
 from facellm.attributes import ATTRIBUTES
 from tests.demo.conftest import everywhere
-from tests.demo.pages import DONE, link_bytes, set_slider, tab
+from tests.demo.pages import DONE, link_bytes, set_slider, starter, tab
 
 pytestmark = pytest.mark.browser
 
@@ -143,7 +143,7 @@ def test_the_crop_on_the_page_is_the_face(with_photo, slowly, tmp_path):
     """What is shown beside the photo is what the model is shown."""
     page = with_photo()
     set_slider(page, "Max new tokens", 16)
-    page.click('[data-attribute="pose"]')
+    page.click(starter("pose"))
     page.wait_for_selector(DONE)
     source = page.locator("#stage .crop").get_attribute("src")
     path = tmp_path / "crop.jpg"

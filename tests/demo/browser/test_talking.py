@@ -9,7 +9,7 @@ import pytest
 
 from demo.page import texts
 from tests.demo.conftest import eventually, everywhere
-from tests.demo.pages import DONE, link_bytes, replies, set_slider, tab
+from tests.demo.pages import DONE, link_bytes, replies, set_slider, starter, tab
 
 pytestmark = pytest.mark.browser
 
@@ -30,13 +30,13 @@ def likes(site) -> int:
 def test_chat_streams_and_answers_can_be_regenerated_edited_undone_liked_cleared(with_photo, site):
     page = with_photo()
     set_slider(page, "Max new tokens", 24)
-    page.click('[data-attribute="structure"]')
+    page.click(starter("structure"))
     wait_for_answer(page)
     first = replies(page)
     assert len(first) == 1 and len(first[0]) > 3
     assert page.locator("#chat .user.message").first.inner_text().strip() == texts.STARTERS["structure"]
 
-    page.click('[data-attribute="detail"]')  # the questions to start with stay
+    page.click(starter("detail"))  # the questions to start with stay
     page.wait_for_function("document.querySelectorAll('#chat .bot.message').length == 2")
     wait_for_answer(page)
 
@@ -121,7 +121,7 @@ def test_a_question_is_shown_as_it_was_typed(with_photo):
 def test_a_new_photo_starts_a_new_conversation(with_photo):
     page = with_photo()
     set_slider(page, "Max new tokens", 16)
-    page.click('[data-attribute="pose"]')
+    page.click(starter("pose"))
     page.wait_for_selector(DONE)
     page.click("#another")
     page.click('[data-example="hopper.jpg"]')

@@ -19,6 +19,7 @@ from demo.runtime.streaming import Cell
 from demo.tabs import attributes, chat, compare, profile, rounds, settings
 from demo.tabs.conversation import Turn, answered, history, messages, position
 from demo.votes import Votes
+from facellm.attributes import ATTRIBUTES
 from facellm.errors import FaceLLMError
 from tests.demo.stand_ins import context, stand_in
 
@@ -117,6 +118,17 @@ def test_one_model_alone_is_asked_by_default_and_cannot_be_compared(collins):
         jobs.need_both(ctx.host.variants)
     with gr.Blocks():
         api.build(ctx)
+
+
+def test_questions_to_start_with_are_what_the_model_was_measured_to_answer_well():
+    eight = [texts.STARTERS[a.key] for a in ATTRIBUTES]
+    assert sorted(chat.starters(context(stand_in()))) == sorted(eight), "nothing was measured: what it was trained on"
+    measured = chat.starters(context(stand_in(answers=("glasses", "smiling", "hair", "name", "describe", "beard"))))
+    assert list(measured)[:3] == ["Describe the photo", "Is this person smiling?", "Is this person wearing glasses?"]
+    assert len(measured) == 5 and all(turn.question == words for words, turn in measured.items())
+    everything = chat.starters(context(stand_in(answers=tuple(texts.MEASURED_STARTERS))))
+    assert len(everything) == chat.STARTERS
+    assert sorted(chat.starters(context(stand_in(answers=("glasses",))))) == sorted(eight), "one alone is too few"
 
 
 @pytest.mark.parametrize("tab", [chat, attributes, compare, profile])

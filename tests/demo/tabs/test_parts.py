@@ -127,5 +127,12 @@ def test_every_language_says_all_that_the_others_say():
         assert words.keys() == told["es"].keys()
         for english, said in words.items():
             assert said.strip() and said.count("{}") == english.count("{}"), english
-    for own in (*texts.STARTERS.values(), texts.PHOTO_FIRST, texts.NO_FACE, texts.WAITING, texts.NEW_PHOTO):
+    for own in (
+        *texts.STARTERS.values(),
+        *texts.MEASURED_STARTERS.values(),
+        texts.PHOTO_FIRST,
+        texts.NO_FACE,
+        texts.WAITING,
+        texts.NEW_PHOTO,
+    ):
         assert own in told["de"], own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.demo.pages import DONE
+from tests.demo.pages import DONE, starter
 
 pytestmark = pytest.mark.browser
 MOST = 7  # presses of Tab
@@ -65,7 +65,7 @@ def test_arrows_go_on_within_a_group(visit, scripted):
     page.locator("#chat-variant input[value=facellm]").focus()
     page.keyboard.press("ArrowRight")
     assert page.locator("#chat-variant input[value=base]").is_checked()
-    page.locator("[data-attribute=pose]").focus()
+    page.locator(starter("pose")).focus()
     page.keyboard.press("Enter")
     page.wait_for_selector(DONE)
     assert scripted.asked[-1][0].variant == "base", "the arrow chose the model"

@@ -92,9 +92,10 @@ def test_profiles_are_those_of_the_local_model(here, remote, photo):
 
 def test_the_fields_that_a_model_declares_are_known_over_its_server(loaded, remote, here, photo):
     assert remote.fields == here.fields
-    declared = FaceLLM(replace(loaded, declared=Declared("utkface", ("gender", "glasses"))))
+    declared = FaceLLM(replace(loaded, declared=Declared("utkface", ("gender", "glasses"), ("hair",))))
     with InThread(make_app(declared)) as server:
         there = connect(server.url, check=False)
+        assert there.answers == ("hair",) and remote.answers == ()
         assert [field.key for field in there.fields] == ["gender", "glasses"] == list(there.profile(photo).fields)
 
 

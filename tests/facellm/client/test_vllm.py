@@ -103,10 +103,18 @@ def test_what_a_model_was_not_trained_on_is_not_asked_here_either(folders, photo
     assert set(model.profile(photo, "base", whole=True).fields) == {"pose", "gender"}
 
 
-@pytest.mark.parametrize("fields", ["pose", [], [1]])
-def test_a_declaration_that_cannot_be_read_is_a_sentence(fields):
-    with pytest.raises(FaceLLMError, match="are no list of the profile's keys"):
-        read_declared({"facellm": {"fields": fields}}, "config.json")
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        ({"fields": "pose"}, "are no list of the profile's keys"),
+        ({"fields": [1]}, "are no list of the profile's keys"),
+        ({"fields": []}, 'declares no "fields" at all'),
+        ({"answers": {"glasses": 1}}, "are no list of intents"),
+    ],
+)
+def test_a_declaration_that_cannot_be_read_is_a_sentence(told, sentence):
+    with pytest.raises(FaceLLMError, match=sentence):
+        read_declared({"facellm": told}, "config.json")
     with pytest.raises(FaceLLMError, match="declares the label set 'zebra'"):
         read_declared({"facellm": {"label_set": "zebra"}}, "config.json")
 

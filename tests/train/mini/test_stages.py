@@ -29,6 +29,7 @@ from train.lora.recipe import load_recipe
 from train.mini import assemble, connector, dense, dense_facts, handover, manifest, pairs, ship, word_slots
 from train.mini.pairs import wanted
 from train.mini.vision import face_table, negatives, readings, token_cache, tower, tuning
+from train.reports.stats import rate
 from train.seen.known import split, tags
 from train.seen.typed.no_face import says_no_face
 
@@ -235,6 +236,21 @@ def test_pairs_are_written_and_learnt(made, tmp_path: Path, monkeypatch) -> None
     told.write_text(json.dumps(known | {"base": known["base"] | {"digest": "another"}}))
     with pytest.raises(FaceLLMError, match="trained on another base"):
         ship.ship(work / "base", tmp_path / "again", tmp_path / "run" / "adapter")
+
+
+def test_what_a_model_answers_well_is_what_was_surely_measured_on_val(tmp_path: Path) -> None:
+    def told(part: str, variant: str) -> Path:
+        shares = {"glasses": rate(40, 40), "hair": rate(36, 40), "name": rate(30, 40), "bald": rate(4, 4)}
+        intents = {name: {"right": share.to_dict()} for name, share in shares.items()}
+        path = tmp_path / f"{part}-{variant}.json"
+        path.write_text(json.dumps({"split": part, "models": {variant: {"intents": intents}}}))
+        return path
+
+    assert ship.answered_well(told("val", "facellm")) == ["glasses"], "36 of 40 may be 77 %, and 4 of 4 are few"
+    for part, variant in (("test", "facellm"), ("val", "base")):
+        measured = told(part, variant)
+        with pytest.raises(FaceLLMError, match="no measurement of FaceLLM on val"):
+            ship.answered_well(measured)
 
 
 def test_the_untouched_decoder_answers_plain_prompts(made) -> None:
