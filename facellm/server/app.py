@@ -41,8 +41,8 @@ from facellm.server.documents import (
     ServedModel,
 )
 from facellm.server.limits import Admission, Clients
-from facellm.server.metrics import Metrics, Watched
-from facellm.server.operators import operators_routes
+from facellm.server.operators.metrics import Metrics, Watched
+from facellm.server.operators.routes import operators_routes
 from facellm.server.refusals import Refusal, short
 from facellm.server.replies import completion, event_stream
 from facellm.server.schemas import AnyRequest, ChatRequest, ChoicesRequest, ExplanationsRequest, ProfilesRequest

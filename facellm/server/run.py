@@ -15,7 +15,7 @@ from facellm.errors import FaceLLMError
 from facellm.model_options import ModelOptions
 from facellm.process import heap
 from facellm.server.app import make_app
-from facellm.server.logs import log_as_json
+from facellm.server.operators.logs import log_as_json
 from facellm.server.ports import free_port, listen
 
 GRACE = 5  # seconds that open answers get when the server is stopped

@@ -27,7 +27,7 @@ from facellm.messages import build_messages, expand_image, render
 from facellm.profile import KNOWN_FIELDS
 from facellm.results import Answer, Delta, Row, TokenLogprob
 from facellm.server.limits import MAX_REQUESTS, Decoding
-from facellm.server.logs import REQUEST_ID
+from facellm.server.operators.logs import REQUEST_ID
 from facellm.server.refusals import Refusal
 from facellm.server.schemas import AnyRequest, ChatRequest, ChoicesRequest, ExplanationsRequest, ProfilesRequest
 from facellm.typed.question import TypedQuestion

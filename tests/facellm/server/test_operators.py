@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from facellm.server import documents
 from facellm.server.app import make_app
-from facellm.server.logs import JsonFormatter
+from facellm.server.operators.logs import JsonFormatter
 from tests.facellm.server.asking import CLIENT, data_uri_of, post
 from tests.served import InThread
 

@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from facellm.server.logs import HEADER, REQUEST_ID, access, request_id
+from facellm.server.operators.logs import HEADER, REQUEST_ID, access, request_id
 from facellm.server.service import Service
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)  # bounds of the latencies that are told apart

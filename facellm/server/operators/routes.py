@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from facellm import __version__
 from facellm.server.documents import Health, Ready
 from facellm.server.limits import Clients
-from facellm.server.metrics import Metrics
+from facellm.server.operators.metrics import Metrics
 from facellm.server.service import Service
 
 
