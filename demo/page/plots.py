@@ -10,6 +10,8 @@ from markupsafe import Markup
 from demo.page.render import percent, render
 from demo.page.texts import VARIANTS
 
+TYPED = "typed"
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -17,17 +19,22 @@ class Plot:
 
     Attributes:
         series: variant -> {label: probability in 0..1}, in the order of drawing.
-        key: The profile field's, whose answer can be explained; empty for any other question.
+        key: The profile field's, or TYPED for a question of the visitor's own: what a button "Why?" asks about.
     """
 
     title: str
     labels: Sequence[str]
     series: Mapping[str, Mapping[str, float]]
-    key: str = ""
+    key: str = TYPED
 
     def top(self, variant: str) -> str:
         """The likeliest label by that model."""
         return max(self.labels, key=lambda label: self.series[variant].get(label, 0.0))
+
+    @property
+    def typed(self) -> bool:
+        """Whether the visitor wrote the question."""
+        return self.key == TYPED
 
     @property
     def highest(self) -> float:

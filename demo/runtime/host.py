@@ -201,13 +201,18 @@ class Host:
         return {variant: found[variant][0] for variant in self.variants}
 
     def explain(
-        self, view: FaceView, question: str, variant: str, label: str | None, cancel: threading.Event
+        self,
+        view: FaceView,
+        question: str | TypedQuestion,
+        variant: str,
+        label: str | None,
+        cancel: threading.Event,
     ) -> Explanation:
         """Which regions of the picture one model's answer hangs on.
 
         Args:
             view: What the model is shown.
-            question: Key of a profile field.
+            question: Key of a profile field, or a question of the visitor's own.
             variant: Who is asked.
             label: The answer to explain; None explains the likeliest.
             cancel: Ends the work soon after it is set.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from demo.runtime import parameters
 from facellm import policy
@@ -26,12 +27,29 @@ def read(question: object, options: object, sensitive: bool) -> TypedQuestion:
     Raises:
         FaceLLMError: Saying what is missing, too many or too long, or switched off.
     """
-    asked = parameters.question(question, "Write a question first, as in: Does the person wear a tie?")
     typed = [part.strip() for part in re.split(r"[,;/\n]|\bor\b", str(options or ""))]
     once: dict[str, str] = {}
     for part in filter(None, typed):
         once.setdefault(part.casefold(), part)
-    found = list(once.values())
+    return checked(question, list(once.values()), sensitive)
+
+
+def checked(question: object, options: Sequence[object], sensitive: bool) -> TypedQuestion:
+    """The question with its answers one by one.
+
+    Args:
+        question: As in `read`.
+        options: The answers, each one different.
+        sensitive: As in `read`.
+
+    Returns:
+        The question, without a fit.
+
+    Raises:
+        FaceLLMError: As in `read`.
+    """
+    asked = parameters.question(question, "Write a question first, as in: Does the person wear a tie?")
+    found = [str(option) for option in options]
     if len(found) < 2:
         raise FaceLLMError(HOW)
     policy.check(" ".join([asked, *found]), sensitive)

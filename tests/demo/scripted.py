@@ -10,6 +10,7 @@ from demo.runtime.host import Status
 from facellm.profile import FIELDS
 from facellm.results import Answer, Delta, Row
 from facellm.typed.explanation import Explanation
+from facellm.typed.question import TypedQuestion
 
 
 class Scripted:
@@ -67,15 +68,16 @@ class Scripted:
         return {v: {"variant": v, **told} for v in ("facellm", "base")}
 
     def explain(
-        self, view: Any, question: str, variant: str, label: str | None, cancel: threading.Event
+        self, view: Any, question: str | TypedQuestion, variant: str, label: str | None, cancel: threading.Event
     ) -> Explanation:
         while self.hold and not self.go.wait(0.05):
             pass
-        labels = next(f.labels for f in FIELDS if f.key == question)
-        label = label or self.calibrated.get(question, labels[0])
+        key = question if isinstance(question, str) else question.name
+        labels = next((f.labels for f in FIELDS if f.key == key), getattr(question, "options", ()))
+        label = label or self.calibrated.get(key, labels[0])
         with_it = {name: 0.9 if name == label else 0.1 / (len(labels) - 1) for name in labels}
         without = {name: 1 / len(labels) for name in labels}
-        return Explanation(variant, question, label, with_it, without, self.influence)
+        return Explanation(variant, key, label, with_it, without, self.influence)
 
     def wait(self, cancel: threading.Event | None = None, every: float = 0.05) -> Iterator[Status]:
         while self.loading and not self.go.is_set() and not (cancel is not None and cancel.wait(every)):

@@ -40,7 +40,7 @@ def show(title: str, picture: Image.Image, found: Sequence[Explanation]) -> str:
     """The maps of one answer side by side, on one scale, with a slider for their strength.
 
     Args:
-        title: Of the profile's field.
+        title: Of the profile's field, or the question.
         picture: What the models were shown.
         found: The models' explanations of one label.
     """

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gradio as gr
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from demo.page import languages
+from demo.page.plots import TYPED
 from demo.runtime.photos import EXAMPLES, read_photo
 from demo.tabs.why.maps import full_colour
+from demo.tabs.why.panel import Asked, asked
+from facellm.errors import FaceLLMError
 from facellm.typed.explanation import Explanation
+from facellm.typed.question import make
 from tests.demo.conftest import everywhere
 from tests.demo.pages import drop, tab
 
@@ -55,6 +60,33 @@ def test_from_the_keyboard_in_the_engines_words(with_photo, site, local_site):
     page.keyboard.press("Escape")
     page.wait_for_selector("#why", state="hidden")
     assert page.evaluate("document.activeElement.dataset.why") == "expression", "the focus came back"
+
+
+@everywhere
+def test_a_visitors_own_question_is_explained_with_its_own_answers(with_photo, site, local_site):
+    page = with_photo()
+    tab(page, "Profile")
+    question, answers = ("#options-question textarea, #options-question input", "#options-answers textarea")
+    page.fill(question, 'Is it a "suit & tie"?')
+    page.fill(f"{answers}, #options-answers input", "yes / no <i>")
+    page.click("#options-go")
+    page.wait_for_selector("#options-scored .bars")
+    page.fill(question, "Is this asked later?")
+    page.click("#options-scored [data-why]")
+    page.wait_for_selector("#why .maps >> visible=true")
+    view, own = read_photo(EXAMPLES / "collins.jpg").seen(False), make('Is it a "suit & tie"?', ["yes", "no <i>"])
+    model = local_site.ctx.host.model
+    first = model.explain(view, own, None, ("facellm",))["facellm"]
+    told = model.explain(view, own, first.label)
+    assert page.locator("#why h3").inner_text().startswith('Is it a "suit & tie"? ')
+    assert page.locator("#why h3 q").inner_text() == first.label
+    for variant in ("facellm", "base"):
+        assert words(page, variant) == told[variant].sentence
+    shown = page.locator("#options-scored .row.top .track b").first.inner_text()
+    assert page.locator("#why .track b").first.inner_text() == shown, "the box and the bars say the same"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#why", state="hidden")
+    assert page.evaluate("document.activeElement.dataset.why") == TYPED, "the focus came back"
 
 
 def test_the_slider_sets_the_maps_strength_and_base_stands_beside_facellm(with_photo, scripted):
@@ -142,6 +174,29 @@ def test_it_fits_a_phone_and_has_no_serious_accessibility_findings(with_photo, s
     found = Axe().run(page, context="#why").response["violations"]
     serious = [(one["id"], one["nodes"][0]["html"][:160]) for one in found if one["impact"] in ("serious", "critical")]
     assert not serious, serious
+
+
+def test_what_a_button_asks_about_is_checked_again():
+    def read(sensitive=True, **data):
+        return asked(gr.EventData(None, data), sensitive)
+
+    own = read(field=TYPED, ask=" Tie? ", options=["yes", "no"])
+    assert own.question == make("Tie?", ["yes", "no"]) and own.title == "Tie?"
+    assert read(field="mouth", ask="", options=[]) == Asked("Mouth", "mouth")
+    other = read(field=TYPED, ask="Tie?", options=["no", "yes"])
+    assert len({own.key, other.key, read(field="mouth").key}) == 3, "each is measured for itself"
+    for data in (
+        {"field": "name"},
+        {"field": TYPED},
+        {"field": TYPED, "ask": "Tie?", "options": "yes"},
+        {"field": TYPED, "ask": "Tie?", "options": ["yes"]},
+        {"field": TYPED, "ask": "Tie?" * 999, "options": ["yes", "no"]},
+        {"field": TYPED, "ask": "", "options": ["yes", "no"]},
+        {"field": "expression", "sensitive": False},
+        {"field": TYPED, "ask": "Tie?", "options": ["happy", "sad"], "sensitive": False},
+    ):
+        with pytest.raises(FaceLLMError):
+            read(**data)
 
 
 def test_flat_maps_do_not_set_the_scale():
