@@ -74,7 +74,7 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
         intro = gr.HTML(about.introduction({}), elem_id="intro")
         retry = gr.Button("Load the model again", size="sm", visible=HIDDEN, elem_id="model-retry")
         gr.HTML(render("consent"), elem_id="consent")
-        with gr.Row(equal_height=False, elem_id="body") as body:
+        with gr.Row(equal_height=False, elem_id="body"):
             with gr.Column(scale=4, min_width=300, elem_id="side"):
                 panel = photo.PhotoPanel()
                 raw = settings.build()
@@ -91,8 +91,6 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
                         profiling = profile.build(ctx, raw)
                     with gr.Tab("About", id="about", elem_id="tab-about"):
                         info = about.build(ctx)
-        # The question is a few keys from the page's start: the tabs come first; style.css sets the photo at their left.
-        body.children.reverse()
         gr.HTML(about.read_more(), elem_id="read-more")
         explaining = why.build(ctx, raw)
         api.build(ctx)

@@ -1,8 +1,8 @@
-// Tab stops once at a group of like controls (tabs, examples, questions to start with); arrows, Home and End go on within
-// it: the roving tabindex of the ARIA patterns for toolbars and tabs. Gradio names every radio
-// apart; radios of one question get one name, and the browser does the same for them.
+// Tab stops once at a group of like controls (tabs, ways to add a photo, examples, faces, questions to start with);
+// arrows, Home and End go on within it: the roving tabindex of the ARIA patterns for toolbars and tabs. Gradio names
+// every radio apart; radios of one question get one name, and the browser does the same for them.
 {
-  const GROUPS = '[role=toolbar], #tabs [role=tablist]';
+  const GROUPS = '[role=toolbar], #tabs [role=tablist], #photo .source-selection';
   const members = (group) => [...group.querySelectorAll('button')].filter((one) => !one.disabled);
   const settle = (group) => {
     const all = members(group);
