@@ -1,8 +1,8 @@
 """Benchmarks of speed, each a ratio measured side by side: `python -m tests.bench [B1 B2 ...] [options]`.
 
 Without names all are run, on nano and on a random model of middle size ("mid"); with a CUDA GPU, random weights in the
-shapes of 1B, 8B and 38B besides. Prints a table; --json and --docs write files. By hand: bench_demo, bench_faces,
-bench_nano and others beside this file have commands of their own.
+shapes of 1B, 8B and 38B besides. Prints a table; --json and --docs write files. What stands in `by_hand/` has
+commands of its own.
 """
 
 from __future__ import annotations

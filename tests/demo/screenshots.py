@@ -99,7 +99,7 @@ def main(names: list[str]) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         chosen = read_options([])
-        model = "nano" if chosen.model == "auto" else chosen.model
+        model = "embedded" if chosen.model == "auto" else chosen.model
         site = launch(replace(chosen, model=model, votes=Path(folder) / "votes.sqlite3", port=17990))
         site.ctx.host.start()
         for _ in site.ctx.host.wait():

@@ -100,7 +100,7 @@ def main() -> None:
     add("--out", type=Path, default=Path("facellm/nano"))
     add = stage(_card, "write the measured figures into model card and README", work=False)
     add("--evaluation", type=Path, required=True, help="folder of `python -m train evaluate --both`")
-    add("--speed", type=Path, help="JSON of `python -m tests.bench.by_hand.bench_nano`")
+    add("--speed", type=Path, help="JSON of `python -m tests.bench.by_hand.bench_embedded --model nano`")
     add("--freetext", type=Path, help="folder of `python -m train freetext`")
     add("--out", type=Path, default=Path("facellm/nano"))
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Memory and time of the embedded model: `python -m tests.bench.by_hand.bench_nano [--repeats 5] [--threads 2]`.
+"""Memory and time of an embedded model: `python -m tests.bench.by_hand.bench_embedded --model nano [--repeats 5]`.
 
 Every repeat is a process of its own, so that loading is measured cold (but with warm file caches) and the peak memory
 is that of one load and one description. Prints medians as JSON and as the rows of the model card's table.
@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 
+from facellm.weights.registry import EMBEDDED
 from tests.paths import EXAMPLES
 
 PORTRAIT = EXAMPLES / "astronaut.jpg"
@@ -23,7 +24,7 @@ import torch, transformers, peft
 imported = time.perf_counter()
 from facellm import load
 from facellm.vision.images import load_image
-model = load("nano")
+model = load(sys.argv[2])
 loaded = time.perf_counter()
 view = model.view(load_image(sys.argv[1]))
 seen = time.perf_counter()
@@ -43,6 +44,7 @@ print(json.dumps({
     "tokens": tokens,
     "tokens_per_second": tokens / (again - described),
     "first_token_seconds": min(answer.first_token_seconds for answer in warm.answers),
+    "first_words_of_all_seconds": max(answer.first_token_seconds for answer in warm.answers),
     "profile_seconds": profiled - again,
     "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
 }))
@@ -51,6 +53,7 @@ print(json.dumps({
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=EMBEDDED, default=EMBEDDED[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
@@ -58,11 +61,17 @@ def main() -> None:
     runs = []
     for _ in range(args.repeats):
         done = subprocess.run(
-            [sys.executable, "-c", ONCE, str(PORTRAIT)], env=environment, capture_output=True, text=True, check=True
+            [sys.executable, "-c", ONCE, str(PORTRAIT), args.model],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         runs.append(json.loads(done.stdout.splitlines()[-1]))
     medians = {name: round(statistics.median(run[name] for run in runs), 3) for name in runs[0]}
-    print(json.dumps({"repeats": args.repeats, "threads": args.threads, "median": medians}, indent=2))
+    print(
+        json.dumps({"model": args.model, "repeats": args.repeats, "threads": args.threads, "median": medians}, indent=2)
+    )
     for name, value in medians.items():
         print(f"| {name.replace('_', ' ')} | {value:g} |", file=sys.stderr)
 
