@@ -95,10 +95,18 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
         explaining = why.build(ctx, raw)
         api.build(ctx)
         panel.wire(ctx.photos, settings.look(raw), [profiling.crowd.face])
-        _watch_loading(ctx, page, (picker, state, intro, retry), info, [describing.variant], chatting)
+        _watch_loading(
+            ctx, page, (picker, state, intro, retry), info, [describing.variant, comparing.two.variant], chatting
+        )
 
-        every = [chatting, describing, comparing, profiling, explaining]
+        every = [chatting, describing, comparing, comparing.two, profiling, explaining]
         known = _clear_with_photo(ctx, panel, every)
+
+        def anew(request: gr.Request) -> Updates:
+            """A new chat is a new start with the photo: the second one goes too."""
+            return comparing.two.forgotten(request.session_hash)
+
+        chatting.anew.click(anew, None, list(comparing.two.cleared()), queue=False, **PRIVATE)
 
         def linked(told: str, request: gr.Request) -> Updates:
             tab, attribute = open_link(request.query_params, ctx.sensitive)

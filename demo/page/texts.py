@@ -12,6 +12,10 @@ NO_FACE = (
     "No face was found in this photo, so answers about a person would be made up. "
     "Choose another photo, or press “Ask anyway”."
 )
+SECOND_FIRST = "Choose the second photo first: it stands beside the one that all tabs share."
+NO_SECOND_FACE = (
+    "No face was found in the second photo, so answers about a person would be made up. Choose another one."
+)
 QUESTION_FIRST = "Write a question first."
 NEW_PHOTO = "New photo, new conversation."
 NEW_FACE = "Another face, new conversation."

@@ -81,9 +81,14 @@ class Photos:
         self._forget_after, self._most = forget_after, most
 
     def put(self, session: str, photo: Photo) -> None:
-        """Keeps this visitor's photo in place of an earlier one; the longest unused go when there are too many."""
+        """Keeps this visitor's photo in place of an earlier one; the longest unused go when there are too many.
+
+        What is known of a photo stays known where the same one is given again.
+        """
         with self._lock:
-            self._kept.pop(session, None)
+            _, before = self._kept.pop(session, (0.0, None))
+            if before is not None and before.digest == photo.digest:
+                photo = replace(photo, known=before.known)
             self._kept[session] = (time.monotonic(), photo)
             self._forgotten.discard(session)
             self._left.discard(session)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
+from demo.runtime import spaces
 from demo.runtime.host import Host
 from demo.runtime.parameters import Parameters
 from demo.runtime.tickets import Ticket
 from demo.runtime.usable import usable
 from facellm.policy import visible
-from facellm.results import Answer, Row
+from facellm.results import Answer, Delta, Row
 from facellm.vision.faces import FaceView
 
 # Seconds between two drawings of the page; ten a second look continuous and cost little.
@@ -106,15 +107,73 @@ def fill(
     Raises:
         FaceLLMError: The model is not there, or fails.
     """
-    rows = [Row(c.variant, c.question, history=c.history, system=parameters.system or None, key=c.key) for c in cells]
+    rows = _rows(cells, parameters)
+
+    def asked() -> Generator[Delta, None, None]:
+        return host.stream(view, rows, parameters.sampling(), ticket.cancel, parameters.tiles)
+
+    yield from _filled(asked, cells, ticket, sensitive, every)
+
+
+def fill_each(
+    host: Host,
+    views: Sequence[FaceView],
+    cells: Sequence[Cell],
+    parameters: Parameters,
+    ticket: Ticket,
+    sensitive: bool = True,
+    every: float = DRAW_EVERY,
+) -> Iterator[Sequence[Cell]]:
+    """As `fill`, with each cell about a picture of its own: the n-th about the n-th of `views`."""
+    rows = _rows(cells, parameters)
+
+    def asked() -> Generator[Delta, None, None]:
+        pairs = zip(views, rows, strict=True)
+        sampling = parameters.sampling()
+        return _in_turns([host.stream(v, [r], sampling, ticket.cancel, parameters.tiles) for v, r in pairs])
+
+    yield from _filled(asked, cells, ticket, sensitive, every)
+
+
+def _rows(cells: Sequence[Cell], parameters: Parameters) -> list[Row]:
     for cell in cells:
         cell.parameters = parameters
+    return [Row(c.variant, c.question, history=c.history, system=parameters.system or None, key=c.key) for c in cells]
+
+
+def _in_turns(streams: Sequence[Generator[Delta, None, None]]) -> Generator[Delta, None, None]:
+    """The deltas of streams of one row each, as rows of one stream.
+
+    They are read in turns, and so decoded together; a GPU that is lent to one request at a time gets one after another.
+    """
+    with contextlib.ExitStack() as closing:
+        for stream in streams:
+            closing.callback(stream.close)
+        together = 1 if spaces.ZERO else len(streams)
+        waiting = list(enumerate(streams))
+        running: list[tuple[int, Generator[Delta, None, None]]] = []
+        while waiting or running:
+            running += [waiting.pop(0) for _ in range(min(len(waiting), together - len(running)))]
+            for turn in list(running):
+                row, stream = turn
+                delta = next(stream, None)
+                if delta is None:
+                    running.remove(turn)
+                else:
+                    yield replace(delta, row=row)
+
+
+def _filled(
+    ask: Callable[[], Generator[Delta, None, None]],
+    cells: Sequence[Cell],
+    ticket: Ticket,
+    sensitive: bool,
+    every: float,
+) -> Iterator[Sequence[Cell]]:
     raw = [""] * len(cells)
     drawn = 0.0
     try:
-        with contextlib.closing(
-            host.stream(view, rows, parameters.sampling(), ticket.cancel, parameters.tiles)
-        ) as deltas:
+        with contextlib.closing(ask()) as deltas:
             for delta in deltas:
                 cell = cells[delta.row]
                 raw[delta.row] += delta.text

@@ -35,11 +35,19 @@ element.addEventListener('click', (event) => {
 
 @dataclass
 class ChatTab(Tab):
-    """variant: its model switch.  box: where the visitor writes.  chips: questions to start with."""
+    """What the page needs to know of the tab.
+
+    Attributes:
+        variant: Its model switch.
+        box: Where the visitor writes.
+        chips: Questions to start with.
+        anew: The button that begins a new chat.
+    """
 
     variant: gr.Radio
     box: gr.Textbox
     chips: gr.HTML
+    anew: gr.Button
 
     def drawn(self, ctx: Context) -> Updates:
         """These parts as the host stands now."""
@@ -265,4 +273,4 @@ def build(ctx: Context, settings: list) -> ChatTab:
 
     if ctx.votes.on:
         chatbot.like(liked, [conversation], [line], queue=False, **PRIVATE)
-    return ChatTab("chat", line, cleared, variant, box, starting, restored=restored)
+    return ChatTab("chat", line, cleared, variant, box, starting, clear, restored=restored)

@@ -1,4 +1,4 @@
-"""Compare: one question, or all of them, to the base model and to FaceLLM at the same time; blind votes on both."""
+"""Compare: one question, or all of them, to both models at the same time, with blind votes; or one about two photos."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from demo.page import texts
-from demo.page.components import HIDDEN, PRIVATE, Line, Tab, Updates, buttons, running, seen, status_line
+from demo.page.components import HIDDEN, PRIVATE, Line, Tab, Updates, buttons, running, seen, status_line, variant_radio
 from demo.page.downloads import downloads
 from demo.page.render import render
 from demo.runtime import parameters
@@ -19,6 +19,7 @@ from demo.runtime.photos import Photo
 from demo.runtime.streaming import fill
 from demo.runtime.tickets import Ticket
 from demo.tabs.rounds import ALL, OWN, Round, make_round
+from demo.tabs.two import section
 from demo.votes import OWN_QUESTION
 from facellm import policy
 from facellm.errors import FaceLLMError
@@ -40,9 +41,15 @@ BALLOTS: dict[tuple[str, str], int | str] = {
 
 @dataclass
 class CompareTab(Tab):
-    """choice: which question is compared."""
+    """What the page needs to know of the tab.
+
+    Attributes:
+        choice: Which question both models are compared on.
+        two: The part that asks about two photos.
+    """
 
     choice: gr.Dropdown
+    two: section.TwoPhotos
 
 
 def show(round_: Round) -> str:
@@ -76,33 +83,46 @@ def build(ctx: Context, settings: list) -> CompareTab:
     choices = [("All attributes", ALL)]
     choices += [(a.title, a.key) for a in policy.attributes(ctx.sensitive)] + [("Your own question", OWN)]
     with gr.Row(elem_classes="toolbar"):
-        choice = gr.Dropdown(choices, value="detail", label="Question", elem_id="compare-question", min_width=220)
-        go, stop = buttons("compare", "Compare")
-        blind = gr.Checkbox(
-            False,
-            label="Blind test",
-            info="Shuffled and unnamed until you vote",
-            elem_id="compare-blind",
-            visible=ctx.votes.on,
+        gr.Radio(
+            [("Two models", "models"), ("Two photos", "photos")],
+            value="models",
+            label="What is compared",
+            elem_id="compare-what",
+            elem_classes="segmented",
+            interactive=True,
         )
-    own = gr.Textbox(
-        label="Your own question",
-        placeholder="For example: Is this person wearing glasses?",
-        max_length=MAX_QUESTION,
-        visible=HIDDEN,
-        elem_id="compare-own",
-    )
-    line = status_line("compare")
-    hint = render("compare_hint", votes=ctx.votes.on)
-    shown = gr.HTML(hint, elem_id="pairs")
-    with gr.Row(elem_id="vote", elem_classes="vote"):  # seen while `prompt` says something
-        prompt = gr.HTML("")
-        ballots = {
-            gr.Button(label, size="sm", min_width=80, elem_id=f"vote-{name}"): winner
-            for (name, label), winner in BALLOTS.items()
-        }
-    with gr.Accordion("Votes so far", open=False, elem_id="tally-box") as box:
-        count = gr.HTML("", elem_id="tally")
+        asks_photos = variant_radio("two")
+    with gr.Column(elem_id="compare-photos"):  # style.css shows one of the two, as the switch stands
+        two = section.build(ctx, asks_photos, settings)
+    with gr.Column(elem_id="compare-models"):
+        with gr.Row(elem_classes="toolbar"):
+            choice = gr.Dropdown(choices, value="detail", label="Question", elem_id="compare-question", min_width=220)
+            go, stop = buttons("compare", "Compare")
+            blind = gr.Checkbox(
+                False,
+                label="Blind test",
+                info="Shuffled and unnamed until you vote",
+                elem_id="compare-blind",
+                visible=ctx.votes.on,
+            )
+        own = gr.Textbox(
+            label="Your own question",
+            placeholder="For example: Is this person wearing glasses?",
+            max_length=MAX_QUESTION,
+            visible=HIDDEN,
+            elem_id="compare-own",
+        )
+        line = status_line("compare")
+        hint = render("compare_hint", votes=ctx.votes.on)
+        shown = gr.HTML(hint, elem_id="pairs")
+        with gr.Row(elem_id="vote", elem_classes="vote"):  # seen while `prompt` says something
+            prompt = gr.HTML("")
+            ballots = {
+                gr.Button(label, size="sm", min_width=80, elem_id=f"vote-{name}"): winner
+                for (name, label), winner in BALLOTS.items()
+            }
+        with gr.Accordion("Votes so far", open=False, elem_id="tally-box") as box:
+            count = gr.HTML("", elem_id="tally")
     state, opened = gr.State(None), gr.State(False)  # a Round; whether the votes are being looked at
     job = Job(ctx, "compare", line, lambda on: running(go, stop, on))
 
@@ -175,4 +195,4 @@ def build(ctx: Context, settings: list) -> CompareTab:
     def cleared() -> Updates:
         return {line: "", state: None, shown: hint, prompt: "", **job.looks(False)}
 
-    return CompareTab("compare", line, cleared, choice)
+    return CompareTab("compare", line, cleared, choice, two)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,7 +39,7 @@ PORTRAITS = {
     "coffee.jpg": "No face: a cup of coffee (Rachel Michetti)",
 }
 
-_CLICK = """
+ON_CLICK = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-%(name)s]');
   if (!button || button.getAttribute('aria-pressed') === 'true') return;
@@ -48,7 +48,12 @@ element.addEventListener('click', (event) => {
 """
 
 # The page's script refuses a file that is too large before it is sent.
-_ON_REFUSED = "window.addEventListener('facellm-refused', (event) => trigger('refused', {text: event.detail}));"
+ON_REFUSED = """
+window.addEventListener('facellm-refused', (event) => {
+  const {text, where} = event.detail;
+  if (where === '%(where)s') trigger('refused', {text});
+});
+"""
 
 
 # In px: the stage at its largest on a phone, and a number's height.
@@ -115,9 +120,21 @@ def stage(photo: Photo, whole: bool = False) -> str:
     )
 
 
-def _gallery() -> str:
-    small = {name: data_uri(jpeg(decode((EXAMPLES / name).read_bytes()), 240, 80)) for name in PORTRAITS}
-    return render("gallery", portraits=[(name, caption, small[name]) for name, caption in PORTRAITS.items()])
+def gallery(kind: str, names: Iterable[str], side: int) -> str:
+    """Example photos to click.
+
+    Args:
+        kind: Of the buttons' `data-` attribute, and of the event that a click triggers.
+        names: Files among PORTRAITS.
+        side: Longest side of a picture in px.
+    """
+    small = {name: data_uri(jpeg(decode((EXAMPLES / name).read_bytes()), side, 80)) for name in names}
+    return render("gallery", kind=kind, portraits=[(name, PORTRAITS[name], small[name]) for name in small])
+
+
+def too_large(event: gr.EventData) -> str:
+    """What stands at a photo that the page's script refused."""
+    return render("notice", text=str(event.text))
 
 
 class PhotoPanel:
@@ -142,16 +159,18 @@ class PhotoPanel:
         # Takes what is dropped or pasted anywhere on the page, also while a photo is shown; the page's script fills it.
         # Of any type: a file that is no picture is refused here, in a sentence that stays.
         self.dropped = gr.UploadButton("Photo", type="filepath", visible="hidden", elem_id="dropped")
-        self.notice = gr.HTML("", elem_id="photo-notice", js_on_load=_ON_REFUSED)
-        self.gallery = gr.HTML(_gallery(), elem_id="examples", js_on_load=_CLICK % {"name": "example"})
-        self.shown = gr.HTML("", elem_id="stage", visible=HIDDEN, js_on_load=_CLICK % {"name": "face"})
+        self.notice = gr.HTML("", elem_id="photo-notice", js_on_load=ON_REFUSED % {"where": "photo"})
+        self.gallery = gr.HTML(
+            gallery("example", PORTRAITS, 240), elem_id="examples", js_on_load=ON_CLICK % {"name": "example"}
+        )
+        self.shown = gr.HTML("", elem_id="stage", visible=HIDDEN, js_on_load=ON_CLICK % {"name": "face"})
         self.another = gr.Button("Choose another photo", size="sm", visible=HIDDEN, elem_id="another")
         self.changed: Sequence[Any] = ()
 
     def make_gate(self) -> None:
         """Put the gate where the answers are."""
         self.gate = gr.HTML(
-            render("gate", text=texts.NO_FACE), visible=HIDDEN, elem_id="gate", js_on_load=_CLICK % {"name": "anyway"}
+            render("gate", text=texts.NO_FACE), visible=HIDDEN, elem_id="gate", js_on_load=ON_CLICK % {"name": "anyway"}
         )
 
     def show(self, photo: Photo, look: str) -> Updates:
@@ -230,9 +249,6 @@ class PhotoPanel:
             if photo is not None:
                 photos.put(request.session_hash, replace(photo, anyway=True))
             return {self.gate: seen(False)}
-
-        def too_large(event: gr.EventData) -> str:
-            return render("notice", text=str(event.text))
 
         outputs = list(self.empty())
         common: dict[str, Any] = {"outputs": outputs, "api_visibility": "private", "show_progress": "minimal"}

@@ -53,13 +53,7 @@ class Pair:
 
     def blocks(self, variant: str) -> list[Marked]:
         """The paragraphs of that model's answer; once both are written, with the words marked that only it says."""
-        cell, other = self.cells[variant], self.cells["base" if variant == "facellm" else "facellm"]
-        compared = cell.finished and other.finished and cell.text and other.text
-        return [
-            marked(block, other.text) if compared else [(block, False)]
-            for block in cell.text.split("\n\n")
-            if block.strip()
-        ]
+        return blocks(self.cells[variant], self.cells["base" if variant == "facellm" else "facellm"])
 
 
 @dataclass
@@ -116,6 +110,16 @@ def make_round(choice: str, own: str, blind: bool, sensitive: bool, rng: random.
         pair.cells = {v: Cell(v, text, key) for v in ("base", "facellm")}
         pairs.append(pair)
     return Round(pairs, blind)
+
+
+def blocks(cell: Cell, other: Cell) -> list[Marked]:
+    """The paragraphs of an answer; once both are written, with the words marked that `other` does not say."""
+    compared = cell.finished and other.finished and cell.text and other.text
+    return [
+        marked(block, other.text) if compared else [(block, False)]
+        for block in cell.text.split("\n\n")
+        if block.strip()
+    ]
 
 
 def words(text: str) -> set[str]:

@@ -67,18 +67,22 @@ new MutationObserver(() => {
 
 // A photo may be dropped or pasted anywhere, also while another one is shown; no file makes the browser leave the page.
 const LIMIT = 20; // MB, as the server takes them
-const fits = (file) => {
+// The second photo's own part of the page takes files for itself.
+const SECOND = '#compare-photos';
+const fits = (file, where) => {
   // What an earlier file got said is of no use any more.
   for (const close of document.querySelectorAll('.toast-close')) close.click();
-  document.querySelector('#photo-notice .notice')?.setAttribute('hidden', '');
+  document.querySelector(`#${where}-notice .notice`)?.setAttribute('hidden', '');
   if (file.size <= LIMIT * 2 ** 20) return true;
   const text = `The file has ${Math.ceil(file.size / 2 ** 20)} MB: choose one of at most ${LIMIT} MB.`;
-  window.dispatchEvent(new CustomEvent('facellm-refused', {detail: text}));
+  window.dispatchEvent(new CustomEvent('facellm-refused', {detail: {text, where}}));
   return false;
 };
-const take = (file) => {
-  const input = document.querySelector('[data-testid="Photo-upload-button"]');
-  if (!file || !input || !fits(file)) return;
+const take = (file, target) => {
+  const where = target.closest?.(SECOND) ? 'second' : 'photo';
+  const inputs = {photo: '[data-testid="Photo-upload-button"]', second: `${SECOND} input[type=file]`};
+  const input = document.querySelector(inputs[where]);
+  if (!file || !input || !fits(file, where)) return;
   const given = new DataTransfer();
   given.items.add(file);
   input.files = given.files;
@@ -99,7 +103,7 @@ document.addEventListener('drop', (event) => {
   if (carries(event, 'Files')) {
     event.preventDefault();
     event.stopImmediatePropagation();
-    take(event.dataTransfer.files[0]);
+    take(event.dataTransfer.files[0], event.target);
   } else if (carries(event, 'text/uri-list') && !writes(event)) event.preventDefault();
 }, true);
 document.addEventListener('paste', (event) => {
@@ -107,10 +111,11 @@ document.addEventListener('paste', (event) => {
   if (!file || (writes(event) && event.clipboardData.getData('text'))) return;
   event.preventDefault();
   event.stopImmediatePropagation();
-  take(file);
+  take(file, event.target);
 }, true);
 document.addEventListener('change', (event) => {
-  if (!event.target.matches?.('#photo input[type=file]') || !event.target.files[0] || fits(event.target.files[0])) return;
+  const file = event.target.matches?.(`:is(#photo, ${SECOND}) input[type=file]`) && event.target.files[0];
+  if (!file || fits(file, event.target.closest(SECOND) ? 'second' : 'photo')) return;
   event.stopImmediatePropagation();
   event.target.value = '';
 }, true);

@@ -63,6 +63,20 @@ def explanation_in_mid_measuring(page, scripted) -> None:
     page.wait_for_selector("#why-status >> text=/Hiding/")
 
 
+def two_photos_in_mid_answer(page, scripted) -> None:
+    scripted.hold = False
+    ask(page)
+    page.wait_for_selector(f"#chat .bot.message >> text={scripted.text}")
+    scripted.hold = True
+    tab(page, "Compare")
+    page.locator("#compare-what input[value=photos]").check()
+    page.click('[data-second="hopper.jpg"]')
+    page.wait_for_selector("#second-remove >> visible=true")
+    page.fill("#two-question textarea, #two-question input", "Is the mouth open?")
+    page.click("#two-go")
+    page.wait_for_selector(f"#two-left .text >> text={scripted.FIRST}")
+
+
 def another_photo(page) -> None:
     page.click("#another")
     page.wait_for_selector("#photo >> visible=true")
@@ -78,6 +92,7 @@ def dropped_photo(page) -> None:
 
 
 def new_chat(page) -> None:
+    tab(page, "Face chat")
     page.click("#chat-clear")
 
 
@@ -88,9 +103,10 @@ IN_FLIGHT = {
     comparison_in_mid_answer: "compare",
     profile_in_mid_scoring: "profile",
     explanation_in_mid_measuring: "why",
+    two_photos_in_mid_answer: "two",
 }
 CLEARING = (another_photo, another_face, dropped_photo, new_chat)
-PAIRS = [(f, c) for f in IN_FLIGHT for c in CLEARING if c is not new_chat or IN_FLIGHT[f] == "chat"]
+PAIRS = [(f, c) for f in IN_FLIGHT for c in CLEARING if c is not new_chat or IN_FLIGHT[f] in ("chat", "two")]
 
 
 def is_clear(page, name: str) -> bool:
@@ -99,6 +115,10 @@ def is_clear(page, name: str) -> bool:
         return False
     if name == "why":
         return not page.locator("#why").is_visible() and not page.locator("#why-maps .maps").count()
+    if name == "two":
+        tab(page, "Compare")
+        gone = not page.locator("#two-sides .two-answer, #two-second img").count()
+        return gone and page.locator("#two-go").is_visible() and page.locator("#second-file").is_visible()
     if name == "chat":
         return not page.locator("#chat .message").count() and page.locator("#chat-box .submit-button").is_visible()
     left = {
