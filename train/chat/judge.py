@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from train.chat.manners import EVASIVE, OFF_TOPIC, RIGHT, WRONG, broken_text, limit, talk
 from train.seen.claims import assertions, comparison, polarity
@@ -316,6 +316,24 @@ def _background(intent: str, truth: Truth, text: str, reading: Reading, argument
     return _value(intent, truth, text, reading, argument)
 
 
+def _two_things(intent: str, truth: Truth, text: str, reading: Reading, argument: str | None) -> tuple[str, str]:
+    """Each of the two by itself, by the sentence that answers it; a yes or no at the start answers the first alone."""
+
+    def kind_of(asked: str, words: str, first: bool) -> str:
+        own = assertions.read(words, polarity.ABOUT.get(asked))
+        return _kind(asked, truth, words, own if first else replace(own, lead=None), None)[0]
+
+    kinds = []
+    for place, asked in enumerate((argument or "").split("+")):
+        said = [kind_of(asked, one, place == number == 0) for number, one in enumerate(assertions.sentences(text))]
+        kinds.append(RIGHT if RIGHT in said else kind_of(asked, text, place == 0))
+    if WRONG in kinds:
+        return WRONG, f"the {'first' if kinds[0] == WRONG else 'second'} is false"
+    if set(kinds) == {RIGHT}:
+        return RIGHT, "both are true"
+    return EVASIVE, "answers one of two" if RIGHT in kinds else "answers neither"
+
+
 def _people(intent: str, truth: Truth, text: str, reading: Reading, argument: str | None) -> tuple[str, str]:
     said = reading.says("people")
     if "one" in said and "more" not in said:
@@ -344,6 +362,7 @@ _JUDGES: dict[str, Callable[..., tuple[str, str]]] = {
     "three_words": _three_words,
     "json": _json,
     "people": _people,
+    "two_things": _two_things,
     "hair": _hair,
     "light_side": _light_side,
     "background": _background,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from train.seen.claims import comparison
 from train.seen.claims.polarity import ABOUT
 from train.seen.known.truth import PROPOSITIONS, WITH_ARGUMENT, Truth
-from train.seen.typed import typed_answers, wordings
+from train.seen.typed import two_things, typed_answers, wordings
 from train.seen.words.lexicon import Voice
 
 # Asked again and again about one face they would be the same question; a smaller share each.
@@ -126,6 +126,8 @@ def _ask(
     rng = random.Random(f"{seed}:{file}:{intent}")
     if intent in FOLLOW_UPS:
         return _follow(intent, file, truth, voice, polarity, rng, cut)
+    if intent == two_things.INTENT:
+        return _two(file, truth, voice, rng, cut)
     argument = typed_answers.argument_of(intent, truth, rng, polarity)
     if (intent in WITH_ARGUMENT or intent == "json") and not argument:
         return None
@@ -161,6 +163,17 @@ def _follow(
     text = wordings.ask(intent, voice, rng, cut)
     sign = "" if polarity is None else "+" if polarity else "-"
     return Question(f"{file}#{intent}{sign}", file, intent, judged, text, None, ((asked, told),))
+
+
+def _two(file: str, truth: Truth, voice: Voice, rng: random.Random, cut: str) -> Question | None:
+    """Two intents at once, both firmly known; its argument names them, joined by a plus sign."""
+    known = [name for name in two_things.PAIRED if askable(name, truth)]
+    rng.shuffle(known)
+    pair = next(((a, b) for a in known for b in known if two_things.fits(a, b)), None)
+    if pair is None:
+        return None
+    text = two_things.ask(*pair, voice, rng, cut)
+    return Question(f"{file}#{two_things.INTENT}", file, two_things.INTENT, two_things.INTENT, text, "+".join(pair))
 
 
 def _fits(intent: str, truth: Truth, polarity: bool | None) -> bool:

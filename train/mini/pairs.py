@@ -17,7 +17,8 @@ import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from facellm.errors import FaceLLMError
-from facellm.storage.files import write_text
+from facellm.storage.files import write_json, write_text
+from facellm.weights.fingerprint import weights_digest
 from train.lora.feature_cache import FeatureCache
 from train.mini.language import face_conversations, text_only
 from train.mini.language.balance import Balance
@@ -30,10 +31,10 @@ from train.seen.known.pixel_cache import load as load_pixels
 from train.seen.known.split import TRAIN, VAL, read_splits
 from train.seen.typed import no_face
 
-TAUGHT = Mix(eight=4, typed=8, formats=1, limits=1, talk=0.1, choices=4, conversations=1, fact_lines=1, profile=3)
+TAUGHT = Mix(eight=4, typed=8, two=3, formats=1, talk=0.1, choices=4)
 VAL_FACES = 96
 NO_FACE_EVERY = 12  # one picture without a face to so many faces
-PLAIN_TOKENS, PLAIN_BATCH = 96, 16  # of an answer of the untouched decoder; prompts at once
+PLAIN, PLAIN_TOKENS, PLAIN_BATCH = "plain.json", 96, 16  # of an answer of the untouched decoder; prompts at once
 TELLING = (
     *("glasses", "headwear", "facial_hair", "makeup", "teeth", "expression", "hair_colour", "hair_length", "covering"),
 )
@@ -76,6 +77,18 @@ def plain_answers(decoder: Path, prompts: Sequence[str]) -> Iterator[str]:
             yield tokenizer.decode(ids, skip_special_tokens=True).strip() if ended else ""
 
 
+def known_answers(kept: Path, decoder: Path, prompts: Sequence[str]) -> dict[str, str]:
+    """What `plain_answers` gives, by prompt; kept in a file, because they take minutes and never change."""
+    asked = {"decoder": weights_digest(decoder), "tokens": PLAIN_TOKENS}
+    known = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    said: dict[str, str] = known.get("said", {}) if known.get("asked") == asked else {}
+    new = [prompt for prompt in prompts if prompt not in said]
+    if new:
+        said |= dict(zip(new, plain_answers(decoder, new), strict=True))
+        write_json(kept, {"asked": asked, "said": said})
+    return {prompt: said[prompt] for prompt in prompts}
+
+
 def write(data: Path, work: Path, decoder: Path, count: int, seed: int = 0) -> dict[str, int]:
     """Writes `work/pairs/train.jsonl` and `val.jsonl`.
 
@@ -111,7 +124,7 @@ def write(data: Path, work: Path, decoder: Path, count: int, seed: int = 0) -> d
     held = max(1, len(bare) // 20)
     without = {VAL: bare[:held], TRAIN: bare[held:][: max(1, len(chosen[TRAIN]) // NO_FACE_EVERY)]}
     prompts = text_only.prompts("trained", seed)
-    plain = [(q, a) for q, a in zip(prompts, plain_answers(decoder, prompts), strict=True) if a]
+    plain = [(q, a) for q, a in known_answers(work / "pairs" / PLAIN, decoder, prompts).items() if a]
     rows = 0
     for part in (TRAIN, VAL):
         lines = [*_about(chosen[part], balance, seed), *_of_nobody(without[part], seed)]

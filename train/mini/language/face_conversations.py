@@ -15,7 +15,7 @@ from train.seen.claims.disputes import truth_of
 from train.seen.descriptions import eight
 from train.seen.known.face_record import Face
 from train.seen.known.truth import PROPOSITIONS, WITH_ARGUMENT, Truth
-from train.seen.typed import typed_answers, wordings
+from train.seen.typed import two_things, typed_answers, wordings
 from train.seen.typed.dialogues import converse, described, small_talk
 from train.seen.words.lexicon import Voice
 
@@ -26,11 +26,13 @@ SHORT_PHOTO = {a.key: a.question for a in ATTRIBUTES}
 @dataclass(frozen=True)
 class Mix:
     """How many pairs of each kind a face gives at most. eight: of the eight attributes.  typed: short questions, about
-    so many. formats: descriptions, one sentence, three words, alt text, JSON.  limits: what a face cannot tell.  talk:
-    the chance of small talk. profile: questions of the profile's fields, answered with a label."""
+    so many.  two: about two things at once.  formats: descriptions, one sentence, three words, alt text, JSON.  limits:
+    what a face cannot tell.  talk: the chance of small talk.  profile: questions of the profile's fields, answered with
+    a label."""
 
     eight: int = 8
     typed: int = 10
+    two: int = 2
     formats: int = 2
     limits: int = 1
     talk: float = 0.15
@@ -41,7 +43,7 @@ class Mix:
 
 
 FULL = Mix()
-FACTS = Mix(eight=0, typed=0, formats=0, limits=0, talk=0.0, choices=0, conversations=0, fact_lines=2, profile=0)
+FACTS = Mix(eight=0, typed=0, two=0, formats=0, limits=0, talk=0.0, choices=0, conversations=0, fact_lines=2, profile=0)
 
 
 def pairs_of(face: Face, balance: Balance, seed: int = 0, mix: Mix = FULL) -> list[Turns]:
@@ -55,6 +57,9 @@ def pairs_of(face: Face, balance: Balance, seed: int = 0, mix: Mix = FULL) -> li
     for key in sorted(rng.sample(keys, min(mix.eight, len(keys))), key=keys.index):
         found.append([(SHORT_PHOTO[key], written[key])])
     found += typed(truth, voice, balance, rng, mix.typed)
+    for _ in range(mix.two):
+        turn = two_things.turn(truth, voice, rng)
+        found += [[turn]] if turn else []
     found += formats(truth, voice, rng, mix.formats)
     for intent in rng.sample(typed_answers.LIMITS, mix.limits):
         found.append([(wordings.ask(intent, voice, rng), typed_answers.answer(intent, truth, voice, rng) or "")])

@@ -108,7 +108,7 @@ def answer(
         return f"{raised(word)}."
     if not options:
         return None
-    text = raised(spin(rng.choice(options), rng, slots).replace("..", "."))
+    text = raised(spin(rng.choice(options), rng, slots).replace("..", ".").replace(" .", "."))
     fact = VALUED.get(intent)
     if fact and truth.value(fact) and not truth.sure(fact) and "; " not in text and "slight" not in text:
         return f"{text.rstrip('.')}{rng.choice(HEDGES)}"
