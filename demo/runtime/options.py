@@ -34,6 +34,7 @@ class Options(ModelOptions):
         allow_origin: Origins of other pages whose scripts may call this one, as in "https://example.org".
         auth: User and password that visitors log in with, or None.
         mcp: Whether the endpoints are served as MCP tools too.
+        installable: Whether browsers may install the page as an app.
         sensitive: Whether ethnicity and emotion may be asked about.
         votes: SQLite file of blind votes; None where voting is off.
         queue: How many requests may wait before further ones are refused.
@@ -48,6 +49,7 @@ class Options(ModelOptions):
     allow_origin: tuple[str, ...] = ()
     auth: tuple[str, str] | None = None
     mcp: bool = False
+    installable: bool = False
     sensitive: bool = True
     votes: Path | None = None
     queue: int = 64
@@ -83,6 +85,9 @@ def parser(prog: str = "facellm-demo") -> argparse.ArgumentParser:
     )
     page.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors to log in [FACELLM_AUTH, safer]")
     page.add_argument("--mcp", action="store_true", help="serve the endpoints as MCP tools too [FACELLM_MCP]")
+    page.add_argument(
+        "--installable", action="store_true", help="let browsers install the page as an app [FACELLM_INSTALLABLE]"
+    )
     return p
 
 
@@ -120,6 +125,7 @@ def read_options(argv: Sequence[str], env: Mapping[str, str] = os.environ, prog:
         allow_origin=_origins(listed("allow_origin")),
         auth=_auth(value("auth")),
         mcp=bool(args.mcp) or read_switch("FACELLM_MCP", False, env),
+        installable=bool(args.installable) or read_switch("FACELLM_INSTALLABLE", False, env),
         sensitive=sensitive_allowed(env),
         votes=_votes(env, space),
         space=space,

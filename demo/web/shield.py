@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.runtime.options import Options
+from demo.web.installable import MANIFEST
 from demo.web.limits import WINDOW, Limits
 from facellm.server.unread import Unread
 
@@ -27,7 +28,7 @@ _CLOSED = (
     *("/gradio_api/file=http", "/gradio_api/file/http", "/gradio_api/proxy=", "/gradio_api/deep_link"),
     *("/gradio_api/vibe", "/gradio_api/undo-vibe", "/gradio_api/process_recording", "/gradio_api/stream/"),
     *("/gradio_api/component_server", "/gradio_api/run-history", "/gradio_api/runs", "/gradio_api/dev/"),
-    *("/gradio_api/profiling", "/monitoring"),
+    *("/gradio_api/profiling", "/monitoring", "/pwa_icon"),
 )
 _ASKS = tuple(f"/gradio_api/{name}/" for name in ("queue/join", "call", "run", "api", "mcp"))
 # Gradio compiles its listeners in the page ('unsafe-eval') and writes settings and styles into it ('unsafe-inline').
@@ -64,6 +65,8 @@ class Shield:
         self._hosts, self._origins = set(options.allow_host), set(options.allow_origin)
         if options.space:
             self._origins.add("https://huggingface.co")
+        # Gradio's manifest would have any page installed, under Gradio's icon.
+        self._closed = _CLOSED if options.installable else (*_CLOSED, MANIFEST)
         self._any_host = "*" in self._hosts or (not self._hosts and not _is_loopback(options.host))
         self._headers = {
             "Content-Security-Policy": _POLICY.format(ancestors=_HUB if options.space else "'self'"),
@@ -124,7 +127,7 @@ class Shield:
         own = {host, headers.get("x-forwarded-host", "").lower().split(",")[0].strip()} - {""}
         if origin and origin not in self._origins and urlsplit(origin).netloc not in own:
             raise Refused(403, "Scripts of other sites may not call this page; --allow-origin would let them.")
-        if path.startswith(_CLOSED):
+        if path.startswith(self._closed):
             raise Refused(404, "There is nothing here.")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > most:
