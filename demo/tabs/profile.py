@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from demo.page import texts
-from demo.page.components import HIDDEN, Line, Tab, Updates, buttons, running, seen, status_line
+from demo.page.components import Line, Tab, Updates, buttons, running, status_line
 from demo.page.downloads import csv_text, downloads
 from demo.page.plots import Plot, table
 from demo.page.render import render
@@ -164,7 +164,7 @@ def build(ctx: Context, settings: list) -> ProfileTab:
             elem_classes="lead",
         )
         go, stop = buttons("profile", "Measure the profile")
-        everyone = gr.Button("Measure all faces", elem_id="profile-everyone", min_width=120, visible=HIDDEN)
+        everyone = gr.Button("Measure all faces", elem_id="profile-everyone", min_width=120)
     line = status_line("profile")
     crowd = gr.HTML("", elem_id="profile-people", js_on_load=_ON_PERSON)
     shown = gr.HTML(show({}), elem_id="profile-plots")
@@ -252,15 +252,13 @@ def build(ctx: Context, settings: list) -> ProfileTab:
 
     def cleared() -> Updates:
         empty = {line: "", shown: show({}), listed: tables({}), saved: "", scored: "", crowd: ""}
-        looks_idle = job.looks(False)
-        return {**empty, **looks_idle, everyone: {**looks_idle[everyone], "visible": HIDDEN}}
+        return {**empty, **job.looks(False)}
 
     def restored(photo: Photo, here: Context) -> Updates:
         profiles = photo.known.get(profile_of(here, photo, False), {})
         people, calibrated = photo.known.get(("people", here.host.options.model), ([], True))
         updates = {
             crowd: show_people(people, photo.face_index, calibrated),
-            everyone: seen(len(photo.view.faces) > 1),
         }
         if profiles:
             updates |= {shown: show(profiles), listed: tables(profiles), saved: links(profiles)}

@@ -42,6 +42,15 @@ def compare(page) -> None:
     page.wait_for_selector("#compare-status >> text=/one copy of the weights/")
 
 
+def photos(page) -> None:
+    page.locator("#compare-what input[value=photos]").check()
+    page.click('[data-second="hopper.jpg"]')
+    page.wait_for_selector("#second-remove >> visible=true")
+    page.locator("#two-question").locator("input, textarea").fill("How old does this person look?")
+    page.click("#two-go")
+    page.wait_for_selector("#two-status .more")
+
+
 def profile(page) -> None:
     page.click("#profile-go")
     page.wait_for_selector("#profile-download a")
@@ -74,12 +83,13 @@ TABS = {
     "chat": chat,
     "attributes": attributes,
     "compare": compare,
+    "photos": photos,
     "profile": profile,
     "about": about,
     "faces": faces,
     "why": why,
 }
-WHERE = {"faces": "profile", "why": "profile"}  # the tab of a picture that is not named after it
+WHERE = {"faces": "profile", "why": "profile", "photos": "compare"}  # the tab of a picture that is not named after it
 
 
 def save(png: bytes, path: Path) -> None:

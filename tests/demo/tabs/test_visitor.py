@@ -68,6 +68,14 @@ def test_all_faces_are_measured_sorted_opened_and_saved(with_photo, scripted):
     page.wait_for_selector('[aria-label="Face 3 of 4"][aria-pressed=true]')
     page.wait_for_selector(".people tr.chosen >> text=/3/")
     assert rows.count() == 4, "the table is about all faces, whichever is open"
+    page.reload()
+    page.wait_for_selector("#stage button.face")
+    tab(page, "Profile")
+    page.wait_for_selector("#profile-everyone >> visible=true")
+    page.click("#another")
+    page.click('[data-example="collins.jpg"]')
+    page.wait_for_selector("#stage >> text=/1 face found/")
+    page.wait_for_selector("#profile-everyone", state="hidden")
 
 
 def test_ones_own_answers_are_scored_by_both_models(with_photo):
