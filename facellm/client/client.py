@@ -5,16 +5,19 @@ Faces are found and cropped here, so that the server sees what a model here woul
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from facellm.client import knowledge, likelihoods, own_requests
 from facellm.client.answers import GrowingAnswer, data_uri, image_header
 from facellm.client.remote_report import RemoteReport
 from facellm.client.transport import Backend, Health, Rejected
+from facellm.client.turns import Turns
 from facellm.errors import FaceLLMError, StoppedError
 from facellm.interface import ImageSource, Questions, blank_of, face_of, make_sampling
 from facellm.messages import build_messages
@@ -44,6 +47,7 @@ class RemoteFaceLLM(Questions):
         about: What this project's server tells of itself, else empty.
         vllm: Whether it is a vLLM, which has its own words for tiles and likelihoods.
         known: What was read of a vLLM's models; our own server knows its own.
+        apart: Whether only one model is asked at a time, for a server that mixes them up otherwise.
     """
 
     def __init__(self, backend: Backend, names: dict[str, str], about: dict[str, Any], vllm: bool = False):
@@ -51,6 +55,8 @@ class RemoteFaceLLM(Questions):
         self.seconds = 0.0
         self.notes: tuple[str, ...] = ()
         self.known = knowledge.Knowledge()
+        self.apart = False
+        self._turns = Turns()
         self._tile_words = True  # until the server refuses them
 
     @property
@@ -115,7 +121,18 @@ class RemoteFaceLLM(Questions):
             }
             for row in rows
         ]
-        return self._answers_of(rows, bodies, address, sampling, cancel or threading.Event())
+        ask = self._one_model_at_a_time if self.apart else self._answers_of
+        return ask(rows, bodies, address, sampling, cancel or threading.Event())
+
+    def _one_model_at_a_time(
+        self, rows: Sequence[Row], bodies: list[dict], address: str, sampling: Sampling, cancel: threading.Event
+    ) -> Iterator[Delta]:
+        for variant in dict.fromkeys(row.variant for row in rows):
+            numbers = [i for i, row in enumerate(rows) if row.variant == variant]
+            own = [rows[i] for i in numbers], [bodies[i] for i in numbers]
+            with self._turns.of(variant, cancel):
+                for delta in self._answers_of(*own, address, sampling, cancel):
+                    yield replace(delta, row=numbers[delta.row])
 
     def _answers_of(
         self, rows: Sequence[Row], bodies: list[dict], address: str, sampling: Sampling, cancel: threading.Event
@@ -270,12 +287,13 @@ class RemoteFaceLLM(Questions):
             likelihoods.scoring_body(self._question(Row(variant, question), address, 1, size), label)
             for _, question, label in asked
         ]
-        try:
-            told = self.backend.post_all("/chat/completions", bodies, image_header(address))
-        except Rejected as error:
-            if not self._unlearn(error, bodies):
-                raise
-            told = self.backend.post_all("/chat/completions", bodies, image_header(address))
+        with self._turns.of(variant) if self.apart else contextlib.nullcontext():
+            try:
+                told = self.backend.post_all("/chat/completions", bodies, image_header(address))
+            except Rejected as error:
+                if not self._unlearn(error, bodies):
+                    raise
+                told = self.backend.post_all("/chat/completions", bodies, image_header(address))
         scores: list[list[float]] = [[] for _ in items]
         for (number, _, label), reply in zip(asked, told, strict=True):
             scores[number].append(likelihoods.label_score(reply, label, self.backend.place))

@@ -34,7 +34,8 @@ def connect(
             tells.
         key: Sent as bearer token (default: FACELLM_BACKEND_KEY).
         timeout: Seconds without a byte after which an answer is given up.
-        check: Asks both models and warns (log, report.notes) where their answers are the same.
+        check: Asks both models and warns (log, report.notes) where their answers are the same, or where the server
+            mixes the two up when both are asked at once; it is then asked one model at a time.
         folder: For profiles from a vLLM: the model's folder on this machine, or a file like its calibration.json, with
             label set, fields and temperatures (default: FACELLM_BACKEND_FOLDER, else the folder that vLLM tells, where
             it is on this machine).
@@ -62,9 +63,12 @@ def connect(
         place = folder or os.environ.get(knowledge.VARIABLE, "").strip()
         served = {v: next(e for e in listed if e.get("id") == name) for v, name in chosen.items()}
         found.known = knowledge.knowledge_in(place) if place else knowledge.knowledge_of(served)
-        if check and (warning := names.same_answers(found)):
-            log.warning("%s", warning)
-            found.notes = (warning,)
+        if check:
+            checked = names.check_answers(found, apart=not found.about)
+            found.apart = checked.mixed
+            if checked.warning:
+                log.warning("%s", checked.warning)
+                found.notes = (checked.warning,)
     except BaseException:  # a page tries again every few seconds, and each try has a thread and connections of its own
         backend.close()
         raise

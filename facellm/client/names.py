@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw
 
 from facellm.attributes import attribute
 from facellm.errors import FaceLLMError
 from facellm.interface import Questions, make_sampling
-from facellm.results import Row
+from facellm.results import VARIANTS, Row
 from facellm.vision.faces import FaceView
 
 VARIABLE = "FACELLM_BACKEND_MODELS"
@@ -86,30 +86,66 @@ def _list(names: Mapping[str, Any]) -> str:
     return f"{', '.join(shown)}{more}" if shown else "none"
 
 
-def same_answers(model: Questions) -> str | None:
+class Checked(NamedTuple):
+    """What the check of a server's models found.
+
+    Attributes:
+        warning: A sentence for people, or None where all is well.
+        mixed: Whether the server mixes its models up where both are asked at once.
+    """
+
+    warning: str | None = None
+    mixed: bool = False
+
+
+def check_answers(model: Questions, *, apart: bool) -> Checked:
     """Asks both models of a server three questions about a drawn face.
 
     A server that finds no layer for an adapter's weights may serve the base under the adapter's name without a word
-    (seen with vLLM where the adapter's keys were those of another class of the model).
+    (seen with vLLM where the adapter's keys were those of another class of the model). And it may compute with the
+    adapter for all requests of a batch (vLLM's build for CPUs): then a model's answer is the other's to the letter
+    where both are asked at once, and not where it is asked alone. That another batch rounds otherwise does not do that.
 
-    Returns:
-        A warning where their greedy answers are the same, else None.
+    Args:
+        model: The server's models.
+        apart: Also asks each model alone, for servers that may mix them up.
 
     Raises:
         FaceLLMError: Where the server does not answer.
     """
-    if set(model.variants) != {"base", "facellm"}:
-        return None
+    if set(model.variants) != set(VARIANTS):
+        return Checked()
+    found = _check_answers(model, VARIANTS)
+    mixed = False
+    if apart:
+        alone = {variant: _check_answers(model, [variant])[variant] for variant in VARIANTS}
+        mixed = any(
+            told == others != own
+            for variant, other in (VARIANTS, VARIANTS[::-1])
+            for told, own, others in zip(found[variant], alone[variant], alone[other], strict=True)
+        )
+        found = alone if mixed else found
+    if found["base"] == found["facellm"]:
+        return Checked(
+            "Base and FaceLLM gave the same answers to three questions: the server may be serving the base under both "
+            "names; see its log for adapter weights that it could not place."
+        )
+    if not mixed:
+        return Checked()
+    return Checked(
+        "The server mixes base and FaceLLM up where both are asked at once, so they are asked one after the other; "
+        "what other clients ask at the same time can still change the answers.",
+        True,
+    )
+
+
+def _check_answers(model: Questions, variants: Sequence[str]) -> dict[str, list[str]]:
+    """{variant: its greedy answers to the questions of the check}, all asked at once."""
     questions = ("Describe this image.", attribute("pose").question, attribute("lighting").question)
-    rows = [Row(variant, question) for question in questions for variant in ("base", "facellm")]
+    rows = [Row(variant, question) for question in questions for variant in variants]
     sampling = make_sampling(None, {"max_new_tokens": CHECK_TOKENS})
     answers = {d.row: d.answer.text for d in model.stream(drawn_face(), rows, sampling) if d.answer}
-    if any(answers[i] != answers[i + 1] for i in range(0, len(rows), 2)):
-        return None
-    return (
-        "Base and FaceLLM gave the same answers to three questions: the server may be serving the base under both "
-        "names; see its log for adapter weights that it could not place."
-    )
+    return {v: [answers[i] for i, row in enumerate(rows) if row.variant == v] for v in variants}
 
 
 def drawn_face() -> FaceView:

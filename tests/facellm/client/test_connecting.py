@@ -44,7 +44,9 @@ def test_connecting_in_vain_leaves_nothing_behind(monkeypatch, quick, fault):
         if fault == "nobody":
             url = f"http://127.0.0.1:{place.getsockname()[1]}"
         if fault == "check":
-            monkeypatch.setattr(remote_names, "same_answers", lambda _: (_ for _ in ()).throw(FaceLLMError("no word")))
+            monkeypatch.setattr(
+                remote_names, "check_answers", lambda *_, **__: (_ for _ in ()).throw(FaceLLMError("no word"))
+            )
         for _ in range(10):
             with pytest.raises(FaceLLMError, match=r"cannot be reached|no model 'other'|no word"):
                 connect(url, model)

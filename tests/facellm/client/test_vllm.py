@@ -1,14 +1,18 @@
 """A vLLM's ways, learnt from what it answers; what is known of its models travels in their folder or in a file."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from facellm import FaceLLMError
 from facellm.client.connecting import connect
 from facellm.client.knowledge import VARIABLE, knowledge_in
+from facellm.client.turns import Turns
 from facellm.labels import ETHNICITIES
 from facellm.profile import FIELDS, softmax
+from facellm.results import VARIANTS
 from facellm.weights.registry import read_declared
 from tests.served import VLLM, InThread
 
@@ -51,6 +55,37 @@ def test_a_server_that_refuses_them_is_not_sent_them_again(here, wide):
         again = connect(server.url, check=False)  # learnt from a profile too
         assert again.profile(wide, whole=True).fields
         again.close()
+
+
+def test_a_server_that_mixes_its_models_up_is_asked_one_at_a_time(here, photo, caplog):
+    served = VLLM(here, mixing=True)
+    with InThread(served) as server:
+        careless = connect(server.url, check=False)
+        careless.compare(photo, "Hi", whole=True, max_new_tokens=4)
+        assert served.mixed == 1
+        careless.close()
+        vllm = connect(server.url)
+        assert vllm.apart and "mixes base and FaceLLM up" in vllm.report.notes[0] and "mixes base" in caplog.text
+        seen = served.mixed
+        told, expected = [m.compare(photo, "Hi", whole=True, max_new_tokens=4) for m in (vllm, here)]
+        assert (told.base.text, told.facellm.text) == (expected.base.text, expected.facellm.text)
+        with ThreadPoolExecutor() as pool:  # and so are visitors who come together
+            profiles = pool.submit(vllm.profiles, photo, ["facellm"], whole=True)
+            asked = [pool.submit(vllm.ask, photo, "Hi", variant=v, whole=True, max_new_tokens=4) for v in VARIANTS]
+            assert [a.result().text for a in asked] == [expected.base.text, expected.facellm.text]
+            assert profiles.result()["facellm"].fields
+        assert served.mixed == seen
+        vllm.close()
+
+
+def test_a_turn_is_not_waited_for_once_a_call_is_stopped():
+    turns, stop = Turns(), threading.Event()
+    with turns.of("base"), turns.of("base"):  # side by side
+        stop.set()
+        with turns.of("facellm", stop), turns.of("base"):
+            pass
+    with turns.of("facellm"):
+        pass
 
 
 def folder_of(place, fields, temperatures):
