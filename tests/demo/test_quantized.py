@@ -64,7 +64,7 @@ def test_a_folder_in_nf4_with_an_adapter_serves_chat_attributes_and_compare(quan
     tab(page, "Compare")
     page.click("#compare-go")
     page.wait_for_selector("#compare-status >> text=/one copy of the weights/")
-    base, facellm = page.locator(".side .text").all_inner_texts()
+    base, facellm = page.locator("#pairs .side .text").all_inner_texts()
     assert base.strip() and facellm.strip() and base != facellm, "the adapter changes the answer"
 
     tab(page, "About")

@@ -44,7 +44,7 @@ def attributes_in_mid_answer(page, scripted) -> None:
 def comparison_in_mid_answer(page, scripted) -> None:
     tab(page, "Compare")
     page.click("#compare-go")
-    page.wait_for_selector(f".side.base >> text={scripted.FIRST}")
+    page.wait_for_selector(f"#pairs .side.base >> text={scripted.FIRST}")
 
 
 def profile_in_mid_scoring(page, scripted) -> None:
@@ -123,7 +123,7 @@ def is_clear(page, name: str) -> bool:
         return not page.locator("#chat .message").count() and page.locator("#chat-box .submit-button").is_visible()
     left = {
         "attributes": lambda: page.evaluate(CARDS),
-        "compare": page.locator(".side").count,
+        "compare": page.locator("#pairs .side").count,
         "profile": page.locator(".plot").count,
     }
     return not left[name]() and page.locator(f"#{name}-go").is_visible()

@@ -106,7 +106,7 @@ def test_a_stop_gives_a_waiting_question_back(with_photo, scripted):
 
 
 BROKEN = {"empty": "", "json": '{"age": 30, "gender": "Female"}', "repeated": "open " * 12}
-SHOWN = {"Face chat": "#chat .bot.message", "Attributes": "#card-pose", "Compare": ".side.facellm"}
+SHOWN = {"Face chat": "#chat .bot.message", "Attributes": "#card-pose", "Compare": "#pairs .side.facellm"}
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=list(BROKEN))

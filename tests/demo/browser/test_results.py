@@ -92,12 +92,12 @@ def test_compare_blind_vote_is_stored_and_revealed(with_photo, site):
     page.check("#compare-blind input")
     page.click("#compare-go")
     page.wait_for_selector("#vote-a >> visible=true")
-    names = page.locator(".side h4").all_inner_texts()
+    names = page.locator("#pairs .side h4").all_inner_texts()
     assert names == ["Answer A", "Answer B"], "names are hidden before the vote"
     before = len(site.ctx.votes.rows())
     page.click("#vote-a")
-    page.wait_for_selector(".side.won")
-    assert set(page.locator(".side h4").all_inner_texts()) == {"Base model", "FaceLLM"}
+    page.wait_for_selector("#pairs .side.won")
+    assert set(page.locator("#pairs .side h4").all_inner_texts()) == {"Base model", "FaceLLM"}
     rows = sqlite3.connect(site.ctx.votes.path).execute("SELECT key, winner, left FROM votes").fetchall()
     assert len(rows) == before + 1
     key, winner, left = rows[-1]
@@ -113,8 +113,8 @@ def test_compare_marks_words_and_measures_both_sides(with_photo):
     set_slider(page, "Max new tokens", 24)
     page.click("#compare-go")
     page.wait_for_selector("#compare-status >> text=/one copy of the weights/")
-    assert page.locator(".side h4").all_inner_texts() == ["Base model", "FaceLLM"]
-    for side in page.locator(".side footer").all():
+    assert page.locator("#pairs .side h4").all_inner_texts() == ["Base model", "FaceLLM"]
+    for side in page.locator("#pairs .side footer").all():
         side.locator("summary").click()
         assert "first words" in side.inner_text() and "tokens/s" in side.inner_text()
 
