@@ -19,6 +19,11 @@ Updates = dict[Any, Any]
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
+def sent(event: gr.EventData, name: str) -> str:
+    """What the page's script sent with an event; empty where a forged request leaves it out."""
+    return str(getattr(event, name, "") or "")
+
+
 @dataclass(frozen=True)
 class Line:
     """What a tab's status line says.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import gradio as gr
 
 from demo.page import texts
-from demo.page.components import PRIVATE, Line, Tab, Updates, status_line, variant_choices, variant_radio
+from demo.page.components import PRIVATE, Line, Tab, Updates, sent, status_line, variant_choices, variant_radio
 from demo.page.render import render
 from demo.runtime import parameters
 from demo.runtime.context import Context
@@ -175,9 +175,9 @@ def build(ctx: Context, settings: list) -> ChatTab:
         return {**updates, box: {**updates.get(box, gr.update()), "value": ""}}
 
     def chip(turns: Turns, text: str, request: gr.Request, event: gr.EventData) -> Updates:
-        turn = starters(ctx.at(request.session_hash)).get(event.starter)
+        turn = starters(ctx.at(request.session_hash)).get(sent(event, "starter"))
         if turn is None:  # the model is another one meanwhile
-            turn = Turn(parameters.question(event.starter, texts.QUESTION_FIRST))
+            turn = Turn(parameters.question(sent(event, "starter"), texts.QUESTION_FIRST))
         return ask_or_follow(request.session_hash, turns, turn)
 
     def again(session: str, turns: Turns, index: object, change) -> Updates:

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from demo.page import texts
-from demo.page.components import HIDDEN, PhotoInput, Updates, seen
+from demo.page.components import HIDDEN, PhotoInput, Updates, seen, sent
 from demo.page.downloads import data_uri
 from demo.page.render import render
 from demo.runtime.photos import (
@@ -134,7 +134,7 @@ def gallery(kind: str, names: Iterable[str], side: int) -> str:
 
 def too_large(event: gr.EventData) -> str:
     """What stands at a photo that the page's script refused."""
-    return render("notice", text=str(event.text))
+    return render("notice", text=sent(event, "text"))
 
 
 class PhotoPanel:
@@ -221,16 +221,16 @@ class PhotoPanel:
             return {self.image: None, self.notice: render("notice", text=problem)}
 
         def picked(look_: str, request: gr.Request, event: gr.EventData) -> Updates:
-            if event.example not in PORTRAITS:
+            if sent(event, "example") not in PORTRAITS:
                 return self.empty("There is no such example: click one of the pictures.")
-            return given(str(EXAMPLES / event.example), look_, request)
+            return given(str(EXAMPLES / sent(event, "example")), look_, request)
 
         def chosen(look_: str, request: gr.Request, event: gr.EventData) -> Updates:
             photo = photos.get(request.session_hash)
             if photo is None:
                 return self.empty(texts.FORGOTTEN)
             try:
-                photo = choose_face(photo, int(event.face))
+                photo = choose_face(photo, int(sent(event, "face") or -1))
             except Exception as error:  # as in `given`
                 return refused(sentence(error), request)
             photos.put(request.session_hash, photo)

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from demo.page import texts
-from demo.page.components import PRIVATE, Line, Tab, Updates, buttons, running, status_line
+from demo.page.components import PRIVATE, Line, Tab, Updates, buttons, running, sent, status_line
 from demo.page.render import render
 from demo.runtime import parameters
 from demo.runtime.context import Context
@@ -108,10 +108,10 @@ def build(ctx: Context, variant: gr.Radio, settings: list) -> TwoPhotos:
         keep(now, beside)
         return job.clear(session, {**drawn(now, beside), line: ""})
 
-    def picked(request: gr.Request, event: gr.EventData) -> Updates:
-        if event.second not in PORTRAITS:
+    def second_picked(request: gr.Request, event: gr.EventData) -> Updates:
+        if sent(event, "second") not in PORTRAITS:
             return {notice: render("notice", text="There is no such example: click one of the pictures.")}
-        return given(str(EXAMPLES / event.second), request)
+        return given(str(EXAMPLES / sent(event, "second")), request)
 
     def begin(text: str, request: gr.Request) -> Updates:
         question = parameters.question(text, texts.QUESTION_FIRST)
@@ -145,7 +145,7 @@ def build(ctx: Context, variant: gr.Radio, settings: list) -> TwoPhotos:
     reads: dict[str, Any] = {"concurrency_id": "photo", "concurrency_limit": 2, "api_visibility": "private"}
     outputs = list(dict.fromkeys([*shown, line, *job.looks(False)]))
     upload.upload(given, [upload], outputs, show_progress="minimal", show_progress_on=[second], **reads)
-    examples.second(picked, None, outputs, show_progress="minimal", show_progress_on=[second], **reads)
+    examples.second(second_picked, None, outputs, show_progress="minimal", show_progress_on=[second], **reads)
     notice.refused(too_large, None, [notice], queue=False, **PRIVATE)
     job.start([(go.click, begin), (own.submit, begin)], [own], [left, right], work, [variant, *settings], [left, right])
     job.stop(stop.click)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from demo.page import texts
-from demo.page.components import HIDDEN, PRIVATE, Line, Tab, Updates, seen, status_line
+from demo.page.components import HIDDEN, PRIVATE, Line, Tab, Updates, seen, sent, status_line
 from demo.page.plots import TYPED
 from demo.page.render import render
 from demo.runtime import parameters
@@ -67,11 +67,11 @@ def asked(event: gr.EventData, sensitive: bool) -> Asked:
     Raises:
         FaceLLMError: For what is not there, switched off, or no question with answers.
     """
-    if event.field == TYPED:
+    if sent(event, "field") == TYPED:
         options = getattr(event, "options", None)
         own = choices.checked(getattr(event, "ask", ""), options if isinstance(options, list) else [], sensitive)
         return Asked(own.ask, own)
-    field = next((f for f in KNOWN_FIELDS if f.key == event.field and (sensitive or not f.sensitive)), None)
+    field = next((f for f in KNOWN_FIELDS if f.key == sent(event, "field") and (sensitive or not f.sensitive)), None)
     if field is None:
         raise FaceLLMError(policy.REFUSED)
     return Asked(field.title, field.key)

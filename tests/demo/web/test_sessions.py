@@ -44,6 +44,17 @@ def pick(here, http, session: str) -> None:
     assert held(here, session)
 
 
+@pytest.mark.parametrize("name", ["picked", "second_picked", "chosen", "chip"])
+def test_an_event_without_what_the_pages_script_sends_is_answered(here, http, caplog, capfd, name):
+    listener, fn = next((i, fn) for i, fn in here.page.fns.items() if fn.name == name)
+    event = {"session_hash": f"forged-{name}", "fn_index": listener, "data": [None] * len(fn.inputs)}
+    assert http.post("/queue/join", json={**event, "event_data": {"nothing": 1}}).status_code == 200
+    with http.stream("GET", "/queue/data", params={"session_hash": event["session_hash"]}) as told:
+        last = next(line for line in told.iter_lines() if "process_completed" in line)
+    assert '"success":true' in last.replace(" ", ""), "a sentence for the page, or nothing"
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def held(here, session: str) -> bool:
     """Whether the app still has that visitor's picture."""
     sessions = here.app.state_holder.session_data
