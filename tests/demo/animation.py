@@ -7,17 +7,15 @@ docs/screenshots/eight-cards.webp, each picture shown for as long as it really s
 from __future__ import annotations
 
 import io
-import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-from demo.runtime.options import read_options
-from tests.demo.conftest import CHROMIUM_ARGUMENTS, PATIENCE, launch
+from tests.demo.conftest import PATIENCE
 from tests.demo.pages import drop, tab
+from tests.demo.shown import shown
 from tests.paths import EXAMPLES, ROOT
 
 OUT = ROOT / "docs" / "screenshots" / "eight-cards.webp"
@@ -55,17 +53,10 @@ class Film:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        chosen = read_options([])
-        model = "embedded" if chosen.model == "auto" else chosen.model
-        site = launch(replace(chosen, model=model, votes=Path(folder) / "votes.sqlite3", port=17970))
-        site.ctx.host.start()
-        for _ in site.ctx.host.wait():
-            pass
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_ARGUMENTS)
+    with shown(17970) as (url, browser):
         page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]}, color_scheme="light")
         page.set_default_timeout(PATIENCE)
-        page.goto(site.url)
+        page.goto(url)
         page.wait_for_selector("#model-state .ready")
         page.click("#consent-read")
         tab(page, "Attributes")
@@ -79,8 +70,6 @@ def main() -> None:
         film.until("#attributes-report a")
         film.shoot()
         print(OUT.name, len(film.frames), "pictures", film.save(OUT), "bytes")
-        browser.close()
-        site.close()
 
 
 if __name__ == "__main__":

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import io
 import sys
-import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
-from demo.runtime.options import read_options
-from tests.demo.conftest import CHROMIUM_ARGUMENTS, PATIENCE, launch
+from tests.demo.conftest import PATIENCE
+from tests.demo.shown import shown
 from tests.paths import ROOT
 
 OUT = ROOT / "docs" / "screenshots"
@@ -107,35 +104,25 @@ def save(png: bytes, path: Path) -> None:
 
 def main(names: list[str]) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        chosen = read_options([])
-        model = "embedded" if chosen.model == "auto" else chosen.model
-        site = launch(replace(chosen, model=model, votes=Path(folder) / "votes.sqlite3", port=17990))
-        site.ctx.host.start()
-        for _ in site.ctx.host.wait():
-            pass
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_ARGUMENTS)
-            for width, (w, h) in SIZES.items():
-                for scheme in ("light", "dark"):
-                    phone = {"has_touch": True, "is_mobile": True} if width == "narrow" else {}
-                    page = browser.new_page(viewport={"width": w, "height": h}, color_scheme=scheme, **phone)
-                    page.set_default_timeout(PATIENCE)
-                    page.goto(site.url)
-                    page.wait_for_selector("#model-state .ready")
-                    page.click("#consent-read")
-                    page.click('[data-example="collins.jpg"]')
-                    page.wait_for_selector("#stage img.crop")
-                    for name in names or list(TABS):
-                        page.locator(f"[role=tab][data-tab-id={WHERE.get(name, name)}]").click()
-                        page.wait_for_timeout(300)
-                        TABS[name](page)
-                        page.evaluate("window.scrollTo(0, 0)")
-                        page.wait_for_timeout(500)
-                        save(page.screenshot(full_page=True), OUT / f"{name}-{width}-{scheme}.webp")
-                    page.close()
-            browser.close()
-        site.close()
+    with shown(17990) as (url, browser):
+        for width, (w, h) in SIZES.items():
+            for scheme in ("light", "dark"):
+                phone = {"has_touch": True, "is_mobile": True} if width == "narrow" else {}
+                page = browser.new_page(viewport={"width": w, "height": h}, color_scheme=scheme, **phone)
+                page.set_default_timeout(PATIENCE)
+                page.goto(url)
+                page.wait_for_selector("#model-state .ready")
+                page.click("#consent-read")
+                page.click('[data-example="collins.jpg"]')
+                page.wait_for_selector("#stage img.crop")
+                for name in names or list(TABS):
+                    page.locator(f"[role=tab][data-tab-id={WHERE.get(name, name)}]").click()
+                    page.wait_for_timeout(300)
+                    TABS[name](page)
+                    page.evaluate("window.scrollTo(0, 0)")
+                    page.wait_for_timeout(500)
+                    save(page.screenshot(full_page=True), OUT / f"{name}-{width}-{scheme}.webp")
+                page.close()
 
 
 if __name__ == "__main__":

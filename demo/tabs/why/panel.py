@@ -69,7 +69,7 @@ def asked(event: gr.EventData, sensitive: bool) -> Asked:
     """
     if sent(event, "field") == TYPED:
         options = getattr(event, "options", None)
-        own = choices.checked(getattr(event, "ask", ""), options if isinstance(options, list) else [], sensitive)
+        own = choices.checked(sent(event, "ask"), options if isinstance(options, list) else [], sensitive)
         return Asked(own.ask, own)
     field = next((f for f in KNOWN_FIELDS if f.key == sent(event, "field") and (sensitive or not f.sensitive)), None)
     if field is None:

@@ -12,16 +12,15 @@ import json
 import statistics
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from demo.runtime.options import read_options
 from facellm.weights.registry import EMBEDDED
-from tests.demo.conftest import CHROMIUM_ARGUMENTS, PATIENCE, launch
+from tests.demo.conftest import PATIENCE
 from tests.demo.pages import drop
+from tests.demo.shown import shown
 from tests.paths import EXAMPLES
 
 
@@ -56,22 +55,14 @@ def main() -> None:
     parser.add_argument("--model", choices=EMBEDDED, default=EMBEDDED[0])
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        options = replace(read_options([]), model=args.model, votes=Path(folder) / "votes.sqlite3", port=17980)
-        site = launch(options)
-        site.ctx.host.start()
-        for _ in site.ctx.host.wait():
-            pass
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_ARGUMENTS)
+    with tempfile.TemporaryDirectory() as folder, shown(17980, args.model) as (url, browser):
         runs = []
         for number in range(args.repeats + 1):
             image = Image.open(EXAMPLES / "collins.jpg").convert("RGB")
             image.putpixel((0, 0), (number, 0, 0))
             photo = Path(folder) / f"{number}.png"
             image.save(photo)
-            runs.append(visit(browser, site.url, photo))
-        browser.close()
-        site.close()
+            runs.append(visit(browser, url, photo))
     medians = {name: round(statistics.median(run[name] for run in runs[1:]), 3) for name in runs[0]}
     print(json.dumps({"model": args.model, "repeats": args.repeats, "median": medians}, indent=2))
 
