@@ -76,7 +76,8 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
         gr.HTML(render("consent"), elem_id="consent")
         with gr.Row(equal_height=False, elem_id="body"):
             with gr.Column(scale=4, min_width=300, elem_id="side"):
-                panel = photo.PhotoPanel()
+                with gr.Column(elem_id="giving"):
+                    panel = photo.PhotoPanel()
                 raw = settings.build()
             with gr.Column(scale=9, min_width=320, elem_id="main"):
                 panel.make_gate()

@@ -126,7 +126,6 @@ def build(ctx: Context, settings: list) -> ChatTab:
         latex_delimiters=[],
         elem_id="chat",
     )
-    starting = gr.HTML(chips(ctx), elem_id="chips", js_on_load=_ON_CHIP)
     line = status_line("chat")
     waiting = gr.HTML("", elem_id="chat-waiting")
     box = gr.Textbox(
@@ -139,6 +138,8 @@ def build(ctx: Context, settings: list) -> ChatTab:
         submit_btn="Send",
         elem_id="chat-box",
     )
+    # Drawn above the box, after it for Tab: few stops lie before the question.
+    starting = gr.HTML(chips(ctx), elem_id="chips", js_on_load=_ON_CHIP)
     gr.HTML('<p class="keys">Enter sends, Esc stops.</p>', elem_id="chat-keys")
     saved = gr.HTML("", elem_id="chat-keep")
     conversation = gr.State(())  # Turns
