@@ -9,12 +9,14 @@ from pathlib import Path
 from demo.page import texts
 from demo.page.downloads import data_uri
 from demo.page.render import render
-from demo.runtime.photos import Photo, jpeg, read_photo
+from demo.runtime.photos import Photo, decode, jpeg, read_photo
 from demo.runtime.streaming import Cell
+from demo.tabs.photo import boxes
 from demo.tabs.rounds import blocks
 from facellm.errors import FaceLLMError
+from facellm.vision.faces import crop_face
 
-THUMB = 200  # px, longest side
+THUMB, FACE = 200, 96  # px, longest side: of a photo's chosen face, of each face to choose from
 _KEY = "second"  # among what is known of the first photo: the second one lives and goes with it
 
 
@@ -23,7 +25,7 @@ class Second:
     """A photo beside the visitor's first one, and what was last asked about both.
 
     Attributes:
-        photo: The photo; its largest face is asked about.
+        photo: The photo; its chosen face is asked about, at first the largest.
         beside: Index of the first photo's face that it stands beside.
         question: What was asked; empty while nothing was.
         answers: What was said of the first photo and of this one; empty while nothing was.
@@ -64,17 +66,25 @@ def forget(first: Photo | None) -> None:
         first.known.pop(_KEY, None)
 
 
-def show_photo(title: str, photo: Photo | None, missing: str) -> str:
+def show_photo(title: str, photo: Photo | None, missing: str, choose: bool = False) -> str:
     """A photo's face with what is to be known of it.
 
     Args:
         title: Which photo it is.
         photo: The photo; None where there is none yet.
         missing: What stands there then.
+        choose: Its other faces can be chosen here.
     """
     count = len(photo.view.faces) if photo is not None else 0
     picture = data_uri(jpeg(photo.view.image, THUMB)) if photo is not None else ""
-    return render("two_photo", title=title, picture=picture, faces=count, missing=missing)
+    faces = []
+    if photo is not None and choose and count > 1:
+        whole = decode(photo.source)
+        faces = [
+            (face.index, face.number, face.chosen, data_uri(jpeg(crop_face(whole, photo.view.faces[face.index]), FACE)))
+            for face in boxes(photo)
+        ]
+    return render("two_photo", title=title, picture=picture, count=count, faces=faces, missing=missing)
 
 
 def show_answers(cells: Sequence[Cell]) -> list[str]:

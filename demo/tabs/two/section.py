@@ -14,7 +14,7 @@ from demo.page.render import render
 from demo.runtime import parameters
 from demo.runtime.context import Context
 from demo.runtime.jobs import Job, loaded
-from demo.runtime.photos import EXAMPLES, Photo
+from demo.runtime.photos import EXAMPLES, Photo, choose_face
 from demo.runtime.sentences import sentence
 from demo.runtime.streaming import Cell, fill_each
 from demo.runtime.tickets import Ticket
@@ -66,7 +66,11 @@ def build(ctx: Context, variant: gr.Radio, settings: list) -> TwoPhotos:
             first = gr.HTML(show_photo("First photo", None, _NO_FIRST), elem_id="two-first")
             left = gr.HTML("", elem_id="two-left")
         with gr.Column(elem_classes="side", min_width=0, elem_id="two-there"):  # style.css shows what can be done
-            second = gr.HTML(show_photo("Second photo", None, _NO_SECOND), elem_id="two-second")
+            second = gr.HTML(
+                show_photo("Second photo", None, _NO_SECOND),
+                elem_id="two-second",
+                js_on_load=ON_CLICK % {"name": "other"},
+            )
             notice = gr.HTML("", elem_id="second-notice", js_on_load=ON_REFUSED % {"where": "second"})
             # Of any type, as the first photo: a file that is no picture gets a sentence that stays.
             upload = gr.UploadButton("Choose the second photo", type="filepath", size="sm", elem_id="second-file")
@@ -85,7 +89,7 @@ def build(ctx: Context, variant: gr.Radio, settings: list) -> TwoPhotos:
         other = beside.photo if beside else None
         return {
             first: show_photo("First photo", photo, _NO_FIRST),
-            second: show_photo("Second photo", other, _NO_SECOND),
+            second: show_photo("Second photo", other, _NO_SECOND, choose=True),
             notice: "",
             **answered(beside.answers if beside else ()),
         }
@@ -112,6 +116,19 @@ def build(ctx: Context, variant: gr.Radio, settings: list) -> TwoPhotos:
         if sent(event, "second") not in PORTRAITS:
             return {notice: render("notice", text="There is no such example: click one of the pictures.")}
         return given(str(EXAMPLES / sent(event, "second")), request)
+
+    def other_face(request: gr.Request, event: gr.EventData) -> Updates:
+        photo = ctx.photos.get(request.session_hash)
+        beside = kept(photo)
+        if photo is None or beside is None:
+            return {notice: render("notice", text=texts.FORGOTTEN)}
+        try:
+            chosen = choose_face(beside.photo, int(sent(event, "other") or -1))
+        except (FaceLLMError, ValueError) as error:
+            return {notice: render("notice", text=sentence(error))}
+        again = Second(chosen, beside.beside)
+        keep(photo, again)
+        return job.clear(request.session_hash, {**drawn(photo, again), line: ""})
 
     def begin(text: str, request: gr.Request) -> Updates:
         question = parameters.question(text, texts.QUESTION_FIRST)
@@ -145,6 +162,7 @@ def build(ctx: Context, variant: gr.Radio, settings: list) -> TwoPhotos:
     reads: dict[str, Any] = {"concurrency_id": "photo", "concurrency_limit": 2, "api_visibility": "private"}
     outputs = list(dict.fromkeys([*shown, line, *job.looks(False)]))
     upload.upload(given, [upload], outputs, show_progress="minimal", show_progress_on=[second], **reads)
+    second.other(other_face, None, outputs, show_progress="minimal", show_progress_on=[second], **reads)
     examples.second(second_picked, None, outputs, show_progress="minimal", show_progress_on=[second], **reads)
     notice.refused(too_large, None, [notice], queue=False, **PRIVATE)
     job.start([(go.click, begin), (own.submit, begin)], [own], [left, right], work, [variant, *settings], [left, right])

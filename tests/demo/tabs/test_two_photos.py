@@ -140,6 +140,29 @@ def test_one_question_to_both_answers_under_their_pictures(with_photo, scripted,
 
 
 @browser_test
+def test_another_face_of_the_second_photo_can_be_asked_about(with_photo, scripted):
+    page = with_photo()
+    with_second(page, "crew.jpg")
+    faces, picture = page.locator("#two-second [data-other]"), page.locator("#two-second .two-photo img")
+    assert [faces.nth(i).get_attribute("aria-label") for i in range(4)] == [f"Face {i} of 4" for i in (1, 2, 3, 4)]
+    assert page.locator("#two-second [aria-pressed=true]").count() == 1
+    ask(page)
+    page.wait_for_selector("#two-status .more")
+    before = picture.get_attribute("src")
+    page.locator("#two-second [data-other][aria-pressed=false]").last.click()
+    page.wait_for_function("(src) => document.querySelector('#two-second .two-photo img').src !== src", arg=before)
+    assert not answers(page), "another face, nothing asked about it yet"
+    ask(page)
+    page.wait_for_selector("#two-status .more")
+    assert len(answers(page)) == 2
+    page.reload()
+    page.wait_for_selector("#stage img.crop")
+    opened(page)
+    page.wait_for_selector("#two-second .two-photo img >> visible=true")
+    assert picture.get_attribute("src") != before, "it is kept"
+
+
+@browser_test
 def test_what_is_missing_or_bad_is_a_sentence(visit, scripted, portrait, tmp_path):
     page = visit()
     opened(page)
