@@ -12,6 +12,7 @@ from demo.page import texts
 from demo.page.components import HIDDEN, PhotoInput, Updates, seen, sent
 from demo.page.downloads import data_uri
 from demo.page.render import render
+from demo.runtime.examples import PICTURES
 from demo.runtime.photos import (
     CROP_SIDE,
     EXAMPLES,
@@ -120,16 +121,15 @@ def stage(photo: Photo, whole: bool = False) -> str:
     )
 
 
-def gallery(kind: str, names: Iterable[str], side: int) -> str:
+def gallery(kind: str, names: Iterable[str]) -> str:
     """Example photos to click.
 
     Args:
         kind: Of the buttons' `data-` attribute, and of the event that a click triggers.
         names: Files among PORTRAITS.
-        side: Longest side of a picture in px.
     """
-    small = {name: data_uri(jpeg(decode((EXAMPLES / name).read_bytes()), side, 80)) for name in names}
-    return render("gallery", kind=kind, portraits=[(name, PORTRAITS[name], small[name]) for name in small])
+    portraits = [(name, PORTRAITS[name], f"{PICTURES}/{name}") for name in names]
+    return render("gallery", kind=kind, portraits=portraits)
 
 
 def too_large(event: gr.EventData) -> str:
@@ -161,7 +161,7 @@ class PhotoPanel:
         self.dropped = gr.UploadButton("Photo", type="filepath", visible="hidden", elem_id="dropped")
         self.notice = gr.HTML("", elem_id="photo-notice", js_on_load=ON_REFUSED % {"where": "photo"})
         self.gallery = gr.HTML(
-            gallery("example", PORTRAITS, 240), elem_id="examples", js_on_load=ON_CLICK % {"name": "example"}
+            gallery("example", PORTRAITS), elem_id="examples", js_on_load=ON_CLICK % {"name": "example"}
         )
         self.shown = gr.HTML("", elem_id="stage", visible=HIDDEN, js_on_load=ON_CLICK % {"name": "face"})
         self.another = gr.Button("Choose another photo", size="sm", visible=HIDDEN, elem_id="another")

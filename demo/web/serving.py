@@ -22,7 +22,7 @@ import uvicorn
 from starlette.routing import Mount
 
 from demo.runtime.context import Context
-from demo.web import installable, sessions
+from demo.web import installable, ready, sessions
 from demo.web.limits import Limits
 from demo.web.shield import Shield
 
@@ -61,6 +61,7 @@ class PageServer(uvicorn.Server):
         page.state_session_capacity = 1000
         page.has_launched = True  # else Gradio does not look at the paths of files
         outer = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        outer.router.routes += ready.routes()
         if options.installable:
             outer.router.routes += installable.routes()  # before Gradio's, which has a manifest with icons of its own
         shown = dict(look or {})
@@ -85,7 +86,7 @@ class PageServer(uvicorn.Server):
         # The page knows another, of before it was mounted; its `close` has to end the streams of this one.
         self.app = page.app = next(route.app for route in outer.routes if isinstance(route, Mount))
         self._page, self._ctx = page, ctx
-        self._shield = Shield(outer, options, limits)
+        self._shield = Shield(ready.Ready(outer), options, limits)
         self._listener = listener
         self._thread: threading.Thread | None = None
         self.gone: Callable[[], None] = lambda: None

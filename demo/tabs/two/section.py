@@ -75,7 +75,7 @@ def build(ctx: Context, variant: gr.Radio, settings: list) -> TwoPhotos:
             # Of any type, as the first photo: a file that is no picture gets a sentence that stays.
             upload = gr.UploadButton("Choose the second photo", type="filepath", size="sm", elem_id="second-file")
             examples = gr.HTML(
-                gallery("second", _PEOPLE, 120), elem_id="second-examples", js_on_load=ON_CLICK % {"name": "second"}
+                gallery("second", _PEOPLE), elem_id="second-examples", js_on_load=ON_CLICK % {"name": "second"}
             )
             right = gr.HTML("", elem_id="two-right")
             remove = gr.Button("Remove the second photo", size="sm", elem_id="second-remove")
