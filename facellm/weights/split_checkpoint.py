@@ -19,7 +19,7 @@ from facellm.weights.fetch import FOLDER, Unfetched, cache_folder, fetch_decoder
 if TYPE_CHECKING:
     import torch
 
-OWN_WEIGHTS = "tower-and-connector.safetensors"
+OWN_WEIGHTS = "tower-and-connector{suffix}.safetensors"  # the suffix counts the files, where there are several
 DECODER_WEIGHTS = "decoder.safetensors"
 INDEX = "model.safetensors.index.json"
 DECODER_PREFIX = "language_model."  # the decoder's names in an InternVL's files
@@ -27,7 +27,12 @@ DECODER_PREFIX = "language_model."  # the decoder's names in an InternVL's files
 
 def is_split(folder: Path) -> bool:
     """Whether a folder holds a checkpoint without its decoder."""
-    return (folder / OWN_WEIGHTS).is_file() and not (folder / INDEX).is_file()
+    return bool(own_files(folder)) and not (folder / INDEX).is_file()
+
+
+def own_files(folder: Path) -> list[Path]:
+    """The files of a split checkpoint's own weights."""
+    return sorted(folder.glob(OWN_WEIGHTS.format(suffix="*")))
 
 
 def whole(folder: Path, cache: Path | None = None, wheel: Path | None = None) -> Path:
@@ -71,7 +76,7 @@ def _put_together(folder: Path, decoder: Path, place: Path) -> None:
         shutil.copytree(folder, work)
         tensors = _decoder_tensors(decoder)
         save_file(tensors, work / DECODER_WEIGHTS, metadata={"format": "pt"})
-        files = {OWN_WEIGHTS: _tensors(folder / OWN_WEIGHTS), DECODER_WEIGHTS: tensors}
+        files = {file.name: _tensors(file) for file in own_files(folder)} | {DECODER_WEIGHTS: tensors}
         for file in files:
             (work / file).chmod(0o644)  # weights are saved for their owner alone
         places = {tensor: file for file, own in files.items() for tensor in own}
@@ -107,6 +112,6 @@ def _name(folder: Path) -> str:
 
 
 def _digest(folder: Path) -> str:
-    """Of all files that are shipped and of the decoder's version."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """Of all files that are shipped but for its card, and of the decoder's version."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".md")
     return text_digest(FOLDER, *(f"{p.relative_to(folder).as_posix()} {file_digest(p)}" for p in files), length=12)

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -19,12 +20,13 @@ from facellm.profile import KNOWN_FIELDS
 from facellm.storage.files import atomic_path, write_json
 from facellm.weights.fingerprint import weights_digest
 from facellm.weights.registry import METADATA
-from facellm.weights.split_checkpoint import OWN_WEIGHTS
+from facellm.weights.split_checkpoint import OWN_WEIGHTS, own_files
 from train.lora.base_model import TRAINING
 
 OWN = ("vision_tower.", "multi_modal_projector.")  # names as the hub's InternVLs have them in their files
 DECLARED = {"model": "mini", "label_set": "utkface", "fields": [field.key for field in KNOWN_FIELDS]}
 LEFT_OUT = (".safetensors", ".index.json")
+MOST_A_FILE = "20MB"
 ANSWERED_WELL = 0.8  # the lower end of an intent's share of right answers, from which the page offers it
 
 
@@ -66,8 +68,12 @@ def ship(base: Path, out: Path, adapter: Path | None = None, chat: Path | None =
                     own[name] = opened.get_tensor(name).to(torch.bfloat16).contiguous()
     if not own:
         raise FaceLLMError(f"{base} holds no tower and no connector; give the folder that the connector's stage wrote.")
-    with atomic_path(out / OWN_WEIGHTS) as partial:
-        save_file(own, partial, metadata={"format": "pt"})
+    for former in own_files(out):
+        former.unlink()
+    parts = split_torch_state_dict_into_shards(own, filename_pattern=OWN_WEIGHTS, max_shard_size=MOST_A_FILE)
+    for name, inside in parts.filename_to_tensors.items():
+        with atomic_path(out / name) as partial:
+            save_file({key: own[key] for key in inside}, partial, metadata={"format": "pt"})
     for file in base.iterdir():
         if file.is_file() and not file.name.endswith(LEFT_OUT):
             shutil.copyfile(file, out / file.name)

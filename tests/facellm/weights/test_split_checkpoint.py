@@ -32,7 +32,8 @@ def split(folders, tmp_path, monkeypatch):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "facellm": {"model": "mini"}}))
     (folder / "calibration.json").write_text(json.dumps({"facellm": {"gender": 2.0}}))
-    save_file(own, folder / split_checkpoint.OWN_WEIGHTS)
+    for number, part in enumerate((dict(list(own.items())[::2]), dict(list(own.items())[1::2])), 1):
+        save_file(part, folder / split_checkpoint.OWN_WEIGHTS.format(suffix=f"-0000{number}-of-00002"))
     (cache / fetch.FOLDER).mkdir(parents=True)
     plain = {name if name.startswith("model.") else f"model.{name}": tensor for name, tensor in decoder.items()}
     save_file(plain, cache / fetch.FOLDER / "model.safetensors")
@@ -100,8 +101,8 @@ def test_without_the_decoder_the_embedded_model_is_nano_and_a_named_one_is_a_sen
 
 
 def test_a_damaged_part_is_a_sentence(split):
-    (split / split_checkpoint.OWN_WEIGHTS).write_bytes(b"half")
-    with pytest.raises(load.FaceLLMError, match=r"tower-and-connector\.safetensors cannot be read"):
+    split_checkpoint.own_files(split)[-1].write_bytes(b"half")
+    with pytest.raises(load.FaceLLMError, match=r"tower-and-connector-00002-of-00002\.safetensors cannot be read"):
         split_checkpoint.whole(split)
 
 

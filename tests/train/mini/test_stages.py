@@ -277,7 +277,11 @@ def test_the_features_are_handed_to_train_lora(made, tmp_path: Path) -> None:
 def test_what_is_shipped_and_the_decoder_are_the_whole_model(made, tmp_path: Path) -> None:
     work = made[1]
     sizes = ship.ship(work / "base", tmp_path / "shipped")
-    assert {"config.json", "tokenizer.json", "video_preprocessor_config.json", OWN_WEIGHTS} <= set(sizes)
+    assert {"config.json", "tokenizer.json", "video_preprocessor_config.json", OWN_WEIGHTS.format(suffix="")} <= set(
+        sizes
+    )
+    again = ship.ship(work / "base", tmp_path / "shipped")
+    assert again == sizes, "nothing of a former one is left"
     wanted = {}
     for shard in (work / "base").glob("*.safetensors"):
         wanted |= load_file(shard)
