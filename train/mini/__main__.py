@@ -31,6 +31,7 @@ def main() -> None:
     handover.add_argument("--without", type=int, default=1200, help="pictures without a face beside them")
     pairs = stages.add_parser("pairs", help="what the adapter learns, as a set for `python -m train lora`")
     pairs.add_argument("--faces", type=int, default=3000, help="training faces, those with rarer features sooner")
+    pairs.add_argument("--each", type=int, default=6, help="conversations about one of them at most (default 6)")
     for stage in (tower, connector):
         stage.add_argument("--steps", type=float, default=float("inf"), help="length of the training, in steps")
         stage.add_argument("--minutes", type=float, default=float("inf"), help="or in minutes; whichever is first")
@@ -84,7 +85,7 @@ def _run(args: argparse.Namespace) -> dict:
     if args.stage == "pairs":
         from train.mini import pairs
 
-        return dict(pairs.write(args.data, args.work, fetch_decoder(), args.faces))
+        return dict(pairs.write(args.data, args.work, fetch_decoder(), args.faces, args.each))
     from train.mini.vision import tuning
 
     if args.stage == "tower":

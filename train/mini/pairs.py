@@ -89,7 +89,7 @@ def known_answers(kept: Path, decoder: Path, prompts: Sequence[str]) -> dict[str
     return {prompt: said[prompt] for prompt in prompts}
 
 
-def write(data: Path, work: Path, decoder: Path, count: int, seed: int = 0) -> dict[str, int]:
+def write(data: Path, work: Path, decoder: Path, count: int, each: int | None = None, seed: int = 0) -> dict[str, int]:
     """Writes `work/pairs/train.jsonl` and `val.jsonl`.
 
     Args:
@@ -97,6 +97,8 @@ def write(data: Path, work: Path, decoder: Path, count: int, seed: int = 0) -> d
         work: Folder with `lora-features/` and `readings.npz` of the stages before.
         decoder: The untouched decoder.
         count: Faces of `train` at most.
+        each: Conversations about one face or picture of `train` at most, drawn at random; None takes all. Many faces
+            with few words each teach to look; few faces with many words teach to talk.
         seed: Of every draw.
 
     Returns:
@@ -127,7 +129,8 @@ def write(data: Path, work: Path, decoder: Path, count: int, seed: int = 0) -> d
     plain = [(q, a) for q, a in known_answers(work / "pairs" / PLAIN, decoder, prompts).items() if a]
     rows = 0
     for part in (TRAIN, VAL):
-        lines = [*_about(chosen[part], balance, seed), *_of_nobody(without[part], seed)]
+        most = each if part == TRAIN else None
+        lines = [*_about(chosen[part], balance, seed, most), *_of_nobody(without[part], seed, most)]
         if part == TRAIN:
             lines += [_row([turn], None) for turn in plain]
         rows += len(lines)
@@ -140,15 +143,17 @@ def write(data: Path, work: Path, decoder: Path, count: int, seed: int = 0) -> d
     }
 
 
-def _about(faces: Iterable[Face], balance: Balance, seed: int) -> Iterator[str]:
+def _about(faces: Iterable[Face], balance: Balance, seed: int, most: int | None) -> Iterator[str]:
     for face in faces:
-        for turns in face_conversations.pairs_of(face, balance, seed, TAUGHT):
+        for turns in face_conversations.pairs_of(face, balance, seed, TAUGHT)[:most]:  # their order is random
             yield _row(turns, face.file)
 
 
-def _of_nobody(names: Iterable[str], seed: int) -> Iterator[str]:
+def _of_nobody(names: Iterable[str], seed: int, most: int | None) -> Iterator[str]:
     for name in names:
-        for turns in no_face.pairs(random.Random(f"{seed}:{name}"), negatives.kind_of(name)):
+        rng = random.Random(f"{seed}:{name}")
+        told = list(no_face.pairs(rng, negatives.kind_of(name)))
+        for turns in told if most is None else rng.sample(told, min(most, len(told))):
             yield _row(turns, name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,16 @@ def test_pairs_are_written_and_learnt(made, tmp_path: Path, monkeypatch) -> None
     told = pairs.write(data, work, work / "decoder", 6)
     assert told["faces"] == 6 and told["without"] and told["plain"]
     dataset = read_dataset(work / "pairs")
+    every = {part: (work / "pairs" / f"{part}.jsonl").read_text() for part in ("train", "val")}
+    few = pairs.write(data, work, work / "decoder", 6, each=2)
+    asked = Counter(
+        json.loads(line)["images"][0] for line in (work / "pairs" / "train.jsonl").open() if '"images": ["' in line
+    )
+    assert set(asked.values()) == {2} and few["faces"] == told["faces"], "all faces, two conversations each"
+    assert (work / "pairs" / "val.jsonl").read_text() == every["val"], "what it is measured by stays"
+    assert set((work / "pairs" / "train.jsonl").read_text().splitlines()) <= set(every["train"].splitlines())
+    for part, text in every.items():
+        (work / "pairs" / f"{part}.jsonl").write_text(text)
     assert not check_images(dataset, FeatureCache(work / "lora-features").rows)
     split_of = split.read_splits(data)
     for part, rows in ((split.TRAIN, dataset.train), (split.VAL, dataset.val)):
