@@ -127,13 +127,13 @@ def open_model(
     base: bool | None = True,
     offload_encoder: bool = False,
 ) -> LoadedModel:
-    """Opens a model. "auto" and "embedded" fall back to nano where the network does not hand their choice out.
+    """Opens a model. "auto" and "embedded" go on to the next embedded model where their choice cannot be fetched.
 
     Args:
         name: A name of the registry, a folder or a hub id, each with an optional @revision, "auto", or "embedded" for
             the best of `registry.EMBEDDED`.
         adapter: A PEFT LoRA for the base, or a merged FaceLLM checkpoint to stand beside it. With one "auto" does not
-            fall back, because the adapter would not fit nano.
+            fall back, because the adapter would not fit another model.
         quantization: One of `registry.QUANTIZATIONS`; None takes "nf4" for 8b and up on CUDA, "none" elsewhere.
         device: "cuda", "cuda:1", "mps" or "cpu"; None takes the best there is.
         dtype: One of `registry.DTYPES`; None takes what suits the device.
@@ -161,16 +161,18 @@ def open_model(
         wanted, reason = EMBEDDED[0], "it is the best that needs no hub"
     elif automatic:
         wanted, reason = choose(facts, quantization, _copies(adapter, base))
-    source = resolve(wanted, adapter)
-    try:
-        found = _find(source, base)
-    except (checkpoint.Unreachable, checkpoint.Unavailable, Unfetched) as error:
-        if not automatic or wanted == "nano" or adapter is not None:
-            raise
-        logger.warning("nano is opened, because %s could not be fetched: %s", wanted, error)
-        reason = f"{reason}, but {wanted} could not be fetched: {error}"
-        source = resolve("nano")
-        found = _find(source, base)
+    later = EMBEDDED[EMBEDDED.index(wanted) + 1 :] if wanted in EMBEDDED else EMBEDDED
+    for following in (*(later if automatic and adapter is None else ()), None):
+        source = resolve(wanted, adapter)
+        try:
+            found = _find(source, base)
+            break
+        except (checkpoint.Unreachable, checkpoint.Unavailable, Unfetched) as error:
+            if following is None:
+                raise
+            logger.warning("%s is opened, because %s could not be fetched: %s", following, wanted, error)
+            reason = f"{reason}, but {wanted} could not be fetched: {error}"
+            wanted = following
 
     notes, target = found.notes, device or facts.kind
     chosen = getattr(torch, dtype) if dtype else choose_dtype(facts, source.spec)

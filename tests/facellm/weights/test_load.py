@@ -199,6 +199,7 @@ def test_only_auto_falls_back_to_nano(folders, monkeypatch, caplog, kind):
         return folders.adapter if place == "me/for-8b" else Path(place)
 
     monkeypatch.setattr(load, "choose", lambda *_: ("8b", "the card is large"))
+    monkeypatch.setattr(load, "EMBEDDED", ("nano",))
     monkeypatch.setattr(checkpoint, "fetch", fetch)
     report = open_model("auto", device="cpu").report
     assert report.name == "nano"
