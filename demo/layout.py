@@ -102,6 +102,8 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
 
         every = [chatting, describing, comparing, comparing.two, profiling, explaining]
         known = _clear_with_photo(ctx, panel, every)
+        # 1 where the visitor came back to a photo. No gr.State: its changes are told after the queue only.
+        again = gr.Number(0, visible=False, precision=0)
 
         def anew(request: gr.Request) -> Updates:
             """A new chat is a new start with the photo: the second one goes too."""
@@ -119,20 +121,25 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
                 updates |= dict(zip(raw, back.settings, strict=True))
             there = ctx.photos.adopt(request.session_hash, back.key) if back.key else None
             if there is not None:
-                look = back.settings[-2] if back.settings else "face"
-                updates |= {known: there.ident, **panel.show(there, look)}
-                updates |= {
-                    component: value
-                    for t in every
-                    for component, value in t.restored(there, ctx.at(request.session_hash)).items()
-                }
+                updates |= {known: there.ident, again: 1}
             return updates
 
-        shown_again = [known, *panel.empty(), *(c for t in every for c in t.cleared())]
-        opened = list(dict.fromkeys([tabs, comparing.choice, chatting.box, *raw, *shown_again]))
+        def shown_again(look: str, request: gr.Request) -> Updates:
+            there = ctx.photos.get(request.session_hash)
+            if there is None:  # taken away since
+                return {known: gr.skip()}
+            updates = panel.show(there, look)
+            for t in every:
+                updates |= t.restored(there, ctx.at(request.session_hash))
+            return updates
+
+        opened = [tabs, comparing.choice, chatting.box, *raw, known, again]
         page.load(linked, [came], opened, js="() => facellm.remembered()", queue=False, **PRIVATE)
-        for setting in raw:
-            setting.change(None, raw, None, js="(...values) => facellm.remember(values)", queue=False, **PRIVATE)
+        # Apart, since few visitors come back and a listener's every output costs a page that opens its time.
+        parts = list(dict.fromkeys([known, *panel.empty(), *(c for t in every for c in t.cleared())]))
+        again.change(shown_again, [settings.look(raw)], parts, queue=False, **PRIVATE)
+        changes = [setting.change for setting in raw]
+        gr.on(changes, None, raw, None, js="(...values) => facellm.remember(values)", queue=False, **PRIVATE)
 
         async def gone(request: gr.Request) -> None:
             ctx.runs.discard(request.session_hash)
@@ -141,8 +148,19 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
             sessions.drop(page.state_holder, request.session_hash)
 
         page.unload(gone)
+        _quieten(page)
     page.queue(max_size=options.queue, api_open=False, default_concurrency_limit=8)
     return page, ctx
+
+
+def _quieten(page: gr.Blocks) -> None:
+    """Listeners that show no progress have it shown on one component only.
+
+    Gradio writes the state of every listener to each of its outputs, and again whenever any listener's state changes.
+    """
+    for listener in page.fns.values():
+        if listener.show_progress == "hidden" and listener.outputs:
+            listener.show_progress_on = listener.outputs[:1]
 
 
 def _clear_with_photo(ctx: Context, panel: photo.PhotoPanel, tabs: list[Tab]) -> gr.State:

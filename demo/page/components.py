@@ -24,6 +24,14 @@ def sent(event: gr.EventData, name: str) -> str:
     return str(getattr(event, name, "") or "")
 
 
+def came_from(event: gr.EventData, component: gr.components.Component) -> bool:
+    """Whether the component, which has an elem_id, started the event.
+
+    Gradio names the session's copy of it, which has another number.
+    """
+    return getattr(event.target, "elem_id", None) == component.elem_id
+
+
 @dataclass(frozen=True)
 class Line:
     """What a tab's status line says.

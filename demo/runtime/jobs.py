@@ -95,7 +95,8 @@ class Job:
 
         Args:
             events: (event, begin) pairs.  begin(*given) returns updates that include `admit`'s; a FaceLLMError that it
-                raises becomes the status line, and nothing runs.
+                raises becomes the status line, and nothing runs.  Events with one `begin` share their listeners, which
+                a page has to set up one by one: where they differ, the event's target says so.
             given: Inputs of `begin`.
             changed: What `begin` may change beside the status line and the looks.
             work: work(ticket, photo, *inputs), in the model's queue.
@@ -103,8 +104,12 @@ class Job:
             outputs: What it writes beside the status line.
         """
         quick = list(dict.fromkeys([self.line, self.ticket, *self.looks(False), *changed]))
+        sharing: dict[Callable, list[Callable]] = {}
         for event, begin in events:
-            begun = event(self._refusing(begin), given, quick, queue=False, **PRIVATE)
+            sharing.setdefault(begin, []).append(event)
+        for begin, same in sharing.items():
+            trigger = functools.partial(gr.on, same) if len(same) > 1 else same[0]
+            begun = trigger(self._refusing(begin), given, quick, queue=False, **PRIVATE)
             self._queue(begun, work, inputs, list(dict.fromkeys([self.line, *outputs])))
 
     def _refusing(self, begin: Callable[..., Updates]) -> Callable[..., Updates]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from demo.page import texts
-from demo.page.components import Line, Tab, Updates, buttons, running, status_line, variant_radio
+from demo.page.components import Line, Tab, Updates, buttons, came_from, running, status_line, variant_radio
 from demo.page.render import render
 from demo.runtime import parameters
 from demo.runtime.context import Context
@@ -21,6 +21,7 @@ from demo.tabs.profile import truth
 from demo.tabs.report import links
 from facellm import policy
 from facellm.attributes import Attribute
+from facellm.errors import FaceLLMError
 from facellm.profile import KNOWN_FIELDS
 
 
@@ -96,48 +97,51 @@ def build(ctx: Context, settings: list) -> AttributesTab:
 
     job = Job(ctx, "attributes", line, looks)
 
-    def wire(button: gr.Button, chosen: Sequence[Attribute]) -> None:
-        """Asks `chosen` on a click: all of them, or one again."""
+    asks: list[tuple[gr.Button, Sequence[Attribute]]] = [
+        (go, attributes),
+        *((cards[a.key].again, [a]) for a in attributes),
+    ]
 
-        def begin(request: gr.Request) -> Updates:
-            empty = {part: "" for a in chosen for part in (cards[a.key].text, cards[a.key].foot)}
-            return {**job.admit(request.session_hash), report: "", **empty}
+    def begin(request: gr.Request, event: gr.EventData) -> Updates:
+        chosen = next((chosen for button, chosen in asks if came_from(event, button)), None)
+        if chosen is None:
+            raise FaceLLMError("The request names no attribute: click one of the buttons.")
+        empty = {part: "" for a in chosen for part in (cards[a.key].text, cards[a.key].foot)}
+        return {**job.admit(request.session_hash, chosen), report: "", **empty}
 
-        def work(ticket: Ticket, photo: Photo, kept: dict, asked: str, *raw) -> Iterator[Updates]:
-            asking = parameters.read(*raw)
-            yield from job.loading(ticket)
-            here = ctx.at(ticket.session)
-            model = loaded(here.host, asked)
-            cells = {a.key: Cell(model, a.question, a.key) for a in chosen}
-            waiting = {cards[key].foot: foot(cell) for key, cell in cells.items()}
-            yield {**job.say(Line(f"{texts.VARIANTS[model]} is looking at the photo…", "busy")), **waiting}
-            shown: dict[str, tuple[str, str]] = {}
-            of_all = list(cells.values())
-            for _ in fill(here.host, photo.seen(asking.whole), of_all, asking, ticket, ctx.sensitive):
-                ready = sum(cell.finished for cell in of_all)
-                updates = job.say(Line(f"Writing… {ready} of {len(cells)} done", "busy"))
-                for key, cell in cells.items():  # what has not changed is not sent again
-                    if shown.get(key) != (cell.text, cell.state):
-                        shown[key] = cell.text, cell.state
-                        updates |= cards[key].drawn(cell)
-                yield updates
-            told = [cell for cell in of_all if cell.state in ("done", "length")]
-            if told and (known := truth(here, photo, asking.whole)):
-                for cell in told:
-                    cell.noted = annotated(cell.text, plain(known))
-                    cell.claimed = claimed(cell.text, plain(known))
-                yield {c: v for cell in told if cell.key for c, v in cards[cell.key].said(cell).items()}
-            kept = {**(kept or {}), **cells}
-            photo.known["attributes", photo.face_index] = kept
-            order = [kept[a.key] for a in attributes if a.key in kept]
-            yield {**job.say(summary(of_all)), done: kept, report: links(order, photo, here.host.card())}
+    def work(ticket: Ticket, photo: Photo, kept: dict, asked: str, *raw) -> Iterator[Updates]:
+        asking = parameters.read(*raw)
+        chosen: Sequence[Attribute] = ticket.given
+        yield from job.loading(ticket)
+        here = ctx.at(ticket.session)
+        model = loaded(here.host, asked)
+        cells = {a.key: Cell(model, a.question, a.key) for a in chosen}
+        waiting = {cards[key].foot: foot(cell) for key, cell in cells.items()}
+        yield {**job.say(Line(f"{texts.VARIANTS[model]} is looking at the photo…", "busy")), **waiting}
+        shown: dict[str, tuple[str, str]] = {}
+        of_all = list(cells.values())
+        for _ in fill(here.host, photo.seen(asking.whole), of_all, asking, ticket, ctx.sensitive):
+            ready = sum(cell.finished for cell in of_all)
+            updates = job.say(Line(f"Writing… {ready} of {len(cells)} done", "busy"))
+            for key, cell in cells.items():  # what has not changed is not sent again
+                if shown.get(key) != (cell.text, cell.state):
+                    shown[key] = cell.text, cell.state
+                    updates |= cards[key].drawn(cell)
+            yield updates
+        told = [cell for cell in of_all if cell.state in ("done", "length")]
+        if told and (known := truth(here, photo, asking.whole)):
+            for cell in told:
+                cell.noted = annotated(cell.text, plain(known))
+                cell.claimed = claimed(cell.text, plain(known))
+            yield {c: v for cell in told if cell.key for c, v in cards[cell.key].said(cell).items()}
+        kept = {**(kept or {}), **cells}
+        photo.known["attributes", photo.face_index] = kept
+        order = [kept[a.key] for a in attributes if a.key in kept]
+        yield {**job.say(summary(of_all)), done: kept, report: links(order, photo, here.host.card())}
 
-        outputs = [done, report, *(c for a in chosen for c in cards[a.key].drawn(None))]
-        job.start([(button.click, begin)], [], outputs, work, [done, variant, *settings], outputs)
-
-    wire(go, attributes)
-    for a in attributes:
-        wire(cards[a.key].again, [a])
+    outputs = [done, report, *(c for card in cards.values() for c in card.drawn(None))]
+    events = [(button.click, begin) for button, _ in asks]
+    job.start(events, [], outputs, work, [done, variant, *settings], outputs)
     job.stop(stop.click)
 
     def cleared() -> Updates:

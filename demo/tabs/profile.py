@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from demo.page import texts
-from demo.page.components import Line, Tab, Updates, buttons, running, status_line
+from demo.page.components import Line, Tab, Updates, buttons, came_from, running, status_line
 from demo.page.downloads import csv_text, downloads
 from demo.page.plots import Plot, table
 from demo.page.render import render
@@ -193,13 +193,11 @@ def build(ctx: Context, settings: list) -> ProfileTab:
 
     job = Job(ctx, "profile", line, looks)
 
-    def begin(request: gr.Request) -> Updates:
-        return job.admit(request.session_hash)
-
-    def of_everybody(request: gr.Request) -> Updates:
-        return job.admit(request.session_hash, EVERYBODY)
-
-    def typed(own_: str, options_: str, request: gr.Request) -> Updates:
+    def begin(own_: str, options_: str, request: gr.Request, event: gr.EventData) -> Updates:
+        if came_from(event, go):
+            return job.admit(request.session_hash)
+        if came_from(event, everyone):
+            return job.admit(request.session_hash, EVERYBODY)
         return job.admit(request.session_hash, choices.read(own_, options_, ctx.sensitive))
 
     def work(ticket: Ticket, photo: Photo, *raw) -> Iterator[Updates]:
@@ -246,8 +244,8 @@ def build(ctx: Context, settings: list) -> ProfileTab:
         yield {**job.say(Line("Your answers are scored.")), scored: own_answers(found)}
 
     every = [shown, listed, saved, crowd, scored]
-    job.start([(go.click, begin), (everyone.click, of_everybody)], [], [], work, settings, every)
-    job.start([(score.click, typed), (options.submit, typed)], [own, options], [], work, settings, every)
+    events = [(event, begin) for event in (go.click, everyone.click, score.click, options.submit)]
+    job.start(events, [own, options], [], work, settings, every)
     job.stop(stop.click)
 
     def cleared() -> Updates:

@@ -84,6 +84,7 @@ def test_with_a_photo(stranger, portrait):
     # 6: show the whole photo instead of the face
     stranger.press("Choose another photo")
     stranger.press("Use the example: Eileen Collins (NASA)")
+    stranger.read("1 face found")  # until then the column moves under the pointer
     stranger.press(re.compile("^Settings"))
     stranger.choose("Whole photo")
     stranger.read("The model sees the whole photo.")
