@@ -32,6 +32,7 @@ def main() -> None:
     pairs = stages.add_parser("pairs", help="what the adapter learns, as a set for `python -m train lora`")
     pairs.add_argument("--faces", type=int, default=3000, help="training faces, those with rarer features sooner")
     pairs.add_argument("--each", type=int, default=6, help="conversations about one of them at most (default 6)")
+    pairs.add_argument("--sheets", type=int, default=2000, help="further faces, each with a sheet of its facts")
     for stage in (tower, connector):
         stage.add_argument("--steps", type=float, default=float("inf"), help="length of the training, in steps")
         stage.add_argument("--minutes", type=float, default=float("inf"), help="or in minutes; whichever is first")
@@ -85,7 +86,7 @@ def _run(args: argparse.Namespace) -> dict:
     if args.stage == "pairs":
         from train.mini import pairs
 
-        return dict(pairs.write(args.data, args.work, fetch_decoder(), args.faces, args.each))
+        return dict(pairs.write(args.data, args.work, fetch_decoder(), args.faces, args.each, args.sheets))
     from train.mini.vision import tuning
 
     if args.stage == "tower":

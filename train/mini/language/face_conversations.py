@@ -28,7 +28,7 @@ class Mix:
     """How many pairs of each kind a face gives at most. eight: of the eight attributes.  typed: short questions, about
     so many.  two: about two things at once.  formats: descriptions, one sentence, three words, alt text, JSON.  limits:
     what a face cannot tell.  talk: the chance of small talk.  profile: questions of the profile's fields, answered with
-    a label."""
+    a label.  sheets: lines of all facts that are known."""
 
     eight: int = 8
     typed: int = 10
@@ -40,10 +40,23 @@ class Mix:
     conversations: int = 1
     fact_lines: int = 1
     profile: int = 3
+    sheets: int = 0
 
 
 FULL = Mix()
-FACTS = Mix(eight=0, typed=0, two=0, formats=0, limits=0, talk=0.0, choices=0, conversations=0, fact_lines=2, profile=0)
+SHEET = Mix(
+    eight=0,
+    typed=0,
+    two=0,
+    formats=0,
+    limits=0,
+    talk=0.0,
+    choices=0,
+    conversations=0,
+    fact_lines=0,
+    profile=0,
+    sheets=1,
+)
 
 
 def pairs_of(face: Face, balance: Balance, seed: int = 0, mix: Mix = FULL) -> list[Turns]:
@@ -56,7 +69,7 @@ def pairs_of(face: Face, balance: Balance, seed: int = 0, mix: Mix = FULL) -> li
     keys = list(written)
     for key in sorted(rng.sample(keys, min(mix.eight, len(keys))), key=keys.index):
         found.append([(SHORT_PHOTO[key], written[key])])
-    found += typed(truth, voice, balance, rng, mix.typed)
+    found += typed(truth, voice, balance, rng, mix.typed) if mix.typed else []
     for _ in range(mix.two):
         turn = two_things.turn(truth, voice, rng)
         found += [[turn]] if turn else []
@@ -76,6 +89,9 @@ def pairs_of(face: Face, balance: Balance, seed: int = 0, mix: Mix = FULL) -> li
     for _ in range(mix.fact_lines):
         line = fact_lines.line(truth, balance, rng)
         found += [[line]] if line else []
+    for _ in range(mix.sheets):
+        told = fact_lines.sheet(truth, rng)
+        found += [[told]] if told else []
     found += profile_answers.pairs(truth, rng, mix.profile)
     rng.shuffle(found)
     return [turns for turns in found if all(question and answer for question, answer in turns)]

@@ -1,6 +1,7 @@
 """Dense lines of facts ("Age: 34; Glasses: no; Teeth: yes"), in several forms, and the questions for them.
 
-Rare values are told more often (`Balance`). The connector has lists of its own (`train.mini.dense`).
+A line tells some facts, rare values more often (`Balance`); a sheet all that is known, which teaches the most of a face
+in the fewest words. The connector has lists of its own (`train.mini.dense`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,12 @@ from train.mini.language.balance import Balance
 from train.seen.descriptions import forms
 from train.seen.known.truth import Truth
 
+SHEETS = (
+    "Fill in the fact sheet for this face.",
+    "A complete fact sheet, please.",
+    "List everything you know about this face.",
+    "All the facts about this face, as a list.",
+)
 PROMPTS = (
     "List the facts about this face.",
     "What facts can you see? Give a list.",
@@ -39,15 +46,14 @@ KEYS = {
     "photo_quality": "quality",
     "skin": "skin",
 }
-MOST = 8
+LEAST, MOST = 3, 8
 FORMS = ("; ", ", ", "\n")
 
 
 def line(truth: Truth, balance: Balance | None, rng: random.Random) -> tuple[str, str] | None:
     """A question and a line of at most `MOST` facts in random order; None where fewer than three are known."""
-    known = {key: forms.json_value(key, truth) for key in KEYS}
-    known = {key: value for key, value in known.items() if value is not None}
-    if len(known) < 3:
+    known = _known(truth)
+    if len(known) < LEAST:
         return None
 
     def weight(key: str) -> float:
@@ -56,12 +62,37 @@ def line(truth: Truth, balance: Balance | None, rng: random.Random) -> tuple[str
 
     # The largest of u ** (1 / w) are a draw without replacement by weight (Efraimidis and Spirakis 2006).
     draws = {key: rng.random() ** (1 / weight(key)) for key in known}
-    chosen = sorted(known, key=draws.__getitem__, reverse=True)[: rng.randint(3, MOST)]
+    chosen = sorted(known, key=draws.__getitem__, reverse=True)[: rng.randint(LEAST, MOST)]
     rng.shuffle(chosen)
-    names = [key.replace("_", " ") for key in chosen]
-    question = rng.choice(PROMPTS) if rng.random() < 0.5 else rng.choice(NAMED).format(", ".join(names))
-    told = [f"{name.capitalize()}: {_word(known[key])}" for name, key in zip(names, chosen, strict=True)]
-    return question, rng.choice(FORMS).join(told)
+    question = rng.choice(PROMPTS) if rng.random() < 0.5 else rng.choice(NAMED).format(", ".join(_names(chosen)))
+    return question, _told(known, chosen, rng)
+
+
+def sheet(truth: Truth, rng: random.Random) -> tuple[str, str] | None:
+    """A question and a line of all facts that are known, named by the question in an order of its own, or in that of
+    `KEYS`; None where fewer than three are known."""
+    known = _known(truth)
+    if len(known) < LEAST:
+        return None
+    chosen, question = list(known), rng.choice(SHEETS)
+    if rng.random() < 0.5:
+        rng.shuffle(chosen)
+        question = rng.choice(NAMED).format(", ".join(_names(chosen)))
+    return question, _told(known, chosen, rng)
+
+
+def _known(truth: Truth) -> dict[str, object]:
+    values = {key: forms.json_value(key, truth) for key in KEYS}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _names(keys: list[str]) -> list[str]:
+    return [key.replace("_", " ") for key in keys]
+
+
+def _told(known: dict[str, object], chosen: list[str], rng: random.Random) -> str:
+    lines = [f"{name.capitalize()}: {_word(known[key])}" for name, key in zip(_names(chosen), chosen, strict=True)]
+    return rng.choice(FORMS).join(lines)
 
 
 def _word(value: object) -> str:
