@@ -35,7 +35,7 @@ TAUGHT = Mix(eight=2, typed=3, two=1, formats=1, talk=0.1, choices=2, fact_lines
 YES_OR_NO = Mix(
     eight=0, typed=1, two=0, formats=0, limits=0, talk=0.0, choices=0, conversations=0, fact_lines=0, profile=0
 )
-ASKED_BESIDE = 3  # yes-or-no questions beside a sheet at most
+ASKED_BESIDE = 1  # yes-or-no questions beside a sheet at most
 VAL_FACES = 96
 NO_FACE_EVERY = 12  # one picture without a face to so many faces
 PLAIN, PLAIN_TOKENS, PLAIN_BATCH = "plain.json", 96, 16  # of an answer of the untouched decoder; prompts at once
