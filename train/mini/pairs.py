@@ -157,9 +157,8 @@ def write(
 
 def _about(faces: Iterable[Face], balance: Balance, seed: int, most: int | None) -> Iterator[str]:
     for face in faces:
-        told = _sheet(face, balance, seed) if most else []
-        told += face_conversations.pairs_of(face, balance, seed, TAUGHT)  # their order is random
-        for turns in told[:most]:
+        told = face_conversations.pairs_of(face, balance, seed, TAUGHT)  # their order is random
+        for turns in (_sheet(face, balance, seed) + told)[:most]:
             yield _row(turns, face.file)
 
 

@@ -161,6 +161,20 @@ def test_json_and_fact_lines_hold_what_is_true():
     assert question and len(re.split(r"[;,\n]", line)) >= 3 and "Glasses: no" not in line
 
 
+def test_a_sheet_holds_every_known_fact_in_the_order_that_is_asked():
+    for made in FACES:
+        truth = truth_of(made)
+        known = [key.replace("_", " ") for key in fact_lines.KEYS if forms.json_value(key, truth) is not None]
+        for seed in range(4):
+            told_ = face_conversations.pairs_of(made, BALANCE, seed, face_conversations.SHEET)
+            assert len(told_) == (1 if len(known) >= fact_lines.LEAST else 0), "a sheet and nothing else"
+            for [(question, answer)] in told_:
+                keys = [part.partition(":")[0].lower() for part in re.split(r"; |\n|, (?=[A-Z])", answer)]
+                assert sorted(keys) == sorted(known)
+                named = [key for key in keys if key in question]
+                assert keys == (sorted(keys, key=question.index) if len(named) == len(keys) else known)
+
+
 def test_conversations_have_turns_that_need_the_one_before():
     seen = Counter()
     for made in FACES:
