@@ -139,7 +139,8 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
         parts = list(dict.fromkeys([known, *panel.empty(), *(c for t in every for c in t.cleared())]))
         again.change(shown_again, [settings.look(raw)], parts, queue=False, **PRIVATE)
         changes = [setting.change for setting in raw]
-        gr.on(changes, None, raw, None, js="(...values) => facellm.remember(values)", queue=False, **PRIVATE)
+        remember = "(...values) => facellm.remember(values)"
+        gr.on(changes, None, raw, None, js=remember, queue=False, trigger_mode="always_last", **PRIVATE)
 
         async def gone(request: gr.Request) -> None:
             ctx.runs.discard(request.session_hash)
