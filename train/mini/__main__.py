@@ -30,9 +30,8 @@ def main() -> None:
     handover = stages.add_parser("handover", help="the base's features of every face, for `python -m train lora`")
     handover.add_argument("--without", type=int, default=1200, help="pictures without a face beside them")
     pairs = stages.add_parser("pairs", help="what the adapter learns, as a set for `python -m train lora`")
-    pairs.add_argument("--faces", type=int, default=3000, help="training faces, those with rarer features sooner")
-    pairs.add_argument("--each", type=int, default=6, help="conversations about one of them at most (default 6)")
-    pairs.add_argument("--sheets", type=int, default=2000, help="further faces, each with a sheet of its facts")
+    pairs.add_argument("--faces", type=int, default=2400, help="training faces, those with rarer features sooner")
+    pairs.add_argument("--each", type=int, default=5, help="conversations about one beside the dense ones (default 5)")
     for stage in (tower, connector):
         stage.add_argument("--steps", type=float, default=float("inf"), help="length of the training, in steps")
         stage.add_argument("--minutes", type=float, default=float("inf"), help="or in minutes; whichever is first")
@@ -86,7 +85,7 @@ def _run(args: argparse.Namespace) -> dict:
     if args.stage == "pairs":
         from train.mini import pairs
 
-        return dict(pairs.write(args.data, args.work, fetch_decoder(), args.faces, args.each, args.sheets))
+        return dict(pairs.write(args.data, args.work, fetch_decoder(), args.faces, args.each))
     from train.mini.vision import tuning
 
     if args.stage == "tower":

@@ -22,7 +22,7 @@ from facellm.weights.fingerprint import weights_digest
 from train.lora.feature_cache import FeatureCache
 from train.mini.language import face_conversations, text_only
 from train.mini.language.balance import Balance
-from train.mini.language.face_conversations import SHEET, Mix, Turns
+from train.mini.language.face_conversations import SHEET, YES_OR_NO, Mix, Turns
 from train.mini.vision import negatives, readings
 from train.nano.assemble import CHAT_TEMPLATE
 from train.seen.claims.disputes import truth_of
@@ -31,11 +31,8 @@ from train.seen.known.pixel_cache import load as load_pixels
 from train.seen.known.split import TRAIN, VAL, read_splits
 from train.seen.typed import no_face
 
-TAUGHT = Mix(eight=2, typed=3, two=1, formats=1, talk=0.1, choices=2, fact_lines=0, profile=1)
-YES_OR_NO = Mix(
-    eight=0, typed=1, two=0, formats=0, limits=0, talk=0.0, choices=0, conversations=0, fact_lines=0, profile=0
-)
-ASKED_BESIDE = 1  # yes-or-no questions beside a sheet at most
+TAUGHT = Mix(eight=2, typed=14, two=2, formats=2, choices=2, fact_lines=0, profile=1)
+DENSE_SHARE = 0.7  # of the faces have a sheet of facts, and of them a conversation of yes and no
 VAL_FACES = 96
 NO_FACE_EVERY = 12  # one picture without a face to so many faces
 PLAIN, PLAIN_TOKENS, PLAIN_BATCH = "plain.json", 96, 16  # of an answer of the untouched decoder; prompts at once
@@ -93,9 +90,7 @@ def known_answers(kept: Path, decoder: Path, prompts: Sequence[str]) -> dict[str
     return {prompt: said[prompt] for prompt in prompts}
 
 
-def write(
-    data: Path, work: Path, decoder: Path, count: int, each: int | None = None, sheets: int = 0, seed: int = 0
-) -> dict[str, int]:
+def write(data: Path, work: Path, decoder: Path, count: int, each: int | None = None, seed: int = 0) -> dict[str, int]:
     """Writes `work/pairs/train.jsonl` and `val.jsonl`.
 
     Args:
@@ -105,8 +100,6 @@ def write(
         count: Faces of `train` at most.
         each: Conversations about one face or picture of `train` at most, drawn at random; None takes all. Many faces
             with few words each teach to look; few faces with many words teach to talk.
-        sheets: Further faces of `train`, each with a sheet of its facts, which teaches 17 in some 80 tokens, and a few
-            yes-or-no questions.
         seed: Of every draw.
 
     Returns:
@@ -127,10 +120,8 @@ def write(
     for name, face in known.items():
         if name in featured:
             parts[split_of[name]].append(face.with_probabilities(believed.get(name, {})))
-    balance = Balance.of(truth_of(face) for face in parts[TRAIN])
-    drawn = wanted(parts[TRAIN], count + sheets, seed)
-    random.Random(seed).shuffle(drawn)  # the rarest first would all be in one part
-    chosen = {TRAIN: drawn[:count], VAL: parts[VAL][:: max(1, len(parts[VAL]) // VAL_FACES)]}
+    chosen = {TRAIN: wanted(parts[TRAIN], count, seed), VAL: parts[VAL][:: max(1, len(parts[VAL]) // VAL_FACES)]}
+    balance = Balance.of(truth_of(face) for face in chosen[TRAIN])  # not of all: rarer features are drawn sooner
     bare = sorted(name for name in featured if negatives.kind_of(name))
     random.Random(seed).shuffle(bare)
     held = max(1, len(bare) // 20)
@@ -142,13 +133,11 @@ def write(
         most = each if part == TRAIN else None
         lines = [*_about(chosen[part], balance, seed, most), *_of_nobody(without[part], seed, most)]
         if part == TRAIN:
-            lines += [_row(turns, face.file) for face in drawn[count:] for turns in _dense(face, balance, seed)]
             lines += [_row([turn], None) for turn in plain]
         rows += len(lines)
         write_text(work / "pairs" / f"{part}.jsonl", "".join(f"{line}\n" for line in lines))
     return {
         "faces": len(chosen[TRAIN]),
-        "sheets": len(drawn[count:]),
         "without": len(without[TRAIN]),
         "plain": len(plain),
         "conversations": rows,
@@ -157,18 +146,16 @@ def write(
 
 def _about(faces: Iterable[Face], balance: Balance, seed: int, most: int | None) -> Iterator[str]:
     for face in faces:
-        told = face_conversations.pairs_of(face, balance, seed, TAUGHT)  # their order is random
-        for turns in (_sheet(face, balance, seed) + told)[:most]:
+        dense = random.Random(f"dense:{seed}:{face.file}")
+        told = [
+            turns
+            for mix in (SHEET, YES_OR_NO)
+            if dense.random() < DENSE_SHARE
+            for turns in face_conversations.pairs_of(face, balance, seed, mix)
+        ]
+        told += face_conversations.pairs_of(face, balance, seed, TAUGHT)[:most]  # their order is random
+        for turns in told:
             yield _row(turns, face.file)
-
-
-def _sheet(face: Face, balance: Balance, seed: int) -> list[Turns]:
-    return face_conversations.pairs_of(face, balance, seed, SHEET)
-
-
-def _dense(face: Face, balance: Balance, seed: int) -> list[Turns]:
-    asked = face_conversations.pairs_of(face, balance, seed, YES_OR_NO)
-    return _sheet(face, balance, seed) + asked[:ASKED_BESIDE]
 
 
 def _of_nobody(names: Iterable[str], seed: int, most: int | None) -> Iterator[str]:

@@ -13,7 +13,7 @@ from facellm.attributes import ATTRIBUTES
 from facellm.claims import conflicts
 from facellm.profile import KNOWN_FIELDS, TRAITS
 from tests.train.seen.made_faces import face, varied
-from train.mini.language import face_conversations, fact_lines, profile_answers
+from train.mini.language import face_conversations, fact_lines, profile_answers, yes_or_no
 from train.mini.language.balance import Balance
 from train.seen.claims import assertions, comparison
 from train.seen.claims.disputes import truth_of
@@ -173,6 +173,24 @@ def test_a_sheet_holds_every_known_fact_in_the_order_that_is_asked():
                 assert sorted(keys) == sorted(known)
                 named = [key for key in keys if key in question]
                 assert keys == (sorted(keys, key=question.index) if len(named) == len(keys) else known)
+
+
+def test_bare_answers_are_true(monkeypatch):
+    monkeypatch.setattr(yes_or_no.wordings, "ask", lambda intent, *_: intent)
+    said = Counter()
+    for made in FACES:
+        truth, voice = told(made)
+        for seed in range(10):
+            turns = yes_or_no.turns(truth, voice, BALANCE, random.Random(seed))
+            asked = [question for question, _ in turns]
+            if asked:  # the first one says what is wanted
+                opening = next(o for o in yes_or_no.OPENINGS if asked[0].startswith(o.partition("{")[0]))
+                asked[0] = asked[0].removeprefix(opening.partition("{")[0])
+            assert len(set(asked)) == len(asked)
+            for intent, (_, answer) in zip(asked, turns, strict=True):
+                assert answer.strip(".") == ("Yes" if truth.holds(intent) else "No")
+                said[answer.strip(".")] += 1
+    assert min(said.values()) > 50 and 0.6 < said["Yes"] / said["No"] < 1.6
 
 
 def test_conversations_have_turns_that_need_the_one_before():

@@ -6,10 +6,10 @@ The same face and seed give the same conversations.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from facellm.attributes import ATTRIBUTES
-from train.mini.language import choices, fact_lines, profile_answers
+from train.mini.language import choices, fact_lines, profile_answers, yes_or_no
 from train.mini.language.balance import Balance
 from train.seen.claims.disputes import truth_of
 from train.seen.descriptions import eight
@@ -28,7 +28,7 @@ class Mix:
     """How many pairs of each kind a face gives at most. eight: of the eight attributes.  typed: short questions, about
     so many.  two: about two things at once.  formats: descriptions, one sentence, three words, alt text, JSON.  limits:
     what a face cannot tell.  talk: the chance of small talk.  profile: questions of the profile's fields, answered with
-    a label.  sheets: lines of all facts that are known."""
+    a label.  sheets: lines of all facts that are known.  yes_or_no: conversations of bare answers."""
 
     eight: int = 8
     typed: int = 10
@@ -41,22 +41,12 @@ class Mix:
     fact_lines: int = 1
     profile: int = 3
     sheets: int = 0
+    yes_or_no: int = 0
 
 
 FULL = Mix()
-SHEET = Mix(
-    eight=0,
-    typed=0,
-    two=0,
-    formats=0,
-    limits=0,
-    talk=0.0,
-    choices=0,
-    conversations=0,
-    fact_lines=0,
-    profile=0,
-    sheets=1,
-)
+NOTHING = Mix(eight=0, typed=0, two=0, formats=0, limits=0, talk=0, choices=0, conversations=0, fact_lines=0, profile=0)
+SHEET, YES_OR_NO = replace(NOTHING, sheets=1), replace(NOTHING, yes_or_no=1)
 
 
 def pairs_of(face: Face, balance: Balance, seed: int = 0, mix: Mix = FULL) -> list[Turns]:
@@ -92,6 +82,9 @@ def pairs_of(face: Face, balance: Balance, seed: int = 0, mix: Mix = FULL) -> li
     for _ in range(mix.sheets):
         told = fact_lines.sheet(truth, rng)
         found += [[told]] if told else []
+    for _ in range(mix.yes_or_no):
+        turns = yes_or_no.turns(truth, voice, balance, rng)
+        found += [turns] if turns else []
     found += profile_answers.pairs(truth, rng, mix.profile)
     rng.shuffle(found)
     return [turns for turns in found if all(question and answer for question, answer in turns)]
