@@ -40,7 +40,7 @@ CHROMIUM_ARGUMENTS = [
 ]
 NANO = ROOT / "facellm" / "nano"
 # ms: for everything that waits on the model; generous, because two busy cores may serve it
-PATIENCE = 60_000
+PATIENCE = 240_000
 
 # For tests that hold whether the page's model is here or behind a server.
 everywhere = pytest.mark.parametrize("site", ["local", "remote"], indirect=True)
