@@ -103,7 +103,7 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
         every = [chatting, describing, comparing, comparing.two, profiling, explaining]
         known = _clear_with_photo(ctx, panel, every)
         # 1 where the visitor came back to a photo. No gr.State: its changes are told after the queue only.
-        again = gr.Number(0, visible=False, precision=0)
+        returned = gr.Number(0, visible=False, precision=0)
 
         def anew(request: gr.Request) -> Updates:
             """A new chat is a new start with the photo: the second one goes too."""
@@ -121,7 +121,7 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
                 updates |= dict(zip(raw, back.settings, strict=True))
             there = ctx.photos.adopt(request.session_hash, back.key) if back.key else None
             if there is not None:
-                updates |= {known: there.ident, again: 1}
+                updates |= {known: there.ident, returned: 1}
             return updates
 
         def shown_again(look: str, request: gr.Request) -> Updates:
@@ -133,11 +133,11 @@ def build(options: Options, host: Host | None = None) -> tuple[gr.Blocks, Contex
                 updates |= t.restored(there, ctx.at(request.session_hash))
             return updates
 
-        opened = [tabs, comparing.choice, chatting.box, *raw, known, again]
+        opened = [tabs, comparing.choice, chatting.box, *raw, known, returned]
         page.load(linked, [came], opened, js="() => facellm.remembered()", queue=False, **PRIVATE)
         # Apart, since few visitors come back and a listener's every output costs a page that opens its time.
         parts = list(dict.fromkeys([known, *panel.empty(), *(c for t in every for c in t.cleared())]))
-        again.change(shown_again, [settings.look(raw)], parts, queue=False, **PRIVATE)
+        returned.change(shown_again, [settings.look(raw)], parts, queue=False, **PRIVATE)
         changes = [setting.change for setting in raw]
         remember = "(...values) => facellm.remember(values)"
         gr.on(changes, None, raw, None, js=remember, queue=False, trigger_mode="always_last", **PRIVATE)

@@ -59,7 +59,7 @@ def pairs_of(face: Face, balance: Balance, seed: int = 0, mix: Mix = FULL) -> li
     keys = list(written)
     for key in sorted(rng.sample(keys, min(mix.eight, len(keys))), key=keys.index):
         found.append([(SHORT_PHOTO[key], written[key])])
-    found += typed(truth, voice, balance, rng, mix.typed) if mix.typed else []
+    found += typed(truth, voice, balance, rng, mix.typed)
     for _ in range(mix.two):
         turn = two_things.turn(truth, voice, rng)
         found += [[turn]] if turn else []
@@ -91,7 +91,9 @@ def pairs_of(face: Face, balance: Balance, seed: int = 0, mix: Mix = FULL) -> li
 
 
 def typed(truth: Truth, voice: Voice, balance: Balance, rng: random.Random, count: int) -> list[Turns]:
-    """Short questions: those with a rare answer first, yes and no equally often over all faces."""
+    """Short questions: those with a rare answer first, yes and no equally often over all faces; 0 asks none."""
+    if not count:
+        return []
     intents = list(typed_answers.ABOUT_FACE)
     rng.shuffle(intents)
     kept = [intent for intent in intents if balance.keeps(intent, truth, rng)]
